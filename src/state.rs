@@ -1,0 +1,415 @@
+//! The nouns: what everything else is about.
+//!
+//! Names here are the names in the API, on the command line and in JSON. Nothing in this file
+//! touches a disk or a clock.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use uuid::Uuid;
+
+/// Why a text is not one of the nouns.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what} `{text}` is not valid: {why}")]
+pub struct NounError {
+    what: &'static str,
+    text: String,
+    why: &'static str,
+}
+
+impl NounError {
+    fn new(what: &'static str, text: &str, why: &'static str) -> Self {
+        let text = text.chars().take(80).collect();
+        Self { what, text, why }
+    }
+}
+
+/// One writer of state: `[A-Za-z0-9][A-Za-z0-9._-]{0,127}`, optionally several joined by `/`, at
+/// most 200 bytes. Compared whole.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AgentId(Arc<str>);
+
+impl AgentId {
+    /// Checks and takes an agent id.
+    ///
+    /// # Errors
+    /// When the text breaks the rule above.
+    pub fn new(text: &str) -> Result<Self, NounError> {
+        let fail = |why| Err(NounError::new("agent id", text, why));
+        if text.is_empty() {
+            return fail("it is empty");
+        }
+        if text.len() > 200 {
+            return fail("it is longer than 200 bytes");
+        }
+        for part in text.split('/') {
+            let bytes = part.as_bytes();
+            match bytes.first() {
+                None => return fail("a part between slashes is empty"),
+                Some(first) if !first.is_ascii_alphanumeric() => {
+                    return fail("each part starts with a letter or a digit");
+                }
+                Some(_) if bytes.len() > 128 => return fail("a part is longer than 128 bytes"),
+                Some(_) => {}
+            }
+            if !bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(b)) {
+                return fail("only letters, digits, `.`, `_`, `-` and `/` between parts are allowed");
+            }
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for AgentId {
+    fn default() -> Self {
+        Self("default".into())
+    }
+}
+
+/// The three kinds of checkpoint; each has its own retention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Taken as the work goes on.
+    Routine,
+    /// Taken before a risky operation.
+    PreOperation,
+    /// Taken when something is about to be replaced, or went wrong.
+    Recovery,
+}
+
+impl Kind {
+    /// Every kind, in the order of their codes on disk.
+    pub const ALL: [Self; 3] = [Self::Routine, Self::PreOperation, Self::Recovery];
+
+    /// The word used in the API and in file names.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Routine => "routine",
+            Self::PreOperation => "pre_operation",
+            Self::Recovery => "recovery",
+        }
+    }
+}
+
+impl FromStr for Kind {
+    type Err = NounError;
+
+    fn from_str(text: &str) -> Result<Self, NounError> {
+        match text {
+            "routine" => Ok(Self::Routine),
+            "pre_operation" | "pre-operation" => Ok(Self::PreOperation),
+            "recovery" => Ok(Self::Recovery),
+            _ => Err(NounError::new(
+                "kind",
+                text,
+                "it is one of routine, pre_operation, recovery",
+            )),
+        }
+    }
+}
+
+/// Orders the checkpoints of one agent; given once, never reused.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Seq(pub u64);
+
+impl Seq {
+    /// The number after this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+/// The identity of a checkpoint, everywhere and for good: a `UUIDv7`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CheckpointId(pub Uuid);
+
+impl FromStr for CheckpointId {
+    type Err = NounError;
+
+    fn from_str(text: &str) -> Result<Self, NounError> {
+        Uuid::from_str(text)
+            .map(Self)
+            .map_err(|_| NounError::new("checkpoint id", text, "it is not a UUID"))
+    }
+}
+
+/// A BLAKE3 digest; its text is `blake3:` and 64 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Digest(pub [u8; 32]);
+
+impl Digest {
+    /// The digest of some bytes.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(*blake3::hash(bytes).as_bytes())
+    }
+}
+
+impl FromStr for Digest {
+    type Err = NounError;
+
+    fn from_str(text: &str) -> Result<Self, NounError> {
+        let hex = text.strip_prefix("blake3:").unwrap_or(text);
+        blake3::Hash::from_hex(hex)
+            .map(|hash| Self(*hash.as_bytes()))
+            .map_err(|_| NounError::new("digest", text, "it is `blake3:` and 64 hexadecimal digits"))
+    }
+}
+
+/// A moment in UTC, to the millisecond; its text is RFC 3339.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// From milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn from_unix_ms(ms: i64) -> Self {
+        Self(ms)
+    }
+
+    /// From the system's time; times before 1970 count as negative milliseconds.
+    #[must_use]
+    pub fn from_system(time: SystemTime) -> Self {
+        let ms = |d: Duration| i64::try_from(d.as_millis()).unwrap_or(i64::MAX);
+        match time.duration_since(SystemTime::UNIX_EPOCH) {
+            Ok(after) => Self(ms(after)),
+            Err(before) => Self(-ms(before.duration())),
+        }
+    }
+
+    /// Milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn unix_ms(self) -> i64 {
+        self.0
+    }
+
+    /// This moment and `by` later, stopping at the end of time.
+    #[must_use]
+    pub fn plus(self, by: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX)))
+    }
+
+    /// The time from `earlier` to this moment; zero when `earlier` is later.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// The same moment for `chrono`; moments beyond its range stop at its ends.
+    #[must_use]
+    pub fn to_chrono(self) -> DateTime<Utc> {
+        let end = if self.0 < 0 { DateTime::<Utc>::MIN_UTC } else { DateTime::<Utc>::MAX_UTC };
+        DateTime::from_timestamp_millis(self.0).unwrap_or(end)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_chrono().to_rfc3339_opts(SecondsFormat::Millis, true))
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = NounError;
+
+    fn from_str(text: &str) -> Result<Self, NounError> {
+        DateTime::parse_from_rfc3339(text)
+            .map(|time| Self(time.timestamp_millis()))
+            .map_err(|_| NounError::new("time", text, "it is not RFC 3339"))
+    }
+}
+
+/// How far a commit's durability reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Durable {
+    /// In the primary store.
+    Local,
+    /// In a fallback store.
+    Fallback,
+}
+
+/// An immutable record of an agent's parts at one moment, as it is listed and shown.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// Its identity.
+    pub checkpoint_id: CheckpointId,
+    /// Whose it is.
+    pub agent_id: AgentId,
+    /// Its kind.
+    pub kind: Kind,
+    /// Its place in the agent's order.
+    pub seq: Seq,
+    /// What its content descends from.
+    pub parent: Option<CheckpointId>,
+    /// Its view; what takes a path takes this one, whether the view is there yet or not.
+    pub path: PathBuf,
+    /// Wall clock at the commit.
+    pub created_at: Timestamp,
+    /// Digest of the root object: equal content, equal digest.
+    pub digest: Digest,
+    /// Digest of the state's bytes; absent where there is no state.
+    pub state_digest: Option<Digest>,
+    /// Length of the state in bytes.
+    pub state_bytes: u64,
+    /// Files in the workspace tree.
+    pub workspace_files: u64,
+    /// Bytes this checkpoint added to the store.
+    pub stored_bytes: u64,
+    /// How far its durability reaches.
+    pub durable: Durable,
+    /// Given without sight of the primary: the number may change at home.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub seq_provisional: bool,
+    /// Parts taken over from an earlier checkpoint, by name.
+    pub inherited: BTreeMap<String, Seq>,
+    /// Made after a drift's onset: kept as evidence, never chosen automatically.
+    pub tainted: bool,
+    /// The user's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+    /// The user's labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// The user's own JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<serde_json::Value>,
+    /// The operation this checkpoint opened or belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation: Option<OperationRef>,
+    /// The restore this checkpoint finished.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restored_from: Option<CheckpointId>,
+    /// The file the state was read from; a restore in place puts it back there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_file: Option<PathBuf>,
+}
+
+/// The operation a checkpoint belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperationRef {
+    /// Its id: the `checkpoint_id` of the checkpoint that opened it.
+    pub id: CheckpointId,
+    /// Its name.
+    pub name: String,
+}
+
+/// What a commit answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The facts of the checkpoint.
+    #[serde(flatten)]
+    pub checkpoint: Checkpoint,
+    /// The store is not whole: a fallback took the commit, the budget is exceeded, or the like.
+    pub degraded: bool,
+    /// Why, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub degraded_why: Vec<String>,
+    /// Protected checkpoints alone exceed the disk budget.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub over_budget: bool,
+    /// The tries it took, the successful one included.
+    pub attempts: Vec<Attempt>,
+    /// What was left out, and why.
+    pub skipped: Vec<String>,
+    /// What changed while it was read.
+    pub unsettled: Vec<PathBuf>,
+}
+
+/// One try to commit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// The store that was tried.
+    pub target: PathBuf,
+    /// What went wrong; absent for the try that succeeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+macro_rules! text_noun {
+    ($($noun:ty),*) => {$(
+        impl Serialize for $noun {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $noun {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    )*};
+}
+text_noun!(AgentId, Digest, Timestamp);
+
+impl FromStr for AgentId {
+    type Err = NounError;
+
+    fn from_str(text: &str) -> Result<Self, NounError> {
+        Self::new(text)
+    }
+}
+
+impl fmt::Display for AgentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for AgentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for Seq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for CheckpointId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("blake3:")?;
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
