@@ -1,0 +1,290 @@
+//! Reading a segment from front to end: whole batches in order, and what is broken between them.
+//!
+//! The scanner decides nothing. It reports whole batches (lone marks too) as it meets them, and ranges
+//! that hold none; whether such a range is damage or an unfinished tail depends on the marks, and
+//! that is recovery's to say.
+
+use std::io;
+use std::ops::Range;
+
+use super::frame::{self, BatchHead, Checksum, Found, Place, ReadBatch, lone_mark_len};
+use super::segment::Segment;
+
+const WINDOW: usize = 1 << 20;
+/// What is tried after a failed read of a window, to find the part that can be read.
+const PIECE: usize = 4096;
+
+/// A range that holds no whole batch.
+#[derive(Debug, Clone)]
+pub(crate) struct Broken {
+    pub range: Range<u64>,
+    /// Records in it that verify alone.
+    pub salvaged: Vec<Found>,
+    /// The disk refused to read part of it.
+    pub unreadable: bool,
+}
+
+/// What a scan found besides the batches it reported.
+#[derive(Debug, Default)]
+pub(crate) struct Scan {
+    /// End of the last whole batch.
+    pub end: u64,
+    /// End of the last whole batch that is no lone mark.
+    pub data_end: u64,
+    /// Checksum of the last whole batch that is no lone mark.
+    pub before: Option<Checksum>,
+    /// The furthest mark of any whole batch.
+    pub mark: Place,
+    /// The last whole batch is a lone mark.
+    pub ends_with_mark: bool,
+    /// Ranges without a whole batch, with a whole one behind them.
+    pub gaps: Vec<Broken>,
+    /// Bytes behind the last whole batch that are not zero.
+    pub tail: Option<Broken>,
+}
+
+/// How far a scan goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Until {
+    /// To where the successor says this segment ends; what cannot be read is reported.
+    Sealed(u64),
+    /// To the last byte; a read error stops the scan.
+    Head,
+}
+
+/// Scans `segment` and hands each whole batch to `visit`, in order.
+pub(crate) fn scan(
+    segment: &Segment,
+    until: Until,
+    visit: &mut dyn FnMut(ReadBatch),
+) -> io::Result<Scan> {
+    let limit = match until {
+        Until::Sealed(end) => end.min(segment.header.batches_end()),
+        Until::Head => segment.header.batches_end(),
+    };
+    let mut scanner = Scanner {
+        segment,
+        limit,
+        tolerant: matches!(until, Until::Sealed(_)),
+        window: Vec::new(),
+        window_start: 0,
+        unreadable: Vec::new(),
+        found: Scan {
+            end: segment.header.first_batch(),
+            data_end: segment.header.first_batch(),
+            ..Scan::default()
+        },
+        expected: None,
+    };
+    scanner.run(visit)?;
+    Ok(scanner.found)
+}
+
+struct Scanner<'a> {
+    segment: &'a Segment,
+    limit: u64,
+    tolerant: bool,
+    window: Vec<u8>,
+    window_start: u64,
+    unreadable: Vec<Range<u64>>,
+    found: Scan,
+    /// What the next batch must name as its predecessor, where that is known.
+    expected: Option<Checksum>,
+}
+
+impl Scanner<'_> {
+    fn run(&mut self, visit: &mut dyn FnMut(ReadBatch)) -> io::Result<()> {
+        loop {
+            let at = self.found.end;
+            if let Some(batch) = self.whole_batch(at)? {
+                self.accept(batch, visit);
+                continue;
+            }
+            let Some(batch) = self.next_whole(at)? else { break };
+            if !self.held_only_a_mark(at, &batch) {
+                let gap = self.broken(at..batch.head.place.offset)?;
+                self.found.gaps.push(gap);
+                self.expected = None;
+            }
+            self.accept(batch, visit);
+        }
+        self.read_tail()
+    }
+
+    /// The bytes missing before `batch` are those of one lone mark, and the chain is unbroken.
+    fn held_only_a_mark(&self, at: u64, batch: &ReadBatch) -> bool {
+        batch.head.place.offset == at + lone_mark_len(self.align())
+            && self.expected == Some(batch.head.before)
+    }
+
+    fn accept(&mut self, batch: ReadBatch, visit: &mut dyn FnMut(ReadBatch)) {
+        let head = batch.head;
+        if self.expected.is_some_and(|expected| expected != head.before) {
+            let range = head.place.offset..head.place.offset;
+            self.found.gaps.push(Broken { range, salvaged: Vec::new(), unreadable: false });
+        }
+        self.found.end = head.place.offset + head.extent(self.align());
+        self.found.mark = self.found.mark.max(head.mark);
+        self.found.ends_with_mark = head.lone_mark;
+        if head.lone_mark {
+            self.expected = Some(head.before);
+        } else {
+            self.expected = batch.closing;
+            self.found.before = batch.closing;
+            self.found.data_end = self.found.end;
+        }
+        visit(batch);
+    }
+
+    fn align(&self) -> u32 {
+        self.segment.header.batch_align
+    }
+
+    fn head_at(&mut self, at: u64) -> io::Result<Option<BatchHead>> {
+        if at + lone_mark_len(self.align()) > self.limit {
+            return Ok(None);
+        }
+        let place = Place { segment: self.segment.number(), offset: at };
+        let salt = self.segment.header.salt;
+        let align = self.align();
+        let limit = self.limit;
+        let bytes = self.bytes(at, usize::try_from(lone_mark_len(align)).unwrap_or(PIECE))?;
+        Ok(BatchHead::decode(bytes, &salt, place).filter(|head| at + head.extent(align) <= limit))
+    }
+
+    fn read_batch(&mut self, head: BatchHead) -> io::Result<ReadBatch> {
+        let len = usize::try_from(head.extent(self.align())).unwrap_or(usize::MAX);
+        let salt = self.segment.header.salt;
+        Ok(frame::read_batch(head, self.bytes(head.place.offset, len)?, &salt))
+    }
+
+    fn whole_batch(&mut self, at: u64) -> io::Result<Option<ReadBatch>> {
+        let Some(head) = self.head_at(at)? else { return Ok(None) };
+        Ok(Some(self.read_batch(head)?).filter(|batch| batch.closing.is_some()))
+    }
+
+    /// The first whole batch behind `at`.
+    fn next_whole(&mut self, at: u64) -> io::Result<Option<ReadBatch>> {
+        let mut from = at + u64::from(self.align());
+        while let Some(candidate) = self.next_magic(from)? {
+            if let Some(batch) = self.whole_batch(candidate)? {
+                return Ok(Some(batch));
+            }
+            from = candidate + u64::from(self.align());
+        }
+        Ok(None)
+    }
+
+    fn next_magic(&mut self, mut from: u64) -> io::Result<Option<u64>> {
+        let align = self.align();
+        let overlap = lone_mark_len(align);
+        while from + overlap <= self.limit {
+            let len = usize::try_from(self.limit - from).unwrap_or(WINDOW).min(WINDOW);
+            let bytes = self.bytes(from, len)?;
+            let read = bytes.len() as u64;
+            if let Some(at) = frame::next_magic(bytes, 0, align) {
+                return Ok(Some(from + at as u64));
+            }
+            if read <= overlap {
+                break;
+            }
+            from += (read - overlap) / u64::from(align) * u64::from(align);
+            if read < len as u64 || from + overlap > self.limit || read < WINDOW as u64 {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
+    fn read_tail(&mut self) -> io::Result<()> {
+        let start = self.found.end;
+        let mut last = None;
+        let mut at = start;
+        while at < self.limit {
+            let len = usize::try_from(self.limit - at).unwrap_or(WINDOW).min(WINDOW);
+            let bytes = self.bytes(at, len)?;
+            if bytes.is_empty() {
+                break;
+            }
+            if let Some(index) = last_non_zero(bytes) {
+                last = Some(at + index as u64 + 1);
+            }
+            at += bytes.len() as u64;
+        }
+        if let Some(end) = last {
+            self.found.tail = Some(self.broken(start..end)?);
+        } else if self.unreadable.iter().any(|range| range.end > start) {
+            let end = self.limit;
+            self.found.tail = Some(self.broken(start..end)?);
+        }
+        Ok(())
+    }
+
+    fn broken(&mut self, range: Range<u64>) -> io::Result<Broken> {
+        let mut salvaged = Vec::new();
+        let mut from = range.start;
+        while let Some(at) = self.next_magic(from)?.filter(|at| *at < range.end) {
+            if let Some(head) = self.head_at(at)? {
+                salvaged.extend(self.read_batch(head)?.records);
+            }
+            from = at + u64::from(self.align());
+        }
+        let unreadable = self.unreadable.iter().any(|bad| overlap(bad, &range));
+        Ok(Broken { range, salvaged, unreadable })
+    }
+
+    /// Up to `len` bytes at `at`, from the window where they are in it.
+    fn bytes(&mut self, at: u64, len: usize) -> io::Result<&[u8]> {
+        let in_window = at >= self.window_start
+            && at + len as u64 <= self.window_start + self.window.len() as u64;
+        if !in_window {
+            let room = usize::try_from(self.limit.saturating_sub(at)).unwrap_or(usize::MAX);
+            self.window = self.read(at, len.max(WINDOW).min(room))?;
+            self.window_start = at;
+        }
+        let start = usize::try_from(at - self.window_start).unwrap_or(usize::MAX);
+        let end = (start + len).min(self.window.len());
+        Ok(&self.window[start.min(end)..end])
+    }
+
+    fn read(&mut self, at: u64, len: usize) -> io::Result<Vec<u8>> {
+        match self.segment.read_at(at, len) {
+            Err(_) if self.tolerant => self.read_in_pieces(at, len),
+            other => other,
+        }
+    }
+
+    /// Reads what can be read; pieces that cannot are zeros and remembered.
+    fn read_in_pieces(&mut self, at: u64, len: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(len);
+        while bytes.len() < len {
+            let start = at + bytes.len() as u64;
+            let piece = PIECE.min(len - bytes.len());
+            match self.segment.read_at(start, piece) {
+                Ok(read) if read.is_empty() => break,
+                Ok(read) => bytes.extend_from_slice(&read),
+                Err(error) => {
+                    tracing::warn!(segment = self.segment.number(), offset = start, %error, "unreadable");
+                    self.unreadable.push(start..start + piece as u64);
+                    bytes.resize(bytes.len() + piece, 0);
+                }
+            }
+        }
+        Ok(bytes)
+    }
+}
+
+fn overlap(a: &Range<u64>, b: &Range<u64>) -> bool {
+    a.start < b.end && b.start < a.end
+}
+
+fn last_non_zero(bytes: &[u8]) -> Option<usize> {
+    // Whole words first: most of what is looked at is zeros.
+    let (words, rest) = bytes.as_chunks::<64>();
+    if let Some(index) = rest.iter().rposition(|byte| *byte != 0) {
+        return Some(words.len() * 64 + index);
+    }
+    let word = words.iter().rposition(|word| *word != [0; 64])?;
+    let index = words[word].iter().rposition(|byte| *byte != 0)?;
+    Some(word * 64 + index)
+}

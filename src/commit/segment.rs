@@ -1,0 +1,218 @@
+//! Segment files: made durable before they are used, read with every byte checked.
+//!
+//! A segment is made under a temporary name, filled, synced, renamed, and its directory synced; only
+//! then may a batch be written into it. A segment whose directory sync failed is never used, and
+//! neither is its name.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::frame::{
+    self, Found, HeaderFault, RECORD_HEADER_LEN, SEGMENT_HEADER, SegmentHeader, align_up,
+};
+use crate::disk::{Access, Disk, DiskFile, temporary_name};
+
+/// Zeros are written in pieces of this size.
+const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+
+/// The file name of segment `number`.
+pub(crate) fn file_name(number: u64) -> String {
+    format!("{number:016}.log")
+}
+
+/// The file name of the summary of segment `number`.
+pub(crate) fn summary_name(number: u64) -> String {
+    format!("{number:016}.idx")
+}
+
+/// The number in a segment's or a summary's file name.
+pub(crate) fn number_of(name: &str, extension: &str) -> Option<u64> {
+    let digits = name.strip_suffix(extension)?.strip_suffix('.')?;
+    let number = digits.parse().ok()?;
+    (digits.len() == 16 && digits.bytes().all(|b| b.is_ascii_digit())).then_some(number)
+}
+
+/// Why a segment file cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SegmentFault {
+    #[error("cannot read it: {0}")]
+    Io(#[from] io::Error),
+    #[error("neither of its headers is sound")]
+    Headers,
+    #[error("its header names segment {0}")]
+    OtherNumber(u64),
+    #[error("it belongs to another store")]
+    OtherStore,
+    #[error("it was written by a newer program (format {0})")]
+    Newer(u32),
+}
+
+/// Why a record cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RecordFault {
+    #[error("cannot read it: {0}")]
+    Io(#[from] io::Error),
+    #[error("its checksum does not match")]
+    Checksum,
+}
+
+/// An open segment file.
+#[derive(Debug, Clone)]
+pub(crate) struct Segment {
+    pub header: SegmentHeader,
+    /// Its first header is broken: it is served by the second, and not continued.
+    pub by_second: bool,
+    /// Bytes in the file; fewer than the header says where it was cut short.
+    pub file_len: u64,
+    file: Arc<dyn DiskFile>,
+}
+
+impl Segment {
+    /// Makes a segment durable under its name. Without `zeroed` only the headers are written and
+    /// the rest is a hole.
+    pub(crate) fn make(
+        disk: &dyn Disk,
+        dir: &Path,
+        header: SegmentHeader,
+        zeroed: bool,
+    ) -> io::Result<Self> {
+        let temporary = dir.join(temporary_name());
+        let made = fill(disk, &temporary, &header, zeroed).and_then(|file| {
+            disk.rename(&temporary, &dir.join(file_name(header.number)))?;
+            disk.sync_dir(dir)?;
+            Ok(file)
+        });
+        match made {
+            Ok(file) => Ok(Self { file_len: header.length, header, by_second: false, file }),
+            Err(error) => {
+                if let Err(left) = disk.remove_file(&temporary) {
+                    tracing::debug!(path = %temporary.display(), error = %left, "left behind");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Opens the segment that stands under `number` and checks that it is that one.
+    pub(crate) fn open(
+        disk: &dyn Disk,
+        dir: &Path,
+        number: u64,
+        access: Access,
+    ) -> Result<Self, SegmentFault> {
+        let file = disk.open(&dir.join(file_name(number)), access)?;
+        let file_len = file.len()?;
+        let first = header_at(&*file, 0)?;
+        let (header, by_second) = match first {
+            Ok(header) => (header, false),
+            Err(HeaderFault::Newer(version)) => return Err(SegmentFault::Newer(version)),
+            Err(HeaderFault::Broken) => {
+                let at = file_len.checked_sub(SEGMENT_HEADER).ok_or(SegmentFault::Headers)?;
+                (header_at(&*file, at)?.map_err(|_| SegmentFault::Headers)?, true)
+            }
+        };
+        if header.number != number {
+            return Err(SegmentFault::OtherNumber(header.number));
+        }
+        Ok(Self { header, by_second, file_len, file })
+    }
+
+    pub(crate) fn number(&self) -> u64 {
+        self.header.number
+    }
+
+    /// The file is shorter than its header says.
+    pub(crate) fn is_short(&self) -> bool {
+        self.file_len < self.header.length
+    }
+
+    /// Whether the header at the end is what the one at the start says.
+    pub(crate) fn second_header_is_sound(&self) -> io::Result<bool> {
+        if self.is_short() {
+            return Ok(false);
+        }
+        Ok(header_at(&*self.file, self.header.length - SEGMENT_HEADER)? == Ok(self.header.clone()))
+    }
+
+    pub(crate) fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.file.write_all_at(bytes, offset)
+    }
+
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    /// Reads up to `len` bytes at `offset`, fewer only where the file ends.
+    pub(crate) fn read_at(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; len];
+        let mut filled = 0;
+        while filled < len {
+            let read = self.file.read_at(&mut bytes[filled..], offset + filled as u64)?;
+            if read == 0 {
+                break;
+            }
+            filled += read;
+        }
+        bytes.truncate(filled);
+        Ok(bytes)
+    }
+
+    /// Reads and proves the record whose header stands at `offset`.
+    pub(crate) fn read_record(&self, offset: u64) -> Result<Found, RecordFault> {
+        // Most records fit the first read, which spares the second one.
+        const GUESS: usize = 4096;
+        let mut bytes = self.read_at(offset, GUESS)?;
+        let header = bytes.first_chunk::<RECORD_HEADER_LEN>().ok_or(RecordFault::Checksum)?;
+        let len = frame::stored_len_of(header);
+        if len > self.header.length {
+            return Err(RecordFault::Checksum);
+        }
+        let len = usize::try_from(len).map_err(|_| RecordFault::Checksum)?;
+        if len > bytes.len() {
+            let rest = self.read_at(offset + bytes.len() as u64, len - bytes.len())?;
+            bytes.extend_from_slice(&rest);
+        }
+        bytes.truncate(len);
+        frame::read_record(&bytes, &self.header.salt, offset).ok_or(RecordFault::Checksum)
+    }
+}
+
+fn fill(
+    disk: &dyn Disk,
+    path: &PathBuf,
+    header: &SegmentHeader,
+    zeroed: bool,
+) -> io::Result<Arc<dyn DiskFile>> {
+    let file = disk.open(path, Access::CreateNew)?;
+    let bytes = header.encode();
+    file.write_all_at(&bytes, 0)?;
+    let end = header.length - SEGMENT_HEADER;
+    let mut at = SEGMENT_HEADER;
+    while zeroed && at < end {
+        let piece = (end - at).min(ZEROS.len() as u64);
+        file.write_all_at(&ZEROS[..usize::try_from(piece).unwrap_or(ZEROS.len())], at)?;
+        at += piece;
+    }
+    file.write_all_at(&bytes, end)?;
+    file.sync_data()?;
+    Ok(file)
+}
+
+fn header_at(file: &dyn DiskFile, at: u64) -> io::Result<Result<SegmentHeader, HeaderFault>> {
+    let mut bytes = [0; SEGMENT_HEADER as usize];
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match file.read_at(&mut bytes[filled..], at + filled as u64)? {
+            0 => return Ok(Err(HeaderFault::Broken)),
+            read => filled += read,
+        }
+    }
+    Ok(SegmentHeader::decode(&bytes))
+}
+
+/// The length a segment needs to hold `batch` bytes beside its headers and one lone mark.
+pub(crate) fn length_for(batch: u64, align: u32) -> u64 {
+    let batches = align_up(SEGMENT_HEADER, align) + batch + frame::lone_mark_len(align);
+    align_up(batches + SEGMENT_HEADER, 4096)
+}
