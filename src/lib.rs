@@ -1,6 +1,6 @@
 //! Skeleton.
 #![forbid(unsafe_code)]
-pub mod state;
 pub mod clock;
-pub mod error;
 pub mod disk;
+pub mod error;
+pub mod state;

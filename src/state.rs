@@ -59,7 +59,9 @@ impl AgentId {
                 Some(_) => {}
             }
             if !bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(b)) {
-                return fail("only letters, digits, `.`, `_`, `-` and `/` between parts are allowed");
+                return fail(
+                    "only letters, digits, `.`, `_`, `-` and `/` between parts are allowed",
+                );
             }
         }
         Ok(Self(text.into()))
@@ -113,11 +115,7 @@ impl FromStr for Kind {
             "routine" => Ok(Self::Routine),
             "pre_operation" | "pre-operation" => Ok(Self::PreOperation),
             "recovery" => Ok(Self::Recovery),
-            _ => Err(NounError::new(
-                "kind",
-                text,
-                "it is one of routine, pre_operation, recovery",
-            )),
+            _ => Err(NounError::new("kind", text, "it is one of routine, pre_operation, recovery")),
         }
     }
 }
@@ -169,9 +167,9 @@ impl FromStr for Digest {
 
     fn from_str(text: &str) -> Result<Self, NounError> {
         let hex = text.strip_prefix("blake3:").unwrap_or(text);
-        blake3::Hash::from_hex(hex)
-            .map(|hash| Self(*hash.as_bytes()))
-            .map_err(|_| NounError::new("digest", text, "it is `blake3:` and 64 hexadecimal digits"))
+        blake3::Hash::from_hex(hex).map(|hash| Self(*hash.as_bytes())).map_err(|_| {
+            NounError::new("digest", text, "it is `blake3:` and 64 hexadecimal digits")
+        })
     }
 }
 

@@ -8,6 +8,14 @@
 //! name is durable only after its directory was synced, and after a failed sync nothing that was
 //! written to that file since its last good sync can be trusted.
 
+mod crash;
+mod memory;
+mod real;
+
+pub use crash::Loss;
+pub use memory::MemoryDisk;
+pub use real::RealDisk;
+
 use std::fmt::Debug;
 use std::io;
 use std::path::{Path, PathBuf};
