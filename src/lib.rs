@@ -4,3 +4,4 @@ pub mod state;
 pub mod clock;
 pub mod error;
 pub mod disk;
+pub mod encode;
