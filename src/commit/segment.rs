@@ -5,13 +5,13 @@
 //! neither is its name.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::frame::{
     self, Found, HeaderFault, RECORD_HEADER_LEN, SEGMENT_HEADER, SegmentHeader, align_up,
 };
-use crate::disk::{Access, Disk, DiskFile, temporary_name};
+use crate::disk::{Access, Disk, DiskFile, Durability, PublishError, publish_with};
 
 /// Zeros are written in pieces of this size.
 const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
@@ -77,21 +77,11 @@ impl Segment {
         header: SegmentHeader,
         zeroed: bool,
     ) -> io::Result<Self> {
-        let temporary = dir.join(temporary_name());
-        let made = fill(disk, &temporary, &header, zeroed).and_then(|file| {
-            disk.rename(&temporary, &dir.join(file_name(header.number)))?;
-            disk.sync_dir(dir)?;
-            Ok(file)
-        });
-        match made {
-            Ok(file) => Ok(Self { file_len: header.length, header, by_second: false, file }),
-            Err(error) => {
-                if let Err(left) = disk.remove_file(&temporary) {
-                    tracing::debug!(path = %temporary.display(), error = %left, "left behind");
-                }
-                Err(error)
-            }
-        }
+        let path = dir.join(file_name(header.number));
+        publish_with(disk, &path, Durability::Synced, |file| fill(file, &header, zeroed))
+            .map_err(PublishError::into_io)?;
+        let file = disk.open(&path, Access::Write)?;
+        Ok(Self { file_len: header.length, header, by_second: false, file })
     }
 
     /// Opens the segment that stands under `number` and checks that it is that one.
@@ -178,13 +168,7 @@ impl Segment {
     }
 }
 
-fn fill(
-    disk: &dyn Disk,
-    path: &PathBuf,
-    header: &SegmentHeader,
-    zeroed: bool,
-) -> io::Result<Arc<dyn DiskFile>> {
-    let file = disk.open(path, Access::CreateNew)?;
+fn fill(file: &dyn DiskFile, header: &SegmentHeader, zeroed: bool) -> io::Result<()> {
     let bytes = header.encode();
     file.write_all_at(&bytes, 0)?;
     let end = header.length - SEGMENT_HEADER;
@@ -194,9 +178,7 @@ fn fill(
         file.write_all_at(&ZEROS[..usize::try_from(piece).unwrap_or(ZEROS.len())], at)?;
         at += piece;
     }
-    file.write_all_at(&bytes, end)?;
-    file.sync_data()?;
-    Ok(file)
+    file.write_all_at(&bytes, end)
 }
 
 fn header_at(file: &dyn DiskFile, at: u64) -> io::Result<Result<SegmentHeader, HeaderFault>> {

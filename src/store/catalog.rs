@@ -1,0 +1,397 @@
+//! What a store holds, in memory: a fold over the records of its log.
+//!
+//! The fold does not depend on the order in which it meets the records: compaction moves old ones
+//! behind newer ones, a forgotten checkpoint stays forgotten wherever the word for it stands, and
+//! where two events say different things of one matter the higher event number decides. The same
+//! fold serves opening and committing.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use crate::commit::frame::RecordType;
+use crate::commit::summary::{At, Item};
+use crate::encode::event::{Event, Outcome, What};
+use crate::encode::manifest::{Idempotency, Lies, Manifest};
+use crate::state::{AgentId, CheckpointId, Digest, Kind, Seq, Timestamp};
+
+/// The name of a block: two blocks of one digest may differ in what they stand for.
+pub(crate) type BlockKey = (Digest, u8);
+
+/// Where a block lies, and what it takes there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BlockAt {
+    pub at: At,
+    pub stored_len: u32,
+}
+
+/// A checkpoint that is held.
+#[derive(Debug, Clone)]
+pub(crate) struct Held {
+    pub manifest: Manifest,
+    pub at: At,
+    pub stored_len: u32,
+    pub digest: Digest,
+}
+
+/// How an operation ended.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Closed {
+    pub n: u64,
+    pub at: Timestamp,
+    pub outcome: Outcome,
+    pub store_time_ms: u64,
+    pub why: String,
+}
+
+/// A restore that was begun and neither finished nor rolled back.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct BegunRestore {
+    pub n: u64,
+    pub event: What,
+}
+
+/// An idempotency key and what it stands for.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Remembered {
+    pub id: CheckpointId,
+    pub body: Digest,
+    /// Until when, where its checkpoint was forgotten.
+    pub until: Option<Timestamp>,
+}
+
+/// One agent's checkpoints.
+#[derive(Debug, Default)]
+pub(crate) struct Shelf {
+    pub checkpoints: BTreeMap<Seq, Held>,
+    /// The highest number ever given, forgotten ones included.
+    pub last_seq: Seq,
+    /// The fresh start that counts: its event number, and the last seq before it.
+    pub reset: Option<(u64, Seq)>,
+    /// Store time of the agent's first checkpoint that is known of.
+    pub first_ms: Option<u64>,
+    pub begun: Option<BegunRestore>,
+    keys: HashMap<String, Remembered>,
+    /// Finished restores and undos: what they took back.
+    undone: HashSet<CheckpointId>,
+}
+
+/// An event of the log that is kept for what it decides or tells.
+#[derive(Debug, Clone)]
+pub(crate) struct KeptEvent {
+    pub at: At,
+    pub stored_len: u32,
+    pub when: Timestamp,
+}
+
+/// Everything a store holds.
+#[derive(Debug, Default)]
+pub(crate) struct Catalog {
+    pub agents: BTreeMap<AgentId, Shelf>,
+    pub blocks: HashMap<BlockKey, BlockAt>,
+    pub events: BTreeMap<u64, KeptEvent>,
+    /// Bytes of records in each segment, live or not.
+    pub segments: BTreeMap<u64, u64>,
+    /// Furthest store time of any checkpoint, and the wall clock beside it.
+    pub store_time_ms: u64,
+    pub last_wall: Timestamp,
+    /// Records that could not be read as what they are; where they lie, and why.
+    pub unreadable: Vec<(At, String)>,
+    ids: HashMap<CheckpointId, (AgentId, Seq)>,
+    forgotten: HashMap<CheckpointId, (AgentId, Seq)>,
+    /// Forgotten checkpoints whose record still lies in a segment.
+    lingering: HashMap<CheckpointId, u64>,
+    closed: HashMap<CheckpointId, Closed>,
+    marked: HashMap<CheckpointId, (u64, bool)>,
+    finished_begun: BTreeSet<u64>,
+}
+
+impl Catalog {
+    /// Takes in one record.
+    pub(crate) fn apply(&mut self, item: &Item<'_>) {
+        *self.segments.entry(item.at.segment).or_default() += u64::from(item.stored_len);
+        let read = match item.kind {
+            RecordType::Block => self.apply_block(item),
+            RecordType::Checkpoint => match Manifest::decode(item.summary) {
+                Ok(manifest) => {
+                    self.apply_checkpoint(manifest, item.at, item.stored_len);
+                    Ok(())
+                }
+                Err(error) => Err(error.to_string()),
+            },
+            RecordType::Event => {
+                if let Some(event) = Event::decode(item.summary) {
+                    self.apply_event(&event, item.at, item.stored_len);
+                }
+                Ok(())
+            }
+            RecordType::Pack => Ok(()),
+        };
+        if let Err(why) = read {
+            self.unreadable.push((item.at, why));
+        }
+    }
+
+    fn apply_block(&mut self, item: &Item<'_>) -> Result<(), String> {
+        let Some((digest, [level, ..])) = item.summary.split_first_chunk::<32>() else {
+            return Err("a block record without a digest".to_owned());
+        };
+        let place = BlockAt { at: item.at, stored_len: item.stored_len };
+        let held = self.blocks.entry((Digest(*digest), *level)).or_insert(place);
+        if held.at < item.at {
+            *held = place;
+        }
+        Ok(())
+    }
+
+    /// Takes in a checkpoint; one that was forgotten stays so.
+    pub(crate) fn apply_checkpoint(&mut self, manifest: Manifest, at: At, stored_len: u32) {
+        let id = manifest.id;
+        if self.forgotten.contains_key(&id) {
+            self.lingering.insert(id, at.segment);
+            return;
+        }
+        if manifest.store_time_ms >= self.store_time_ms {
+            self.store_time_ms = manifest.store_time_ms;
+            self.last_wall = manifest.created_at;
+        }
+        if let Some((agent, seq)) = self.ids.get(&id) {
+            let shelf = self.agents.entry(agent.clone()).or_default();
+            if let Some(held) = shelf.checkpoints.get_mut(seq)
+                && held.at < at
+            {
+                held.at = at;
+                held.stored_len = stored_len;
+            }
+            return;
+        }
+        let agent = manifest.agent.clone();
+        let shelf = self.agents.entry(agent.clone()).or_default();
+        let seq = shelf.place(manifest, at, stored_len);
+        self.ids.insert(id, (agent, seq));
+    }
+
+    fn apply_event(&mut self, event: &Event, at: At, stored_len: u32) {
+        let kept = KeptEvent { at, stored_len, when: event.at };
+        let known = self.events.insert(event.n, kept);
+        if let Some(before) = known
+            && before.at > at
+        {
+            self.events.insert(event.n, before);
+        }
+        match &event.what {
+            What::Forgotten { agent_id, checkpoints, remember_until, .. } => {
+                for one in checkpoints {
+                    let key = one.idempotency.clone();
+                    self.forget(agent_id, one.seq, one.id, key.map(|key| (key, *remember_until)));
+                }
+            }
+            What::OperationClosed { operation_id, outcome, store_time_ms, why, .. } => {
+                let closed = Closed {
+                    n: event.n,
+                    at: event.at,
+                    outcome: *outcome,
+                    store_time_ms: *store_time_ms,
+                    why: why.clone(),
+                };
+                // The first word counts: an operation is closed once.
+                let known = self.closed.entry(*operation_id).or_insert_with(|| closed.clone());
+                if known.n > closed.n {
+                    *known = closed;
+                }
+            }
+            What::Reset { agent_id, seq } => {
+                let shelf = self.agents.entry(agent_id.clone()).or_default();
+                shelf.reset = shelf.reset.max(Some((event.n, *seq)));
+                shelf.last_seq = shelf.last_seq.max(*seq);
+            }
+            What::Marked { checkpoint_id, tainted, .. } => {
+                let mark = self.marked.entry(*checkpoint_id).or_insert((event.n, *tainted));
+                *mark = (*mark).max((event.n, *tainted));
+            }
+            What::RestoreBegun { agent_id, .. } => self.begin_restore(agent_id, event),
+            What::RestoreRolledBack { agent_id, .. } => {
+                let shelf = self.agents.entry(agent_id.clone()).or_default();
+                self.finished_begun.insert(event.n);
+                shelf.begun = shelf.begun.take().filter(|begun| begun.n > event.n);
+            }
+            _ => {}
+        }
+    }
+
+    /// A begun restore counts until a later rollback, or until a checkpoint finished it.
+    fn begin_restore(&mut self, agent: &AgentId, event: &Event) {
+        let What::RestoreBegun { recovery, .. } = &event.what else { return };
+        let rolled_back = self.finished_begun.range(event.n..).next().is_some();
+        let shelf = self.agents.entry(agent.clone()).or_default();
+        let newer = shelf.begun.as_ref().is_some_and(|begun| begun.n > event.n);
+        if !rolled_back && !newer && !shelf.finished(*recovery) {
+            shelf.begun = Some(BegunRestore { n: event.n, event: event.what.clone() });
+        }
+    }
+
+    fn forget(
+        &mut self,
+        agent: &AgentId,
+        seq: Seq,
+        id: CheckpointId,
+        key: Option<(Idempotency, Timestamp)>,
+    ) {
+        let shelf = self.agents.entry(agent.clone()).or_default();
+        shelf.last_seq = shelf.last_seq.max(seq);
+        if let Some((key, until)) = key {
+            let remembered = Remembered { id, body: key.body, until: Some(until) };
+            shelf.keys.insert(key.key, remembered);
+        }
+        self.forgotten.insert(id, (agent.clone(), seq));
+        if let Some((agent, seq)) = self.ids.remove(&id) {
+            let shelf = self.agents.entry(agent).or_default();
+            if let Some(held) = shelf.checkpoints.remove(&seq) {
+                self.lingering.insert(id, held.at.segment);
+            }
+        }
+    }
+
+    /// Forgets that a segment ever held anything: it was unlinked.
+    pub(crate) fn drop_segment(&mut self, segment: u64) {
+        self.segments.remove(&segment);
+        self.lingering.retain(|_, at| *at != segment);
+        self.blocks.retain(|_, block| block.at.segment != segment);
+        self.events.retain(|_, event| event.at.segment != segment);
+    }
+
+    /// Lets a block go that is known to be damaged, so that it never counts as present.
+    pub(crate) fn drop_block(&mut self, key: &BlockKey) {
+        self.blocks.remove(key);
+    }
+
+    /// Whether the word that this checkpoint was forgotten must still be kept: its record lies in a
+    /// segment other than those in `leaving`, or it holds the agent's highest number.
+    pub(crate) fn forgetting_matters(&self, id: CheckpointId, leaving: &BTreeSet<u64>) -> bool {
+        let lingers = self.lingering.get(&id).is_some_and(|segment| !leaving.contains(segment));
+        let highest = self.forgotten.get(&id).is_some_and(|(agent, seq)| {
+            self.agents.get(agent).is_some_and(|shelf| {
+                shelf.last_seq == *seq || shelf.keys.values().any(|known| known.id == id)
+            })
+        });
+        lingers || highest
+    }
+
+    /// Drops what is remembered of a forgotten checkpoint once nothing of it is left.
+    pub(crate) fn forget_forgotten(&mut self, id: CheckpointId) {
+        self.forgotten.remove(&id);
+        self.lingering.remove(&id);
+    }
+
+    /// Drops idempotency keys whose time is over.
+    pub(crate) fn expire_keys(&mut self, now: Timestamp) {
+        for shelf in self.agents.values_mut() {
+            shelf.keys.retain(|_, known| known.until.is_none_or(|until| until > now));
+        }
+    }
+
+    pub(crate) fn get(&self, id: CheckpointId) -> Option<&Held> {
+        let (agent, seq) = self.ids.get(&id)?;
+        self.agents.get(agent)?.checkpoints.get(seq)
+    }
+
+    pub(crate) fn ids(&self) -> impl Iterator<Item = CheckpointId> + '_ {
+        self.ids.keys().copied()
+    }
+
+    pub(crate) fn is_forgotten(&self, id: CheckpointId) -> bool {
+        self.forgotten.contains_key(&id)
+    }
+
+    pub(crate) fn held(&self) -> impl Iterator<Item = &Held> {
+        self.agents.values().flat_map(|shelf| shelf.checkpoints.values())
+    }
+
+    pub(crate) fn is_tainted(&self, id: CheckpointId) -> bool {
+        self.marked.get(&id).is_some_and(|(_, tainted)| *tainted)
+    }
+
+    pub(crate) fn closed(&self, operation: CheckpointId) -> Option<&Closed> {
+        self.closed.get(&operation)
+    }
+
+    /// What is remembered under an agent's idempotency key.
+    pub(crate) fn remembered(&self, agent: &AgentId, key: &str) -> Option<&Remembered> {
+        self.agents.get(agent)?.keys.get(key)
+    }
+
+    /// The newest checkpoint that may be chosen automatically: neither tainted nor `recovery`, nor
+    /// from before a fresh start.
+    pub(crate) fn latest(&self, agent: &AgentId) -> Option<&Held> {
+        self.candidates(agent).next()
+    }
+
+    /// What `latest` and `good` walk over, newest first.
+    pub(crate) fn candidates(&self, agent: &AgentId) -> impl Iterator<Item = &Held> {
+        self.since_reset(agent).filter(|held| {
+            held.manifest.kind != Kind::Recovery && !self.is_tainted(held.manifest.id)
+        })
+    }
+
+    /// The checkpoints since the last fresh start, newest first.
+    pub(crate) fn since_reset(&self, agent: &AgentId) -> impl Iterator<Item = &Held> {
+        self.agents.get(agent).into_iter().flat_map(|shelf| {
+            let start = shelf.reset.map_or(Seq(0), |(_, seq)| seq.next());
+            shelf.checkpoints.range(start..).rev().map(|(_, held)| held)
+        })
+    }
+}
+
+impl Shelf {
+    /// Puts a checkpoint under its number, or under the next free one where that is taken.
+    fn place(&mut self, manifest: Manifest, at: At, stored_len: u32) -> Seq {
+        let mut seq = manifest.seq;
+        if self.checkpoints.contains_key(&seq) {
+            seq = self.last_seq.next();
+            tracing::warn!(id = %manifest.id, was = %manifest.seq, is = %seq, "diverged");
+        }
+        self.last_seq = self.last_seq.max(seq);
+        self.first_ms =
+            Some(self.first_ms.map_or(manifest.store_time_ms, |ms| ms.min(manifest.store_time_ms)));
+        if let Some(key) = &manifest.idempotency {
+            let known = Remembered { id: manifest.id, body: key.body, until: None };
+            self.keys.insert(key.key.clone(), known);
+        }
+        if let Some(restored) = &manifest.restored {
+            self.undone.extend(restored.undoes);
+            let finishes = self.begun.as_ref().is_some_and(|begun| {
+                matches!(&begun.event, What::RestoreBegun { recovery, .. }
+                    if Some(*recovery) == restored.recovery)
+            });
+            if finishes {
+                self.begun = None;
+            }
+        }
+        let digest = manifest.digest();
+        let manifest = Manifest { seq, ..manifest };
+        self.checkpoints.insert(seq, Held { manifest, at, stored_len, digest });
+        seq
+    }
+
+    /// Whether a checkpoint here finished the restore that this recovery checkpoint was taken for.
+    fn finished(&self, recovery: CheckpointId) -> bool {
+        self.checkpoints.values().any(|held| {
+            held.manifest.restored.as_ref().is_some_and(|one| one.recovery == Some(recovery))
+        })
+    }
+
+    /// The newest finished restore that was not taken back and took nothing back itself.
+    pub(crate) fn undoable(&self) -> Option<&Held> {
+        self.checkpoints.values().rev().find(|held| {
+            held.manifest.restored.as_ref().is_some_and(|one| {
+                one.undoes.is_none() && one.recovery.is_some()
+            }) && !self.undone.contains(&held.manifest.id)
+        })
+    }
+}
+
+/// The blocks a manifest names directly.
+pub(crate) fn root_of(manifest: &Manifest) -> Option<BlockKey> {
+    match manifest.state.as_ref()?.lies {
+        Lies::Inline => None,
+        Lies::Tree { root, level } => Some((root, level)),
+    }
+}
