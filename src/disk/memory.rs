@@ -575,6 +575,7 @@ pub(super) struct MemoryFile {
 
 impl MemoryFile {
     /// Acts as a failed sync: what is pending is never made durable by a later sync.
+    #[cfg(any(feature = "cli", feature = "testing", test))]
     pub(super) fn fail_sync(&self) {
         let _state = self.disk.0.state.lock();
         self.file.contents.lock().bytes.abandon();

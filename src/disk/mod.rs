@@ -9,12 +9,30 @@
 //! written to that file since its last good sync can be trusted.
 
 mod crash;
+#[cfg(any(feature = "cli", feature = "testing", test))]
+#[cfg_attr(
+    not(feature = "testing"),
+    allow(dead_code, reason = "the command line uses a part of what tests use")
+)]
+mod fault;
+pub mod lock;
 mod memory;
+pub mod publish;
 mod real;
+pub mod retry;
 
 pub use crash::Loss;
+#[cfg(feature = "testing")]
+pub use fault::{Call, Fault, FaultDisk, Gate, Op};
+#[cfg(all(test, not(feature = "testing")))]
+pub(crate) use fault::{Call, Fault, FaultDisk, Gate, Op};
+pub use lock::{Holder, LockError, StoreLock, read_holder};
 pub use memory::MemoryDisk;
+pub use publish::{
+    Durability, PublishError, create_dir_all_durable, publish, publish_with, sweep_temporaries,
+};
 pub use real::RealDisk;
+pub use retry::{Class, Retry, RetryError};
 
 use std::fmt::Debug;
 use std::io;

@@ -59,7 +59,7 @@ impl Disk for RealDisk {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        let flags = (OFlags::DIRECTORY | OFlags::NOFOLLOW).bits().cast_signed();
+        let flags = OFlags::DIRECTORY.bits().cast_signed();
         let dir = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
         sync_names(&dir)
     }

@@ -1,0 +1,706 @@
+//! A disk that fails when it is told to.
+//!
+//! [`FaultDisk`] stands before another disk, counts and records every call in the order in which
+//! they begin, and lets them fail, stop, end half-way or wait. Calls are numbered from 0, since the
+//! disk was made or [`FaultDisk::reset`]. A call that fails does not reach the disk below, but for
+//! the part of a write that was asked for.
+//!
+//! Over a [`MemoryDisk`] ([`FaultDisk::over`]) a sync that fails also means what it means on a real
+//! machine: nothing that was pending is made durable by a later sync.
+//!
+//! A file is known by the path under which it was opened, also after a rename.
+
+use std::fmt;
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::{Condvar, Mutex};
+use rustix::io::Errno;
+
+use super::memory::MemoryFile;
+use super::{Access, Disk, DiskFile, DiskLock, Entry, FileSystem, MemoryDisk, Metadata, Space};
+
+/// The calls of the seam, one for each method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "each is named after its method")]
+pub enum Op {
+    Open,
+    CreateDir,
+    Rename,
+    RemoveFile,
+    RemoveDir,
+    SyncDir,
+    ReadDir,
+    Metadata,
+    TryLock,
+    Space,
+    FileSystem,
+    Canonical,
+    Read,
+    Write,
+    Sync,
+    Len,
+    SetLen,
+    WriteHolder,
+}
+
+/// One call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// Which.
+    pub op: Op,
+    /// Of which path; for a rename the new name.
+    pub path: PathBuf,
+    /// Where it reads or writes; for a change of length, the new length.
+    pub offset: u64,
+    /// How many bytes it reads (at most) or writes.
+    pub bytes: u64,
+}
+
+impl Call {
+    fn of(op: Op, path: &Path) -> Self {
+        Self { op, path: path.to_owned(), offset: 0, bytes: 0 }
+    }
+}
+
+/// A fault: which calls it meets, how often, and what happens then. Made with [`Fault::new`] it
+/// meets every call for ever; the other methods narrow it.
+#[derive(Debug, Clone)]
+pub struct Fault {
+    errno: Errno,
+    op: Option<Op>,
+    part: String,
+    range: Range<u64>,
+    skip: u64,
+    times: u64,
+    bytes: usize,
+}
+
+impl Fault {
+    /// Every call fails with `errno`, for ever.
+    #[must_use]
+    pub fn new(errno: Errno) -> Self {
+        let (part, range) = (String::new(), 0..u64::MAX);
+        Self { errno, op: None, part, range, skip: 0, times: u64::MAX, bytes: 0 }
+    }
+
+    /// Only calls of this kind.
+    #[must_use]
+    pub fn on(self, op: Op) -> Self {
+        Self { op: Some(op), ..self }
+    }
+
+    /// Only calls whose path contains `part`.
+    #[must_use]
+    pub fn at(self, part: &str) -> Self {
+        Self { part: part.to_owned(), ..self }
+    }
+
+    /// Only reads and writes that touch this range of a file.
+    #[must_use]
+    pub fn within(self, range: Range<u64>) -> Self {
+        Self { range, ..self }
+    }
+
+    /// Lets the first `count` calls it meets pass.
+    #[must_use]
+    pub fn skipping(self, count: u64) -> Self {
+        Self { skip: count, ..self }
+    }
+
+    /// Passes away after it struck so many times.
+    #[must_use]
+    pub fn times(self, count: u64) -> Self {
+        Self { times: count, ..self }
+    }
+
+    /// Lets the first `count` bytes of a write reach the disk.
+    #[must_use]
+    pub fn after_bytes(self, count: usize) -> Self {
+        Self { bytes: count, ..self }
+    }
+
+    fn meets(&self, call: &Call) -> bool {
+        let whole = self.range == (0..u64::MAX);
+        self.op.is_none_or(|op| op == call.op)
+            && call.path.to_string_lossy().contains(&self.part)
+            && (whole
+                || (call.offset < self.range.end && call.offset + call.bytes > self.range.start))
+    }
+
+    fn strikes(&mut self, call: &Call) -> bool {
+        if self.times == 0 || !self.meets(call) {
+            return false;
+        }
+        if self.skip > 0 {
+            self.skip -= 1;
+            return false;
+        }
+        self.times -= 1;
+        true
+    }
+}
+
+/// Why a call does not go through, and how much of it does.
+struct Refusal {
+    error: io::Error,
+    bytes: usize,
+    /// A dead process never asked the disk, so a sync of it did not fail there.
+    dead: bool,
+}
+
+#[derive(Default)]
+struct Script {
+    calls: Vec<Call>,
+    /// The process is dead from the call of this number on.
+    stop: Option<u64>,
+    faults: Vec<Fault>,
+    gates: Vec<Hold>,
+    gates_made: u64,
+    /// Bytes that files may still grow by.
+    room: Option<u64>,
+}
+
+struct Hold {
+    id: u64,
+    op: Op,
+    part: String,
+    waiting: usize,
+}
+
+impl Script {
+    fn dead(&self, number: u64) -> bool {
+        self.stop.is_some_and(|stop| number >= stop)
+    }
+
+    fn holds(&mut self, id: u64) -> Option<&mut Hold> {
+        self.gates.iter_mut().find(|gate| gate.id == id)
+    }
+
+    fn refusal(&mut self, number: u64, call: &Call) -> Result<(), Refusal> {
+        if self.dead(number) {
+            let error = io::Error::other("the process is dead");
+            return Err(Refusal { error, bytes: 0, dead: true });
+        }
+        match self.faults.iter_mut().find_map(|fault| fault.strikes(call).then_some(&*fault)) {
+            Some(fault) => {
+                Err(Refusal { error: fault.errno.into(), bytes: fault.bytes, dead: false })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Takes room for a file that grows by `bytes`; says how many did not fit.
+    fn take_room(&mut self, bytes: u64) -> u64 {
+        let Some(room) = &mut self.room else { return 0 };
+        let taken = bytes.min(*room);
+        *room -= taken;
+        bytes - taken
+    }
+
+    fn give_room(&mut self, bytes: u64) {
+        self.room = self.room.map(|room| room + bytes);
+    }
+}
+
+#[derive(Default)]
+struct Shared {
+    script: Mutex<Script>,
+    /// Told when a call begins to wait at a gate, and when a gate opens.
+    moved: Condvar,
+}
+
+impl Shared {
+    /// Records a call, lets it wait where it is held, and says whether it goes through.
+    fn enter(&self, call: Call) -> Result<(), Refusal> {
+        let mut script = self.script.lock();
+        let number = script.calls.len() as u64;
+        script.calls.push(call.clone());
+        let holds = |gate: &&mut Hold| {
+            gate.op == call.op && call.path.to_string_lossy().contains(&gate.part)
+        };
+        let held = script.gates.iter_mut().find(holds).map(|gate| {
+            gate.waiting += 1;
+            gate.id
+        });
+        if let Some(id) = held {
+            self.moved.notify_all();
+            while script.holds(id).is_some() && !script.dead(number) {
+                self.moved.wait(&mut script);
+            }
+        }
+        script.refusal(number, &call)
+    }
+
+    fn pass(&self, op: Op, path: &Path) -> io::Result<()> {
+        self.enter(Call::of(op, path)).map_err(|refusal| refusal.error)
+    }
+}
+
+/// Holds calls back until it is released or dropped.
+#[must_use = "a gate opens when it is dropped"]
+pub struct Gate {
+    shared: Arc<Shared>,
+    id: u64,
+}
+
+impl Gate {
+    /// Blocks until `count` calls wait at the gate.
+    pub fn wait_for(&self, count: usize) {
+        let mut script = self.shared.script.lock();
+        while script.holds(self.id).is_some_and(|gate| gate.waiting < count) {
+            self.shared.moved.wait(&mut script);
+        }
+    }
+
+    /// Lets the calls that wait go on, and later ones pass.
+    pub fn release(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Gate {
+    fn drop(&mut self) {
+        self.shared.script.lock().gates.retain(|gate| gate.id != self.id);
+        self.shared.moved.notify_all();
+    }
+}
+
+/// A disk that records its calls and fails on demand.
+pub struct FaultDisk {
+    inner: Arc<dyn Disk>,
+    memory: Option<MemoryDisk>,
+    shared: Arc<Shared>,
+}
+
+impl FaultDisk {
+    /// Stands before any disk.
+    #[must_use]
+    pub fn new(inner: Arc<dyn Disk>) -> Arc<Self> {
+        Arc::new(Self { inner, memory: None, shared: Arc::default() })
+    }
+
+    /// Stands before a disk in memory, which learns of the syncs that failed.
+    #[must_use]
+    pub fn over(memory: &MemoryDisk) -> Arc<Self> {
+        let memory = memory.clone();
+        Arc::new(Self { inner: memory.shared(), memory: Some(memory), shared: Arc::default() })
+    }
+
+    /// Adds a fault; the earliest added that meets a call decides.
+    pub fn inject(&self, fault: Fault) {
+        self.shared.script.lock().faults.push(fault);
+    }
+
+    /// The call of this number and every later one fails as if the process were dead.
+    pub fn stop_at(&self, number: u64) {
+        self.shared.script.lock().stop = Some(number);
+        self.shared.moved.notify_all();
+    }
+
+    /// Lets files grow by `bytes` in all, then writes fail with `ENOSPC` where the room ends, and
+    /// nothing new is made; what is removed or cut gives its room back.
+    pub fn full_after(&self, bytes: u64) {
+        self.shared.script.lock().room = Some(bytes);
+    }
+
+    /// Takes all faults back, and the limit of room; a dead process stays dead.
+    pub fn heal(&self) {
+        let mut script = self.shared.script.lock();
+        script.faults.clear();
+        script.room = None;
+    }
+
+    /// Holds back each call of this kind whose path contains `part`.
+    pub fn hold(&self, op: Op, part: &str) -> Gate {
+        let mut script = self.shared.script.lock();
+        script.gates_made += 1;
+        let id = script.gates_made;
+        script.gates.push(Hold { id, op, part: part.to_owned(), waiting: 0 });
+        Gate { shared: self.shared.clone(), id }
+    }
+
+    /// The calls so far, failed ones included.
+    #[must_use]
+    pub fn calls(&self) -> Vec<Call> {
+        self.shared.script.lock().calls.clone()
+    }
+
+    /// How many calls there were.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.shared.script.lock().calls.len() as u64
+    }
+
+    /// How many calls of a kind there were.
+    #[must_use]
+    pub fn count(&self, op: Op) -> usize {
+        self.shared.script.lock().calls.iter().filter(|call| call.op == op).count()
+    }
+
+    /// Forgets the calls so far; numbers begin at 0 again.
+    pub fn reset(&self) {
+        self.shared.script.lock().calls.clear();
+    }
+
+    fn room_for_a_name(&self) -> io::Result<()> {
+        let full = self.shared.script.lock().room == Some(0);
+        if full { Err(Errno::NOSPC.into()) } else { Ok(()) }
+    }
+
+    fn open_inner(&self, path: &Path, access: Access) -> io::Result<Below> {
+        Ok(match &self.memory {
+            Some(memory) => Below::Memory(memory.open_file(path, access)?),
+            None => Below::Other(self.inner.open(path, access)?),
+        })
+    }
+}
+
+impl fmt::Debug for FaultDisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FaultDisk").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+impl Disk for FaultDisk {
+    fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn DiskFile>> {
+        self.shared.pass(Op::Open, path)?;
+        if access == Access::CreateNew {
+            self.room_for_a_name()?;
+        }
+        let below = self.open_inner(path, access)?;
+        Ok(Arc::new(FaultFile { below, path: path.to_owned(), shared: self.shared.clone() }))
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.shared.pass(Op::CreateDir, path)?;
+        self.room_for_a_name()?;
+        self.inner.create_dir(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.shared.pass(Op::Rename, to)?;
+        self.inner.rename(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.shared.pass(Op::RemoveFile, path)?;
+        let len = self.inner.metadata(path).map_or(0, |found| found.len);
+        self.inner.remove_file(path)?;
+        self.shared.script.lock().give_room(len);
+        Ok(())
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.shared.pass(Op::RemoveDir, path)?;
+        self.inner.remove_dir(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        if let Err(refusal) = self.shared.enter(Call::of(Op::SyncDir, path)) {
+            if let Some(memory) = self.memory.as_ref().filter(|_| !refusal.dead) {
+                memory.fail_sync_dir(path)?;
+            }
+            return Err(refusal.error);
+        }
+        self.inner.sync_dir(path)
+    }
+
+    fn read_dir(&self, path: &Path) -> io::Result<Vec<Entry>> {
+        self.shared.pass(Op::ReadDir, path)?;
+        self.inner.read_dir(path)
+    }
+
+    fn metadata(&self, path: &Path) -> io::Result<Metadata> {
+        self.shared.pass(Op::Metadata, path)?;
+        self.inner.metadata(path)
+    }
+
+    fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {
+        self.shared.pass(Op::TryLock, path)?;
+        let lock = self.inner.try_lock(path)?;
+        let (shared, path) = (self.shared.clone(), path.to_owned());
+        Ok(lock.map(|inner| Box::new(FaultLock { inner, path, shared }) as Box<dyn DiskLock>))
+    }
+
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        self.shared.pass(Op::Space, path)?;
+        let found = self.inner.space(path)?;
+        let room = self.shared.script.lock().room;
+        Ok(Space { free: found.free.min(room.unwrap_or(u64::MAX)), ..found })
+    }
+
+    fn file_system(&self, path: &Path) -> io::Result<FileSystem> {
+        self.shared.pass(Op::FileSystem, path)?;
+        self.inner.file_system(path)
+    }
+
+    fn canonical(&self, path: &Path) -> io::Result<PathBuf> {
+        self.shared.pass(Op::Canonical, path)?;
+        self.inner.canonical(path)
+    }
+}
+
+#[derive(Debug)]
+enum Below {
+    Memory(Arc<MemoryFile>),
+    Other(Arc<dyn DiskFile>),
+}
+
+impl Below {
+    fn file(&self) -> &dyn DiskFile {
+        match self {
+            Self::Memory(file) => &**file,
+            Self::Other(file) => &**file,
+        }
+    }
+}
+
+struct FaultFile {
+    below: Below,
+    path: PathBuf,
+    shared: Arc<Shared>,
+}
+
+impl FaultFile {
+    fn enter(&self, op: Op, offset: u64, bytes: usize) -> Result<(), Refusal> {
+        self.shared.enter(Call { op, path: self.path.clone(), offset, bytes: bytes as u64 })
+    }
+
+    /// Takes the room that a file needs to reach `end`; says how many bytes did not fit.
+    fn grow(&self, end: u64) -> io::Result<u64> {
+        if self.shared.script.lock().room.is_none() {
+            return Ok(0);
+        }
+        let grown = end.saturating_sub(self.below.file().len()?);
+        Ok(self.shared.script.lock().take_room(grown))
+    }
+}
+
+impl fmt::Debug for FaultFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FaultFile").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl DiskFile for FaultFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.enter(Op::Read, offset, buf.len()).map_err(|refusal| refusal.error)?;
+        self.below.file().read_at(buf, offset)
+    }
+
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        if let Err(refusal) = self.enter(Op::Write, offset, bytes.len()) {
+            let part = &bytes[..refusal.bytes.min(bytes.len())];
+            self.below.file().write_all_at(part, offset)?;
+            return Err(refusal.error);
+        }
+        let missing = self.grow(offset + bytes.len() as u64)?;
+        let fits = bytes.len().saturating_sub(usize::try_from(missing).unwrap_or(usize::MAX));
+        self.below.file().write_all_at(&bytes[..fits], offset)?;
+        if missing > 0 { Err(Errno::NOSPC.into()) } else { Ok(()) }
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        if let Err(refusal) = self.enter(Op::Sync, 0, 0) {
+            match &self.below {
+                Below::Memory(file) if !refusal.dead => file.fail_sync(),
+                _ => {}
+            }
+            return Err(refusal.error);
+        }
+        self.below.file().sync_data()
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.enter(Op::Len, 0, 0).map_err(|refusal| refusal.error)?;
+        self.below.file().len()
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.enter(Op::SetLen, len, 0).map_err(|refusal| refusal.error)?;
+        let before = self.below.file().len()?;
+        if self.grow(len)? > 0 {
+            return Err(Errno::NOSPC.into());
+        }
+        self.below.file().set_len(len)?;
+        self.shared.script.lock().give_room(before.saturating_sub(len));
+        Ok(())
+    }
+}
+
+struct FaultLock {
+    inner: Box<dyn DiskLock>,
+    path: PathBuf,
+    shared: Arc<Shared>,
+}
+
+impl fmt::Debug for FaultLock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FaultLock").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl DiskLock for FaultLock {
+    fn write_holder(&self, text: &[u8]) -> io::Result<()> {
+        self.shared.pass(Op::WriteHolder, &self.path)?;
+        self.inner.write_holder(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::disk::Loss;
+
+    fn at(path: &str) -> &Path {
+        Path::new(path)
+    }
+
+    fn set_up() -> (MemoryDisk, Arc<FaultDisk>, Arc<dyn DiskFile>) {
+        let memory = MemoryDisk::new();
+        memory.put(at("/f"), b"0123456789");
+        let disk = FaultDisk::over(&memory);
+        let file = disk.open(at("/f"), Access::Write).unwrap();
+        disk.reset();
+        (memory, disk, file)
+    }
+
+    fn code<T: fmt::Debug>(result: io::Result<T>) -> Option<Errno> {
+        Errno::from_io_error(&result.unwrap_err())
+    }
+
+    #[test]
+    fn calls_are_recorded_and_counted() {
+        let (_, disk, file) = set_up();
+        file.write_all_at(b"abc", 2).unwrap();
+        disk.rename(at("/f"), at("/g")).unwrap();
+        disk.inject(Fault::new(Errno::IO));
+        file.sync_data().unwrap_err();
+        let call = |op, path: &str, offset, bytes| Call { op, path: path.into(), offset, bytes };
+        let expected =
+            [call(Op::Write, "/f", 2, 3), call(Op::Rename, "/g", 0, 0), call(Op::Sync, "/f", 0, 0)];
+        assert_eq!(disk.calls(), expected);
+        assert_eq!((disk.total(), disk.count(Op::Write), disk.count(Op::Len)), (3, 1, 0));
+    }
+
+    #[test]
+    fn a_stopped_process_does_nothing_any_more() {
+        let (memory, disk, file) = set_up();
+        disk.stop_at(1);
+        file.write_all_at(b"a", 0).unwrap();
+        assert_eq!(file.write_all_at(b"b", 1).unwrap_err().to_string(), "the process is dead");
+        disk.heal();
+        assert!(file.sync_data().is_err() && disk.read_dir(at("/")).is_err());
+        assert_eq!(memory.get(at("/f")).unwrap(), b"a123456789");
+        assert_eq!(memory.crash(Loss::All).get(at("/f")).unwrap(), b"0123456789");
+    }
+
+    #[test]
+    fn a_fault_strikes_where_and_as_often_as_told() {
+        let (_, disk, file) = set_up();
+        disk.inject(Fault::new(Errno::IO).on(Op::Read).at("f").within(4..6).skipping(1).times(2));
+        let read = |offset| file.read_at(&mut [0; 2], offset);
+        assert!(read(4).is_ok(), "skipped");
+        assert_eq!(code(read(5)), Some(Errno::IO));
+        assert!(read(2).is_ok() && read(6).is_ok(), "beside the range");
+        assert_eq!(code(read(3)), Some(Errno::IO));
+        assert!(read(4).is_ok(), "spent");
+    }
+
+    #[test]
+    fn a_fault_lasts_until_healed() {
+        let (_, disk, file) = set_up();
+        disk.inject(Fault::new(Errno::ROFS).on(Op::Write));
+        for _ in 0..3 {
+            assert_eq!(code(file.write_all_at(b"x", 0)), Some(Errno::ROFS));
+        }
+        disk.heal();
+        file.write_all_at(b"x", 0).unwrap();
+    }
+
+    #[test]
+    fn part_of_a_write_may_go_through() {
+        let (memory, disk, file) = set_up();
+        disk.inject(Fault::new(Errno::IO).on(Op::Write).after_bytes(2));
+        assert_eq!(code(file.write_all_at(b"abcd", 0)), Some(Errno::IO));
+        assert_eq!(memory.get(at("/f")).unwrap(), b"ab23456789");
+    }
+
+    #[test]
+    fn room_ends_in_the_middle_of_a_write_and_comes_back() {
+        let (memory, disk, file) = set_up();
+        memory.put(at("/g"), b"1234");
+        disk.full_after(3);
+        file.write_all_at(b"abc", 0).unwrap();
+        assert_eq!(code(file.write_all_at(b"defgh!", 8)), Some(Errno::NOSPC));
+        assert_eq!(memory.get(at("/f")).unwrap(), b"abc34567defgh");
+        assert_eq!(code(disk.open(at("/h"), Access::CreateNew)), Some(Errno::NOSPC));
+        assert_eq!(disk.space(at("/")).unwrap().free, 0);
+        disk.remove_file(at("/g")).unwrap();
+        file.set_len(12).unwrap();
+        assert_eq!(code(file.set_len(18)), Some(Errno::NOSPC));
+        disk.heal();
+        file.set_len(18).unwrap();
+    }
+
+    #[test]
+    fn a_sync_that_failed_makes_a_later_one_lie() {
+        let (memory, disk, file) = set_up();
+        disk.inject(Fault::new(Errno::IO).on(Op::Sync).times(1));
+        disk.inject(Fault::new(Errno::IO).on(Op::SyncDir).times(1));
+        file.write_all_at(b"x", 0).unwrap();
+        file.sync_data().unwrap_err();
+        file.sync_data().unwrap();
+        disk.rename(at("/f"), at("/g")).unwrap();
+        disk.sync_dir(at("/")).unwrap_err();
+        disk.sync_dir(at("/")).unwrap();
+        assert_eq!(memory.crash(Loss::All).get(at("/f")).unwrap(), b"0123456789");
+    }
+
+    #[test]
+    fn a_gate_holds_calls_until_it_opens() {
+        let (_, disk, file) = set_up();
+        let gate = disk.hold(Op::Sync, "f");
+        let done = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    file.sync_data().unwrap();
+                    done.fetch_add(1, Ordering::SeqCst);
+                });
+            }
+            gate.wait_for(3);
+            file.write_all_at(b"others pass", 0).unwrap();
+            assert_eq!(done.load(Ordering::SeqCst), 0);
+            gate.release();
+        });
+        assert_eq!(done.load(Ordering::SeqCst), 3);
+    }
+
+    #[test]
+    fn a_process_may_die_at_a_gate() {
+        let (_, disk, file) = set_up();
+        let gate = disk.hold(Op::Sync, "f");
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| file.sync_data());
+            gate.wait_for(1);
+            disk.stop_at(0);
+            assert!(waiting.join().unwrap().is_err());
+        });
+    }
+
+    #[test]
+    fn it_stands_before_any_disk() {
+        let home = tempfile::tempdir().unwrap();
+        let disk = FaultDisk::new(super::super::RealDisk::shared());
+        disk.full_after(4);
+        let file = disk.open(&home.path().join("f"), Access::CreateNew).unwrap();
+        assert_eq!(code(file.write_all_at(b"123456", 0)), Some(Errno::NOSPC));
+        assert_eq!(file.len().unwrap(), 4);
+    }
+}
