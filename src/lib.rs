@@ -1,6 +1,8 @@
 //! Skeleton.
 #![forbid(unsafe_code)]
-pub mod state;
 pub mod clock;
-pub mod error;
+pub mod collect;
 pub mod disk;
+pub mod error;
+pub mod retention;
+pub mod state;
