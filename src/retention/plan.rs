@@ -168,6 +168,8 @@ pub enum Cause {
     SameAs(Seq),
     /// Its operation, of this name, was completed.
     OperationCompleted(String),
+    /// Its operation, of this name, failed or was left open, longer ago than this.
+    OperationFailed(String, Span),
     /// No rule of its kind keeps it any more.
     Outlived {
         /// Its kind.
@@ -406,6 +408,9 @@ fn cause(facts: &Facts<'_>, twin: Option<Seq>, policy: &Policy) -> Cause {
         (None, Some(Operation { name, state: OperationState::Completed { .. } })) => {
             Cause::OperationCompleted(name.into())
         }
+        (None, Some(Operation { name, .. })) if rules.keep_until_closed => {
+            Cause::OperationFailed(name.into(), policy.recovery.keep_within)
+        }
         (None, _) => Cause::Outlived {
             kind: facts.kind,
             keep_last: rules.keep_last,
@@ -443,6 +448,9 @@ impl fmt::Display for Cause {
         match self {
             Self::SameAs(seq) => write!(f, "same content as {seq}"),
             Self::OperationCompleted(name) => write!(f, "operation \"{name}\" is completed"),
+            Self::OperationFailed(name, span) => {
+                write!(f, "operation \"{name}\" failed more than {span} ago")
+            }
             Self::Outlived { kind, keep_last: 0, keep_within: Span::ZERO } => {
                 write!(f, "nothing keeps this {kind} one")
             }

@@ -103,14 +103,27 @@ fn an_operation_keeps_its_checkpoint_until_it_is_completed() {
     check(open, 7 * DAY, "operation \"deploy\" is open");
     check(open, 7 * DAY + 1, "operation \"deploy\" failed within 7d");
     check(open, 14 * DAY, "operation \"deploy\" failed within 7d");
-    check(open, 14 * DAY + 1, "nothing keeps this pre_operation one");
+    check(open, 14 * DAY + 1, "operation \"deploy\" failed more than 7d ago");
     check(OperationState::Completed { at_ms: 5 }, 6, "operation \"deploy\" is completed");
     check(OperationState::Failed { at_ms: DAY }, 8 * DAY, "operation \"deploy\" failed within 7d");
     check(
         OperationState::Failed { at_ms: DAY },
         8 * DAY + 1,
-        "nothing keeps this pre_operation one",
+        "operation \"deploy\" failed more than 7d ago",
     );
+}
+
+#[test]
+fn without_keep_until_closed_only_an_open_operation_keeps_its_checkpoint() {
+    let mut policy = Policy::default();
+    policy.pre_operation.keep_until_closed = false;
+    let facts = [
+        opening(1, OperationState::Open { since_ms: 0 }),
+        opening(2, OperationState::Failed { at_ms: 0 }),
+    ];
+    let plan = plan(&facts, &policy, &Protect::default(), at(1));
+    assert_eq!(words(&plan, 1), ["operation \"deploy\" is open"]);
+    assert_eq!(words(&plan, 2), ["nothing keeps this pre_operation one"]);
 }
 
 #[test]
