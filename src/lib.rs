@@ -1,8 +1,11 @@
 //! Skeleton.
 #![forbid(unsafe_code)]
-pub mod clock;
-pub mod commit;
-pub mod disk;
-pub mod encode;
-pub mod error;
 pub mod state;
+pub mod clock;
+pub mod error;
+pub mod disk;
+pub mod collect;
+pub mod encode;
+pub mod commit;
+pub mod store;
+pub mod retention;

@@ -236,6 +236,165 @@ impl FromStr for Timestamp {
     }
 }
 
+/// A length of time to the millisecond, as configuration writes it: a whole number and a unit,
+/// `250ms`, `30s`, `10m`, `24h`, `7d`, `2w`. Printed in the largest unit up to days that leaves no
+/// remainder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Span {
+    ms: u64,
+}
+
+impl Span {
+    const UNITS: [(&'static str, u64); 6] = [
+        ("w", 7 * 24 * 60 * 60 * 1000),
+        ("d", 24 * 60 * 60 * 1000),
+        ("h", 60 * 60 * 1000),
+        ("m", 60 * 1000),
+        ("s", 1000),
+        ("ms", 1),
+    ];
+
+    /// No time at all; for most rules the same as switching them off.
+    pub const ZERO: Self = Self { ms: 0 };
+
+    /// A number of milliseconds.
+    #[must_use]
+    pub const fn from_ms(ms: u64) -> Self {
+        Self { ms }
+    }
+
+    /// A number of seconds.
+    #[must_use]
+    pub const fn from_secs(secs: u64) -> Self {
+        Self { ms: secs.saturating_mul(1000) }
+    }
+
+    /// A number of minutes.
+    #[must_use]
+    pub const fn from_minutes(minutes: u64) -> Self {
+        Self::from_secs(minutes.saturating_mul(60))
+    }
+
+    /// A number of hours.
+    #[must_use]
+    pub const fn from_hours(hours: u64) -> Self {
+        Self::from_minutes(hours.saturating_mul(60))
+    }
+
+    /// A number of days of 24 hours.
+    #[must_use]
+    pub const fn from_days(days: u64) -> Self {
+        Self::from_hours(days.saturating_mul(24))
+    }
+
+    /// Its length in milliseconds.
+    #[must_use]
+    pub const fn as_ms(self) -> u64 {
+        self.ms
+    }
+
+    /// The same length for `std`.
+    #[must_use]
+    pub const fn as_duration(self) -> Duration {
+        Duration::from_millis(self.ms)
+    }
+}
+
+impl FromStr for Span {
+    type Err = NounError;
+
+    fn from_str(text: &str) -> Result<Self, NounError> {
+        let fail = |why| NounError::new("duration", text, why);
+        let (number, unit) = number_and_unit(text);
+        let (_, factor) = Self::UNITS
+            .into_iter()
+            .find(|(name, _)| *name == unit)
+            .ok_or_else(|| fail("it is a whole number and one of ms, s, m, h, d, w"))?;
+        let count: u64 = number.parse().map_err(|_| fail("its number is missing or too large"))?;
+        count.checked_mul(factor).map(Self::from_ms).ok_or_else(|| fail("it is too long"))
+    }
+}
+
+/// A number of bytes, as configuration writes it: `20GiB`, `64MB`, `512 KiB`, or a plain number.
+/// `KB`, `MB`, `GB`, `TB` are powers of 1000, `KiB`, `MiB`, `GiB`, `TiB` of 1024.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct ByteSize(pub u64);
+
+impl ByteSize {
+    const UNITS: [(&'static str, u64); 9] = [
+        ("TiB", 1 << 40),
+        ("TB", 1_000_000_000_000),
+        ("GiB", 1 << 30),
+        ("GB", 1_000_000_000),
+        ("MiB", 1 << 20),
+        ("MB", 1_000_000),
+        ("KiB", 1 << 10),
+        ("KB", 1000),
+        ("B", 1),
+    ];
+}
+
+impl FromStr for ByteSize {
+    type Err = NounError;
+
+    fn from_str(text: &str) -> Result<Self, NounError> {
+        let fail = |why| NounError::new("size", text, why);
+        let (number, unit) = number_and_unit(text);
+        let factor = if unit.is_empty() {
+            1
+        } else {
+            Self::UNITS
+                .into_iter()
+                .find(|(name, _)| name.eq_ignore_ascii_case(unit))
+                .map(|(_, factor)| factor)
+                .ok_or_else(|| fail("its unit is none of B, KB, KiB, MB, MiB, GB, GiB, TB, TiB"))?
+        };
+        let count: u64 = number.parse().map_err(|_| fail("its number is missing or too large"))?;
+        count.checked_mul(factor).map(Self).ok_or_else(|| fail("it is too large"))
+    }
+}
+
+impl<'de> Deserialize<'de> for ByteSize {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "a size is a number of bytes or a text such as `20GiB`")]
+        enum Written {
+            Bytes(u64),
+            Text(String),
+        }
+        match Written::deserialize(deserializer)? {
+            Written::Bytes(bytes) => Ok(Self(bytes)),
+            Written::Text(text) => text.parse().map_err(serde::de::Error::custom),
+        }
+    }
+}
+
+impl Serialize for ByteSize {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// The digits a text begins with, and what follows them without the space between.
+fn number_and_unit(text: &str) -> (&str, &str) {
+    let text = text.trim();
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    (number, unit.trim_start())
+}
+
+/// Writes `value` in the first of `units`, largest first, that divides it without remainder.
+fn write_in_whole_units(
+    f: &mut fmt::Formatter<'_>,
+    value: u64,
+    units: &[(&str, u64)],
+) -> fmt::Result {
+    match units.iter().find(|(_, factor)| value.is_multiple_of(*factor)) {
+        Some((unit, factor)) => write!(f, "{}{unit}", value / factor),
+        None => write!(f, "{value}"),
+    }
+}
+
 /// How far a commit's durability reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -359,7 +518,7 @@ macro_rules! text_noun {
         }
     )*};
 }
-text_noun!(AgentId, Digest, Timestamp);
+text_noun!(AgentId, Digest, Timestamp, Span);
 
 impl FromStr for AgentId {
     type Err = NounError;
@@ -378,6 +537,24 @@ impl fmt::Display for AgentId {
 impl fmt::Debug for AgentId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.ms {
+            0 => f.write_str("0s"),
+            ms => write_in_whole_units(f, ms, &Self::UNITS[1..]),
+        }
+    }
+}
+
+impl fmt::Display for ByteSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => f.write_str("0B"),
+            bytes => write_in_whole_units(f, bytes, &Self::UNITS),
+        }
     }
 }
 
@@ -409,5 +586,66 @@ impl fmt::Display for Digest {
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn spans_read_their_units() {
+        for (text, ms) in [("250ms", 250), ("30s", 30_000), ("10m", 600_000), ("24 h", 86_400_000)]
+        {
+            assert_eq!(text.parse(), Ok(Span::from_ms(ms)), "{text}");
+        }
+        assert_eq!("2w".parse(), Ok(Span::from_days(14)));
+        for text in ["", "7", "d", "-1s", "1.5h", "1h30m", "99999999999999999999s", "999999999999w"]
+        {
+            assert!(text.parse::<Span>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_read_their_units() {
+        for (text, bytes) in
+            [("20GiB", 20 << 30), ("64MB", 64_000_000), ("512 kib", 512 << 10), ("17", 17)]
+        {
+            assert_eq!(text.parse(), Ok(ByteSize(bytes)), "{text}");
+        }
+        for text in ["", "GiB", "1.5GB", "3 apples", "-1", "99999999TiB"] {
+            assert!(text.parse::<ByteSize>().is_err(), "{text}");
+        }
+        assert_eq!(serde_json::from_str::<ByteSize>("4096").unwrap(), ByteSize(4096));
+        assert!(serde_json::from_str::<ByteSize>("-1").is_err());
+    }
+
+    #[test]
+    fn whole_units_are_printed() {
+        let spans = [
+            (0, "0s"),
+            (90_000, "90s"),
+            (3_600_000, "1h"),
+            (1001, "1001ms"),
+            (1_209_600_000, "14d"),
+        ];
+        for (ms, text) in spans {
+            assert_eq!(Span::from_ms(ms).to_string(), text);
+        }
+        for (bytes, text) in [(0, "0B"), (20 << 30, "20GiB"), (64_000_000, "64MB"), (1001, "1001B")]
+        {
+            assert_eq!(ByteSize(bytes).to_string(), text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_printed_reads_back(value: u64) {
+            let span = Span::from_ms(value);
+            prop_assert_eq!(span.to_string().parse(), Ok(span));
+            prop_assert_eq!(ByteSize(value).to_string().parse(), Ok(ByteSize(value)));
+        }
     }
 }

@@ -1,0 +1,5 @@
+//! Everything that is tested from outside, one file per promise.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::disallowed_methods, reason = "tests look at the disk past the seam they test")]
+
+mod tidy;
