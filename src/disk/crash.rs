@@ -354,11 +354,11 @@ fn extended(seed: u64, number: u64, from: usize, to: usize) -> usize {
         return from;
     }
     let draw = draw(&[seed, number, 2]);
-    if draw % 4 != 0 {
+    if !draw.is_multiple_of(4) {
         return to;
     }
-    let last = to - to % SECTOR;
-    last.saturating_sub(draw / 4 % (to - from) / SECTOR * SECTOR).max(from)
+    let less = draw / 4 % (to - from);
+    ((to - less) / SECTOR * SECTOR).max(from)
 }
 
 /// Lets each sector of a write survive, or a prefix of it, or nothing.
@@ -367,7 +367,7 @@ fn scatter(seed: u64, number: u64, at: usize, bytes: &[u8], found: &mut [u8]) {
         let place = [number, 3, piece.start as u64];
         let kept = match draw(&[seed, number, 4, place[2]]) {
             _ if chance(seed, &place) => piece.len(),
-            draw if draw % 4 == 0 => draw / 4 % piece.len(),
+            draw if draw.is_multiple_of(4) => draw / 4 % piece.len(),
             _ => 0,
         };
         let kept = piece.start..piece.start + kept;

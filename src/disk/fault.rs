@@ -24,25 +24,42 @@ use super::{Access, Disk, DiskFile, DiskLock, Entry, FileSystem, MemoryDisk, Met
 
 /// The calls of the seam, one for each method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "each is named after its method")]
 pub enum Op {
+    /// [`Disk::open`].
     Open,
+    /// [`Disk::create_dir`].
     CreateDir,
+    /// [`Disk::rename`].
     Rename,
+    /// [`Disk::remove_file`].
     RemoveFile,
+    /// [`Disk::remove_dir`].
     RemoveDir,
+    /// [`Disk::sync_dir`].
     SyncDir,
+    /// [`Disk::read_dir`].
     ReadDir,
+    /// [`Disk::metadata`].
     Metadata,
+    /// [`Disk::try_lock`].
     TryLock,
+    /// [`Disk::space`].
     Space,
+    /// [`Disk::file_system`].
     FileSystem,
+    /// [`Disk::canonical`].
     Canonical,
+    /// [`DiskFile::read_at`].
     Read,
+    /// [`DiskFile::write_all_at`].
     Write,
+    /// [`DiskFile::sync_data`].
     Sync,
+    /// [`DiskFile::len`].
     Len,
+    /// [`DiskFile::set_len`].
     SetLen,
+    /// [`DiskLock::write_holder`].
     WriteHolder,
 }
 
@@ -214,7 +231,7 @@ struct Shared {
 
 impl Shared {
     /// Records a call, lets it wait where it is held, and says whether it goes through.
-    fn enter(&self, call: Call) -> Result<(), Refusal> {
+    fn enter(&self, call: &Call) -> Result<(), Refusal> {
         let mut script = self.script.lock();
         let number = script.calls.len() as u64;
         script.calls.push(call.clone());
@@ -231,11 +248,11 @@ impl Shared {
                 self.moved.wait(&mut script);
             }
         }
-        script.refusal(number, &call)
+        script.refusal(number, call)
     }
 
     fn pass(&self, op: Op, path: &Path) -> io::Result<()> {
-        self.enter(Call::of(op, path)).map_err(|refusal| refusal.error)
+        self.enter(&Call::of(op, path)).map_err(|refusal| refusal.error)
     }
 }
 
@@ -399,7 +416,7 @@ impl Disk for FaultDisk {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        if let Err(refusal) = self.shared.enter(Call::of(Op::SyncDir, path)) {
+        if let Err(refusal) = self.shared.enter(&Call::of(Op::SyncDir, path)) {
             if let Some(memory) = self.memory.as_ref().filter(|_| !refusal.dead) {
                 memory.fail_sync_dir(path)?;
             }
@@ -466,7 +483,7 @@ struct FaultFile {
 
 impl FaultFile {
     fn enter(&self, op: Op, offset: u64, bytes: usize) -> Result<(), Refusal> {
-        self.shared.enter(Call { op, path: self.path.clone(), offset, bytes: bytes as u64 })
+        self.shared.enter(&Call { op, path: self.path.clone(), offset, bytes: bytes as u64 })
     }
 
     /// Takes the room that a file needs to reach `end`; says how many bytes did not fit.

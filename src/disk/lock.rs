@@ -16,6 +16,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(target_os = "linux")]
+use super::real;
 use super::{Access, Disk, DiskLock, Retry};
 use crate::clock::Clock;
 use crate::state::Timestamp;
@@ -65,24 +67,15 @@ impl Holder {
 
 #[cfg(target_os = "linux")]
 fn boot_id() -> Option<String> {
-    Some(kernel_text("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+    Some(real::kernel_text("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
 
 #[cfg(target_os = "linux")]
 fn process_start() -> Option<u64> {
-    let stat = kernel_text("/proc/self/stat")?;
+    let stat = real::kernel_text("/proc/self/stat")?;
     // The second field, the command, may hold spaces and brackets itself: count from its end.
     let (_, after) = stat.rsplit_once(')')?;
     after.split_whitespace().nth(19)?.parse().ok()
-}
-
-#[cfg(target_os = "linux")]
-fn kernel_text(path: &str) -> Option<String> {
-    #[cfg_attr(
-        clippy,
-        expect(clippy::disallowed_methods, reason = "what the kernel tells is no file of a disk")
-    )]
-    std::fs::read_to_string(path).ok()
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -244,7 +237,7 @@ mod tests {
     fn text_that_cannot_be_read_is_an_unknown_holder() {
         let memory = MemoryDisk::new();
         let _lock = acquire(&memory, Path::new(PATH)).unwrap();
-        for text in [&b""[..], b"{\"host\"", b"\xff", &[b' '; 100_000]] {
+        for text in [&b""[..], b"{\"host\"", b"\xff", &vec![b' '; 100_000]] {
             memory.put(Path::new(PATH), text);
             let error = acquire(&memory, Path::new(PATH)).unwrap_err();
             assert!(matches!(error, LockError::Held { holder: None, .. }), "{error}");

@@ -272,6 +272,7 @@ impl MemoryDisk {
     }
 
     /// Takes a file or a directory with all it holds away durably; says whether it was there.
+    #[expect(clippy::must_use_candidate, reason = "the answer is for those who care")]
     pub fn remove(&self, path: &Path) -> bool {
         let mut state = self.0.state.lock();
         let Ok((dir, name)) = self.parent(path) else { return false };

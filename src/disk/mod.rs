@@ -2,7 +2,7 @@
 //!
 //! [`Disk`] is the seam: the real file system ([`RealDisk`]) and one held in memory that tells what
 //! was written from what was synced, for contents and for names ([`MemoryDisk`]). Above the seam
-//! stand the durable publish ([`publish`]), the one retry loop ([`retry`]) and the lock ([`lock`]).
+//! stand the durable publish ([`mod@publish`]), the one retry loop ([`retry`]) and the lock ([`lock`]).
 //!
 //! The stage assumes POSIX and nothing more: what was not synced may be on the disk in any part, a
 //! name is durable only after its directory was synced, and after a failed sync nothing that was
@@ -25,7 +25,7 @@ pub use crash::Loss;
 #[cfg(feature = "testing")]
 pub use fault::{Call, Fault, FaultDisk, Gate, Op};
 #[cfg(all(test, not(feature = "testing")))]
-pub(crate) use fault::{Call, Fault, FaultDisk, Gate, Op};
+pub(crate) use fault::{Fault, FaultDisk, Op};
 pub use lock::{Holder, LockError, StoreLock, read_holder};
 pub use memory::MemoryDisk;
 pub use publish::{
@@ -108,6 +108,7 @@ pub struct FileSystem {
 }
 
 /// The file system, as Stateward needs it.
+#[expect(clippy::missing_errors_doc, reason = "each answers as the system does")]
 pub trait Disk: Send + Sync + Debug {
     /// Opens a file.
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn DiskFile>>;
@@ -137,6 +138,7 @@ pub trait Disk: Send + Sync + Debug {
 }
 
 /// An open file of a [`Disk`].
+#[expect(clippy::missing_errors_doc, reason = "each answers as the system does")]
 pub trait DiskFile: Send + Sync + Debug {
     /// Reads up to `buf.len()` bytes at `offset`; 0 only at the end of the file.
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
@@ -156,6 +158,7 @@ pub trait DiskFile: Send + Sync + Debug {
 }
 
 /// A held lock, and the file it lies on (the holder writes who it is there).
+#[expect(clippy::missing_errors_doc, reason = "each answers as the system does")]
 pub trait DiskLock: Send + Sync + Debug {
     /// Replaces the text in the lock file; it need not be durable.
     fn write_holder(&self, text: &[u8]) -> io::Result<()>;

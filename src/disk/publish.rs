@@ -118,7 +118,7 @@ pub fn publish(
     publish_with(disk, path, durability, |file| file.write_all_at(bytes, 0))
 }
 
-/// Publishes the file that `fill` writes, replacing what stood at `path`; for contents that are
+/// Publishes the file that `contents` writes, replacing what stood at `path`; for contents that are
 /// not to be held in memory.
 ///
 /// # Errors
@@ -127,11 +127,11 @@ pub fn publish_with(
     disk: &dyn Disk,
     path: &Path,
     durability: Durability,
-    fill: impl FnOnce(&dyn DiskFile) -> io::Result<()>,
+    contents: impl FnOnce(&dyn DiskFile) -> io::Result<()>,
 ) -> Result<(), PublishError> {
     let dir = directory_of(path);
     let temporary = dir.join(format!("{PREFIX}{}", Uuid::new_v4().simple()));
-    let written = write_temporary(disk, &temporary, durability, fill)
+    let written = write_temporary(disk, &temporary, durability, contents)
         .and_then(|()| disk.rename(&temporary, path).map_err(|source| (Step::Rename, source)));
     if let Err((step, source)) = written {
         let leftover = discard(disk, temporary);
@@ -149,10 +149,10 @@ fn write_temporary(
     disk: &dyn Disk,
     temporary: &Path,
     durability: Durability,
-    fill: impl FnOnce(&dyn DiskFile) -> io::Result<()>,
+    contents: impl FnOnce(&dyn DiskFile) -> io::Result<()>,
 ) -> Result<(), (Step, io::Error)> {
     let file = disk.open(temporary, Access::CreateNew).map_err(|source| (Step::Create, source))?;
-    fill(&*file).map_err(|source| (Step::Write, source))?;
+    contents(&*file).map_err(|source| (Step::Write, source))?;
     if durability == Durability::Synced {
         file.sync_data().map_err(|source| (Step::Sync, source))?;
     }
@@ -337,7 +337,7 @@ mod tests {
                 PublishError::Failed { step, leftover: None, .. } => assert_eq!(step, expected),
                 other => panic!("{other}"),
             }
-            assert_eq!(memory.image(), MemoryDisk::crash(&with_old().0, Loss::None).image());
+            assert_eq!(memory.image(), with_old().0.image());
         }
     }
 

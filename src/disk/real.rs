@@ -128,6 +128,12 @@ fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     }
 }
 
+/// What the kernel tells under `/proc`, which is no file of any disk.
+#[cfg(target_os = "linux")]
+pub(super) fn kernel_text(path: &str) -> Option<String> {
+    fs::read_to_string(path).ok()
+}
+
 fn kind(found: fs::FileType) -> EntryKind {
     if found.is_file() {
         EntryKind::File
