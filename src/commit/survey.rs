@@ -141,6 +141,11 @@ impl Survey {
         Ok(found)
     }
 
+    /// Whether the log says that everything live was copied out of this segment.
+    pub(crate) fn was_compacted(&self, number: u64) -> bool {
+        self.compacted.contains(&number)
+    }
+
     fn is_ours(&mut self, segment: &Segment) -> bool {
         *self.store_id.get_or_insert(segment.header.store_id) == segment.header.store_id
     }

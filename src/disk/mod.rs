@@ -163,3 +163,21 @@ pub trait DiskLock: Send + Sync + Debug {
     /// Replaces the text in the lock file; it need not be durable.
     fn write_holder(&self, text: &[u8]) -> io::Result<()>;
 }
+
+/// Reads a whole file.
+///
+/// # Errors
+/// As the disk gives them.
+pub fn read(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
+    let file = disk.open(path, Access::Read)?;
+    let mut bytes = vec![0; usize::try_from(file.len()?).map_err(io::Error::other)?];
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match file.read_at(&mut bytes[filled..], filled as u64)? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}

@@ -96,6 +96,15 @@ impl PublishError {
             Self::Failed { source, .. } | Self::NameUnsure { source, .. } => source,
         }
     }
+
+    /// The same as an error of the file system, of the same kind and code, for those who pass on
+    /// nothing else. What was being published is lost: its caller names it.
+    #[must_use]
+    pub fn into_io(self) -> io::Error {
+        match self {
+            Self::Failed { source, .. } | Self::NameUnsure { source, .. } => source,
+        }
+    }
 }
 
 fn also(leftover: Option<&Leftover>) -> String {

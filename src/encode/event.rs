@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::manifest::Idempotency;
-use crate::state::{AgentId, CheckpointId, Seq, Timestamp};
+use crate::state::{AgentId, CheckpointId, Kind, Seq, Timestamp};
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,6 +42,8 @@ pub struct Sealed {
 pub struct Forgotten {
     /// Its number.
     pub seq: Seq,
+    /// Its kind.
+    pub kind: Kind,
     /// Its identity.
     pub id: CheckpointId,
     /// Its idempotency key, remembered for a day.

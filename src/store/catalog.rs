@@ -9,9 +9,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::commit::frame::RecordType;
 use crate::commit::summary::{At, Item};
-use crate::encode::event::{Event, Outcome, What};
+use crate::encode::event::{Event, Forgotten, Outcome, What};
 use crate::encode::manifest::{Idempotency, Lies, Manifest};
 use crate::state::{AgentId, CheckpointId, Digest, Kind, Seq, Timestamp};
+use crate::store::layout::ViewName;
 
 /// The name of a block: two blocks of one digest may differ in what they stand for.
 pub(crate) type BlockKey = (Digest, u8);
@@ -58,6 +59,14 @@ pub(crate) struct Remembered {
     pub until: Option<Timestamp>,
 }
 
+/// A checkpoint that was forgotten.
+#[derive(Debug, Clone)]
+struct Gone {
+    agent: AgentId,
+    seq: Seq,
+    kind: Kind,
+}
+
 /// One agent's checkpoints.
 #[derive(Debug, Default)]
 pub(crate) struct Shelf {
@@ -96,7 +105,7 @@ pub(crate) struct Catalog {
     /// Records that could not be read as what they are; where they lie, and why.
     pub unreadable: Vec<(At, String)>,
     ids: HashMap<CheckpointId, (AgentId, Seq)>,
-    forgotten: HashMap<CheckpointId, (AgentId, Seq)>,
+    forgotten: HashMap<CheckpointId, Gone>,
     /// Forgotten checkpoints whose record still lies in a segment.
     lingering: HashMap<CheckpointId, u64>,
     closed: HashMap<CheckpointId, Closed>,
@@ -181,7 +190,7 @@ impl Catalog {
             What::Forgotten { agent_id, checkpoints, remember_until, .. } => {
                 for one in checkpoints {
                     let key = one.idempotency.clone();
-                    self.forget(agent_id, one.seq, one.id, key.map(|key| (key, *remember_until)));
+                    self.forget(agent_id, one, key.map(|key| (key, *remember_until)));
                 }
             }
             What::OperationClosed { operation_id, outcome, store_time_ms, why, .. } => {
@@ -231,17 +240,17 @@ impl Catalog {
     fn forget(
         &mut self,
         agent: &AgentId,
-        seq: Seq,
-        id: CheckpointId,
+        one: &Forgotten,
         key: Option<(Idempotency, Timestamp)>,
     ) {
+        let Forgotten { seq, id, kind, .. } = *one;
         let shelf = self.agents.entry(agent.clone()).or_default();
         shelf.last_seq = shelf.last_seq.max(seq);
         if let Some((key, until)) = key {
             let remembered = Remembered { id, body: key.body, until: Some(until) };
             shelf.keys.insert(key.key, remembered);
         }
-        self.forgotten.insert(id, (agent.clone(), seq));
+        self.forgotten.insert(id, Gone { agent: agent.clone(), seq, kind });
         if let Some((agent, seq)) = self.ids.remove(&id) {
             let shelf = self.agents.entry(agent).or_default();
             if let Some(held) = shelf.checkpoints.remove(&seq) {
@@ -267,9 +276,9 @@ impl Catalog {
     /// segment other than those in `leaving`, or it holds the agent's highest number.
     pub(crate) fn forgetting_matters(&self, id: CheckpointId, leaving: &BTreeSet<u64>) -> bool {
         let lingers = self.lingering.get(&id).is_some_and(|segment| !leaving.contains(segment));
-        let highest = self.forgotten.get(&id).is_some_and(|(agent, seq)| {
-            self.agents.get(agent).is_some_and(|shelf| {
-                shelf.last_seq == *seq || shelf.keys.values().any(|known| known.id == id)
+        let highest = self.forgotten.get(&id).is_some_and(|gone| {
+            self.agents.get(&gone.agent).is_some_and(|shelf| {
+                shelf.last_seq == gone.seq || shelf.keys.values().any(|known| known.id == id)
             })
         });
         lingers || highest
@@ -299,6 +308,27 @@ impl Catalog {
 
     pub(crate) fn is_forgotten(&self, id: CheckpointId) -> bool {
         self.forgotten.contains_key(&id)
+    }
+
+    /// Which of these were forgotten, with the names their views have.
+    pub(crate) fn forgotten_among(
+        &self,
+        viewed: &HashSet<CheckpointId>,
+    ) -> Vec<(CheckpointId, AgentId, ViewName)> {
+        let shorter = self.forgotten.len() < viewed.len();
+        let among: Vec<CheckpointId> = if shorter {
+            self.forgotten.keys().filter(|id| viewed.contains(id)).copied().collect()
+        } else {
+            viewed.iter().filter(|id| self.forgotten.contains_key(id)).copied().collect()
+        };
+        among
+            .into_iter()
+            .filter_map(|id| {
+                let gone = self.forgotten.get(&id)?;
+                let name = ViewName { seq: gone.seq, kind: gone.kind, id };
+                Some((id, gone.agent.clone(), name))
+            })
+            .collect()
     }
 
     pub(crate) fn held(&self) -> impl Iterator<Item = &Held> {

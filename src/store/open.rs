@@ -111,10 +111,10 @@ impl Ground {
                 .map_err(self.io("make the directory of the store"))?;
         }
         self.refuse_network()?;
-        let holder = Holder::this_process(&*self.clock, socket);
+        let holder = Holder::this_process(self.clock.now(), socket);
         let wait = Duration::from_millis(self.store.lock_wait_ms);
         let lock =
-            StoreLock::acquire(&*self.disk, &self.layout().lock(), holder, wait, &*self.clock)?;
+            StoreLock::acquire(&*self.disk, &self.layout().lock(), &holder, wait, &*self.clock)?;
         let mut opening = Opening::new(self, Some(lock));
         let identity = opening.identify(if_missing)?;
         opening.recover(identity)

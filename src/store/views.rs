@@ -28,7 +28,7 @@ use crate::state::{AgentId, Checkpoint, CheckpointId, Digest};
 const FORMAT: u32 = 1;
 const CHECK: &str = ",\n\"check\": \"";
 
-/// Where the batch ends that holds a view's checkpoint.
+/// Where the record of a view's checkpoint lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct ViewPlace {
     pub segment: u64,

@@ -1,0 +1,306 @@
+//! Where checkpoints live: one directory, one writer, any number of readers.
+//!
+//! A store is a log ([`crate::commit`]), the catalog of what it holds ([`catalog`]), kept in memory,
+//! and the views beside it. It promises that what [`Store::write`] returned for is durable and is
+//! found by every later opening; that every byte is proven when it is read; and that looking changes
+//! nothing. It does not decide what is kept: retention does, and the store lets go of what it is
+//! told to. All names and paths are in [`layout`].
+
+mod catalog;
+mod identity;
+mod layout;
+mod open;
+mod quarantine;
+mod read;
+mod upkeep;
+mod views;
+mod write;
+
+use std::collections::{BTreeMap, HashSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+use serde::{Deserialize, Serialize};
+
+use crate::commit::segment::Segment;
+use crate::commit::survey::{Survey, SurveyError};
+use crate::commit::writer::{AppendError, Site, Writer};
+use crate::disk::{Disk, LockError, StoreLock};
+use crate::error::ErrorKind;
+use crate::state::{CheckpointId, Timestamp};
+
+pub(crate) use catalog::{Catalog, Held, Remembered};
+pub use identity::Identity;
+pub(crate) use layout::{Layout, ViewPath};
+pub use open::OpenReport;
+pub(crate) use open::{Ground, IfMissing};
+pub(crate) use read::ContentError;
+pub(crate) use write::{Draft, DraftState};
+
+/// How a store is opened and kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// How long to wait for the lock of the one writer, in milliseconds.
+    pub lock_wait_ms: u64,
+    /// Take a store on a network file system, where the lock does not hold between machines.
+    pub allow_network: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { lock_wait_ms: 2000, allow_network: false }
+    }
+}
+
+/// Why a store cannot be opened or does not answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is none.
+    #[error("there is no store at {}", path.display())]
+    NoStore {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// Something of a store is there, but no segment that can be read.
+    #[error("the store at {} has no readable segment", path.display())]
+    NoSegments {
+        /// The store.
+        path: PathBuf,
+    },
+    /// It is on a file system that other machines share.
+    #[error("the store at {} is on a network file system ({name})", path.display())]
+    Network {
+        /// The store.
+        path: PathBuf,
+        /// The file system.
+        name: String,
+    },
+    /// It was written by a newer program.
+    #[error("the store at {} has format {format}, newer than this program", path.display())]
+    Newer {
+        /// The store.
+        path: PathBuf,
+        /// Its format.
+        format: u32,
+    },
+    /// Another process holds it.
+    #[error(transparent)]
+    Locked(#[from] LockError),
+    /// The disk refused.
+    #[error("cannot {doing} {}: {source}", path.display())]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The log could not be looked at.
+    #[error("cannot read the log: {0}")]
+    Survey(#[from] SurveyFailure),
+    /// A batch could not be made durable.
+    #[error("{0}")]
+    Append(#[from] AppendFailure),
+}
+
+/// Why a log could not be looked at.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct SurveyFailure(#[from] SurveyError);
+
+/// Why a batch could not be made durable.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct AppendFailure(#[from] AppendError);
+
+impl From<SurveyError> for Error {
+    fn from(error: SurveyError) -> Self {
+        Self::Survey(SurveyFailure(error))
+    }
+}
+
+impl From<AppendError> for Error {
+    fn from(error: AppendError) -> Self {
+        Self::Append(AppendFailure(error))
+    }
+}
+
+impl SurveyFailure {
+    /// Another process may just have moved something on.
+    fn may_pass(&self) -> bool {
+        matches!(self.0, SurveyError::WentAway)
+    }
+}
+
+impl Error {
+    /// What sort of failure it is.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NoStore { .. } => ErrorKind::NotFound,
+            Self::NoSegments { .. } => ErrorKind::Damaged,
+            Self::Network { .. } | Self::Newer { .. } => ErrorKind::Refused,
+            Self::Locked(error) => match error {
+                LockError::Held { .. } => ErrorKind::Locked,
+                _ => ErrorKind::Unavailable,
+            },
+            Self::Io { .. } | Self::Survey(_) | Self::Append(_) => ErrorKind::Unavailable,
+        }
+    }
+
+    /// The error of the file system behind it, where there is one.
+    #[must_use]
+    pub fn io_error(&self) -> Option<&io::Error> {
+        match self {
+            Self::Io { source, .. } => Some(source),
+            Self::Append(failure) => failure.0.io(),
+            Self::Survey(SurveyFailure(
+                SurveyError::List { source, .. } | SurveyError::Read { source, .. },
+            )) => Some(source),
+            Self::Locked(LockError::Io { source, .. }) => Some(source),
+            _ => None,
+        }
+    }
+
+    /// The store can be read but not written: it is on a read-only or full disk, or belongs to
+    /// someone else.
+    fn is_unwritable(&self) -> bool {
+        use io::ErrorKind::{
+            PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
+        };
+        matches!(self, Self::Newer { .. })
+            || self.io_error().is_some_and(|error| {
+                let kind = error.kind();
+                matches!(kind, PermissionDenied | QuotaExceeded | ReadOnlyFilesystem | StorageFull)
+            })
+    }
+}
+
+/// An open store.
+#[derive(Debug)]
+pub(crate) struct Store {
+    ground: Ground,
+    layout: Layout,
+    site: Site,
+    identity: Identity,
+    report: OpenReport,
+    catalog: RwLock<Catalog>,
+    segments: RwLock<BTreeMap<u64, Segment>>,
+    /// Absent where the store is only looked at.
+    writer: Option<Mutex<Writer>>,
+    shown: Mutex<upkeep::Shown>,
+    time: TimeBase,
+    /// Held as long as the store is.
+    lock: Option<StoreLock>,
+}
+
+/// What opening hands over.
+struct Parts {
+    ground: Ground,
+    site: Site,
+    identity: Identity,
+    lock: Option<StoreLock>,
+    catalog: Catalog,
+    found: Survey,
+    writer: Option<Writer>,
+    viewed: HashSet<CheckpointId>,
+    report: OpenReport,
+}
+
+/// Where store time stood when the store was opened.
+#[derive(Debug, Clone, Copy)]
+struct TimeBase {
+    store_ms: u64,
+    monotonic: Duration,
+}
+
+/// The most that store time moves on between two processes, whatever the wall clock says: a clock
+/// that jumps ages nothing by more than a day.
+const GAP_MAX: Duration = Duration::from_hours(24);
+
+impl Store {
+    fn assemble(parts: Parts) -> Self {
+        let Parts { ground, site, identity, lock, catalog, found, writer, viewed, report } = parts;
+        let gap = ground.clock.now().since(catalog.last_wall).min(GAP_MAX);
+        let time = TimeBase {
+            store_ms: catalog.store_time_ms + millis(gap),
+            monotonic: ground.clock.monotonic(),
+        };
+        let mut segments = found.segments;
+        if let Some(writer) = &writer {
+            let active = writer.active().segment.clone();
+            segments.insert(active.number(), active);
+        }
+        let shown = upkeep::Shown::new(viewed, found.unsummarised);
+        Self {
+            layout: Layout::new(&ground.path),
+            ground,
+            site,
+            identity,
+            report,
+            catalog: RwLock::new(catalog),
+            segments: RwLock::new(segments),
+            writer: writer.map(Mutex::new),
+            shown: Mutex::new(shown),
+            time,
+            lock,
+        }
+    }
+
+    /// The store's own time in milliseconds: it moves on with the process's monotonic clock, and
+    /// between processes with the wall clock, forwards and by at most a day.
+    pub(crate) fn store_time_ms(&self) -> u64 {
+        let passed = self.ground.clock.monotonic().saturating_sub(self.time.monotonic);
+        self.time.store_ms + millis(passed)
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.ground.clock.now()
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.ground.path
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    pub(crate) fn report(&self) -> &OpenReport {
+        &self.report
+    }
+
+    pub(crate) fn catalog(&self) -> parking_lot::RwLockReadGuard<'_, Catalog> {
+        self.catalog.read()
+    }
+
+    /// Whether commits can be made here.
+    pub(crate) fn is_writable(&self) -> bool {
+        self.writer.is_some()
+    }
+
+    pub(crate) fn disk(&self) -> &dyn Disk {
+        &*self.ground.disk
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Removes a file; that it is gone already is as good.
+fn remove_if_there(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    match disk.remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}

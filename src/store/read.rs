@@ -1,0 +1,188 @@
+//! Reading: every byte is proven before it is handed out.
+
+use std::sync::Arc;
+
+use super::{Store, views};
+use super::catalog::{BlockKey, Held, root_of};
+use crate::commit::frame::{Found, RecordType};
+use crate::commit::segment::RecordFault;
+use crate::commit::summary::{self, ALONE, At, Inner};
+use crate::encode::manifest::{Lies, Manifest};
+use crate::encode::{self, Content};
+use crate::state::{Checkpoint, Digest, Durable};
+
+/// Why content cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ContentError {
+    /// It is not as it was written.
+    #[error("{0}")]
+    Damaged(String),
+    /// The disk refused.
+    #[error("cannot read segment {segment}: {source}")]
+    Io { segment: u64, source: std::io::Error },
+}
+
+/// Packs that were opened during one reading.
+#[derive(Debug, Default)]
+pub(crate) struct OpenPacks {
+    last: Vec<(At, Arc<Vec<Inner>>)>,
+}
+
+const OPEN_PACKS_MAX: usize = 16;
+
+impl OpenPacks {
+    fn get(&self, at: At) -> Option<Arc<Vec<Inner>>> {
+        self.last.iter().find(|(known, _)| *known == at).map(|(_, pack)| Arc::clone(pack))
+    }
+
+    fn put(&mut self, at: At, pack: Arc<Vec<Inner>>) {
+        if self.last.len() == OPEN_PACKS_MAX {
+            self.last.remove(0);
+        }
+        self.last.push((at, pack));
+    }
+}
+
+impl Store {
+    /// A checkpoint as it is listed and shown.
+    pub(crate) fn facts(&self, held: &Held) -> Checkpoint {
+        let manifest = &held.manifest;
+        let state = manifest.state.as_ref();
+        let inherited = state.and_then(|part| part.inherited_from);
+        Checkpoint {
+            checkpoint_id: manifest.id,
+            agent_id: manifest.agent.clone(),
+            kind: manifest.kind,
+            seq: manifest.seq,
+            parent: manifest.parent,
+            path: self.layout().view(&manifest.agent, &views::name_of(manifest)),
+            created_at: manifest.created_at,
+            digest: held.digest,
+            state_digest: state.map(|part| part.digest),
+            state_bytes: state.map_or(0, |part| part.len),
+            workspace_files: 0,
+            stored_bytes: manifest.stored_bytes,
+            durable: self.durable(),
+            seq_provisional: manifest.seq_provisional,
+            inherited: inherited.map(|seq| ("state".to_owned(), seq)).into_iter().collect(),
+            tainted: self.catalog().is_tainted(manifest.id),
+            comment: manifest.comment.clone(),
+            labels: manifest.labels.clone(),
+            metadata: manifest.metadata.clone(),
+            operation: manifest.operation.clone(),
+            restored_from: manifest.restored.as_ref().map(|restored| restored.from),
+            state_file: manifest.state_file.clone(),
+        }
+    }
+
+    fn durable(&self) -> Durable {
+        if self.identity().home.is_some() { Durable::Fallback } else { Durable::Local }
+    }
+
+    /// The payload of the record at a place, and its type.
+    pub(crate) fn read_record(
+        &self,
+        at: At,
+        packs: &mut OpenPacks,
+    ) -> Result<(RecordType, Vec<u8>), ContentError> {
+        let pack_at = At { slot: ALONE, ..at };
+        if at.slot == ALONE {
+            let found = self.read_found(at)?;
+            let kind = found.kind().ok_or_else(|| damaged(at, "its type is not known"))?;
+            return Ok((kind, found.payload));
+        }
+        let pack = match packs.get(pack_at) {
+            Some(pack) => pack,
+            None => {
+                let found = self.read_found(pack_at)?;
+                let inner = summary::unpack(&found.payload)
+                    .ok_or_else(|| damaged(at, "its pack cannot be opened"))?;
+                let pack = Arc::new(inner);
+                packs.put(pack_at, Arc::clone(&pack));
+                pack
+            }
+        };
+        let inner = usize::try_from(at.slot).ok().and_then(|slot| pack.get(slot));
+        let inner = inner.ok_or_else(|| damaged(at, "its pack has no such slot"))?;
+        Ok((inner.kind, inner.payload.clone()))
+    }
+
+    fn read_found(&self, at: At) -> Result<Found, ContentError> {
+        let segment = self.segments.read().get(&at.segment).cloned();
+        let segment = segment.ok_or_else(|| damaged(at, "its segment is gone"))?;
+        segment.read_record(at.offset).map_err(|fault| match fault {
+            RecordFault::Io(source) if source.kind() != std::io::ErrorKind::UnexpectedEof => {
+                ContentError::Io { segment: at.segment, source }
+            }
+            fault => damaged(at, &fault.to_string()),
+        })
+    }
+
+    /// The bytes of a block, not yet proven against its digest (the reader of the content does).
+    pub(crate) fn read_block(
+        &self,
+        key: &BlockKey,
+        packs: &mut OpenPacks,
+    ) -> Result<Vec<u8>, ContentError> {
+        let place = self.catalog.read().blocks.get(key).copied();
+        let Some(place) = place else {
+            return Err(ContentError::Damaged(format!("block {} is not held", key.0)));
+        };
+        let (_, mut payload) = self.read_record(place.at, packs)?;
+        if payload.len() < summary::BLOCK_PREFIX {
+            return Err(damaged(place.at, "it is too short for a block"));
+        }
+        payload.drain(..summary::BLOCK_PREFIX);
+        Ok(payload)
+    }
+
+    /// The state of a checkpoint, byte for byte, proven; `None` where it has none.
+    pub(crate) fn read_state(&self, held: &Held) -> Result<Option<Vec<u8>>, ContentError> {
+        let mut packs = OpenPacks::default();
+        let (kind, payload) = self.read_record(held.at, &mut packs)?;
+        if kind != RecordType::Checkpoint {
+            return Err(damaged(held.at, "it is no checkpoint"));
+        }
+        let manifest =
+            Manifest::decode(&payload).map_err(|error| damaged(held.at, &error.to_string()))?;
+        if manifest.id != held.manifest.id {
+            return Err(damaged(held.at, "it is another checkpoint"));
+        }
+        let Some(part) = &manifest.state else { return Ok(None) };
+        let bytes = match part.lies {
+            Lies::Inline => Manifest::split(&payload)
+                .map(|(_, inline)| inline.to_vec())
+                .map_err(|error| damaged(held.at, &error.to_string()))?,
+            Lies::Tree { root, level } => {
+                let content = Content::Tree { root, level, len: part.len };
+                self.read_tree(&content, &mut packs)?
+            }
+        };
+        if bytes.len() as u64 != part.len || Digest::of(&bytes) != part.digest {
+            return Err(damaged(held.at, "the state does not have its digest"));
+        }
+        Ok(Some(bytes))
+    }
+
+    fn read_tree(&self, content: &Content, packs: &mut OpenPacks) -> Result<Vec<u8>, ContentError> {
+        encode::read(content, &mut |digest: &Digest, level| {
+            self.read_block(&(*digest, level), packs)
+        })
+        .map_err(|error| match error {
+            encode::ReadError::Fetch { source, .. } => source,
+            other => ContentError::Damaged(other.to_string()),
+        })
+    }
+
+    /// The inline bytes of a checkpoint's record, proven by the record's checksum.
+    pub(crate) fn read_inline(&self, held: &Held) -> Result<Vec<u8>, ContentError> {
+        if root_of(&held.manifest).is_some() {
+            return Ok(Vec::new());
+        }
+        Ok(self.read_state(held)?.unwrap_or_default())
+    }
+}
+
+fn damaged(at: At, why: &str) -> ContentError {
+    ContentError::Damaged(format!("segment {} at {}: {why}", at.segment, at.offset))
+}

@@ -1,0 +1,187 @@
+//! What a store does between commits: views, summaries, the next segment, marks, unlinking.
+//!
+//! None of it is needed for durability; all of it can be left undone by a crash and is done by the
+//! next pass. Views are made newest first and there is no queue of them: what lacks one is known
+//! from the catalog.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io;
+
+use super::views::{self, View, ViewPlace};
+use super::write::Draft;
+use super::{Store, remove_if_there};
+use crate::commit::segment;
+use crate::commit::writer::Unsummarised;
+use crate::disk::{Disk, Durability, PublishError, publish};
+use crate::encode::Block;
+use crate::encode::manifest::Lies;
+use crate::state::{AgentId, CheckpointId};
+use crate::store::layout::ViewName;
+
+/// What is shown beside the log, and what is still to be.
+#[derive(Debug, Default)]
+pub(super) struct Shown {
+    /// Checkpoints whose view is there.
+    viewed: HashSet<CheckpointId>,
+    /// Live checkpoints that lack one; committed since the store was opened, by age.
+    unviewed: BTreeMap<CheckpointId, ()>,
+    /// Whether every live checkpoint was compared with the views once.
+    compared: bool,
+    unsummarised: Vec<Unsummarised>,
+    /// Blocks that a commit in flight has brought ahead.
+    pinned: HashMap<(crate::state::Digest, u8), usize>,
+}
+
+impl Shown {
+    pub(super) fn new(viewed: HashSet<CheckpointId>, unsummarised: Vec<Unsummarised>) -> Self {
+        Self { viewed, unsummarised, ..Self::default() }
+    }
+}
+
+impl Store {
+    pub(super) fn note_unviewed(&self, drafts: &[Draft]) {
+        if drafts.is_empty() {
+            return;
+        }
+        let mut shown = self.shown.lock();
+        for draft in drafts {
+            shown.unviewed.insert(draft.manifest.id, ());
+        }
+    }
+
+    pub(super) fn pin(&self, blocks: &[Block]) {
+        let mut shown = self.shown.lock();
+        for block in blocks {
+            *shown.pinned.entry((block.digest, block.level)).or_default() += 1;
+        }
+    }
+
+    /// Makes the views that are missing, newest first, and removes those of forgotten checkpoints.
+    /// Stops early when `enough` says so.
+    pub(crate) fn make_views(&self, enough: &dyn Fn() -> bool) -> io::Result<()> {
+        if !self.is_writable() {
+            return Ok(());
+        }
+        self.compare_views();
+        while !enough() {
+            let Some(id) = self.shown.lock().unviewed.pop_last().map(|(id, ())| id) else { break };
+            self.make_view(id)?;
+        }
+        self.remove_views()
+    }
+
+    /// Once: what is live and has no view is to get one.
+    fn compare_views(&self) {
+        let mut shown = self.shown.lock();
+        if !std::mem::replace(&mut shown.compared, true) {
+            let catalog = self.catalog.read();
+            let missing: Vec<_> =
+                catalog.ids().filter(|id| !shown.viewed.contains(id)).map(|id| (id, ())).collect();
+            shown.unviewed.extend(missing);
+        }
+    }
+
+    fn make_view(&self, id: CheckpointId) -> io::Result<()> {
+        let held = self.catalog.read().get(id).cloned();
+        let Some(held) = held else { return Ok(()) };
+        let inline = held.manifest.state.as_ref().is_some_and(|part| part.lies == Lies::Inline);
+        let state = match inline.then(|| self.read_inline(&held)) {
+            None => None,
+            Some(Ok(state)) => Some(state),
+            Some(Err(error)) => {
+                tracing::error!(%id, %error, "no view is made of what cannot be read");
+                return Ok(());
+            }
+        };
+        let view = View {
+            checkpoint: self.facts(&held),
+            place: ViewPlace { segment: held.at.segment, offset: held.at.offset },
+            manifest: held.manifest,
+            state,
+        };
+        let agent = &view.manifest.agent;
+        let path = self.layout.view(agent, &views::name_of(&view.manifest));
+        self.make_view_dir(agent)?;
+        publish(self.disk(), &path, &view.encode(), Durability::Unsynced)
+            .map_err(PublishError::into_io)?;
+        self.shown.lock().viewed.insert(id);
+        Ok(())
+    }
+
+    fn make_view_dir(&self, agent: &AgentId) -> io::Result<()> {
+        for dir in [self.layout.views(), self.layout.views_of(agent)] {
+            match self.disk().create_dir(&dir) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A view goes only when the log says that its checkpoint was forgotten.
+    fn remove_views(&self) -> io::Result<()> {
+        let doomed: Vec<(CheckpointId, AgentId, ViewName)> = {
+            let shown = self.shown.lock();
+            let catalog = self.catalog.read();
+            catalog.forgotten_among(&shown.viewed)
+        };
+        for (id, agent, name) in doomed {
+            remove_if_there(self.disk(), &self.layout.view(&agent, &name))?;
+            self.shown.lock().viewed.remove(&id);
+        }
+        Ok(())
+    }
+
+    /// Makes the next segment ahead of need, where the current one is half full.
+    pub(crate) fn make_spare(&self) -> io::Result<()> {
+        let Some(writer) = &self.writer else { return Ok(()) };
+        let order = writer.lock().order_spare();
+        if let Some(order) = order {
+            // The lock is not held meanwhile: commits go on.
+            let spare = order.make()?;
+            writer.lock().give_spare(spare);
+        }
+        Ok(())
+    }
+
+    /// Publishes the summaries of sealed segments and unlinks segments that hold nothing.
+    pub(crate) fn tidy_log(&self) -> io::Result<()> {
+        let Some(writer) = &self.writer else { return Ok(()) };
+        let (sealed, void) = {
+            let mut writer = writer.lock();
+            (writer.take_unsummarised(), writer.take_void())
+        };
+        let mut waiting = std::mem::take(&mut self.shown.lock().unsummarised);
+        waiting.extend(sealed);
+        for one in waiting {
+            let path = self.layout.log().join(segment::summary_name(one.sealed.segment));
+            let bytes = one.items.finish(&one.sealed, &one.salt);
+            publish(self.disk(), &path, &bytes, Durability::Unsynced)
+                .map_err(PublishError::into_io)?;
+        }
+        for number in void {
+            self.unlink_segment(number)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn unlink_segment(&self, number: u64) -> io::Result<()> {
+        let disk: &dyn Disk = self.disk();
+        let log = self.layout.log();
+        self.segments.write().remove(&number);
+        remove_if_there(disk, &log.join(segment::summary_name(number)))?;
+        remove_if_there(disk, &log.join(segment::file_name(number)))
+    }
+
+    /// Writes a lone mark, unsynced: the log has fallen idle.
+    pub(crate) fn mark(&self) -> io::Result<()> {
+        self.writer.as_ref().map_or(Ok(()), |writer| writer.lock().mark())
+    }
+
+    /// Everything that is to be done is done on return: views, summaries, a mark.
+    pub(crate) fn settle(&self) -> io::Result<()> {
+        self.make_views(&|| false)?;
+        self.tidy_log()?;
+        self.mark()
+    }
+}

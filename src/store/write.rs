@@ -1,0 +1,248 @@
+//! Writing: drafts become records, one batch, one sync, and only then part of the catalog.
+//!
+//! The store alone says that a block is present. A draft was encoded against a predecessor; where
+//! that predecessor is not held here (another store, a failed commit, damage found since), all of
+//! the draft's content is written.
+
+use std::collections::HashSet;
+
+use super::Store;
+use super::catalog::{BlockKey, Catalog};
+use crate::commit::frame::{Outgoing, Place, RecordType};
+use crate::commit::summary::{self, At, Item};
+use crate::commit::writer::AppendError;
+use crate::encode::event::What;
+use crate::encode::manifest::{Lies, Manifest};
+use crate::encode::{self, Block, Content, Encoded, encode_complete};
+use crate::state::CheckpointId;
+
+/// Content up to this many bytes goes into the batch of its checkpoint; more goes ahead.
+const BATCH_BYTES_MAX: usize = 4 << 20;
+
+/// The state of a draft.
+#[derive(Debug, Clone)]
+pub(crate) enum DraftState {
+    /// New content, encoded against the checkpoint `base` where it is not complete.
+    Given { encoded: Encoded, base: Option<CheckpointId> },
+    /// Taken over; the manifest names its blocks, or these are its inline bytes.
+    Kept(Vec<u8>),
+}
+
+/// A checkpoint on its way into a store.
+#[derive(Debug, Clone)]
+pub(crate) struct Draft {
+    pub manifest: Manifest,
+    pub state: DraftState,
+}
+
+/// What a write came to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Written {
+    /// End of the batch.
+    pub end: Place,
+}
+
+/// A record that owns its bytes until the batch is laid out.
+enum Ready<'a> {
+    Block([u8; summary::BLOCK_PREFIX], &'a Block),
+    Checkpoint(Vec<u8>, &'a [u8]),
+    Event(Vec<u8>),
+}
+
+impl Ready<'_> {
+    fn outgoing(&self) -> Outgoing<'_> {
+        match self {
+            Self::Block(prefix, block) => {
+                Outgoing { kind: RecordType::Block, parts: [prefix, &block.data] }
+            }
+            Self::Checkpoint(manifest, inline) => {
+                Outgoing { kind: RecordType::Checkpoint, parts: [manifest, inline] }
+            }
+            Self::Event(event) => Outgoing::new(RecordType::Event, event),
+        }
+    }
+}
+
+impl Draft {
+    /// Re-encodes completely where the predecessor the draft leans on is not held.
+    fn make_whole(&mut self, options: &encode::Options, holds: impl Fn(CheckpointId) -> bool) {
+        if let DraftState::Given { encoded, base } = &mut self.state
+            && !encoded.complete
+            && !base.is_some_and(holds)
+        {
+            *encoded = encode_complete(std::sync::Arc::clone(&encoded.bytes), options);
+        }
+    }
+
+    fn inline(&self) -> &[u8] {
+        match &self.state {
+            DraftState::Given { encoded, .. } => match &encoded.content {
+                Content::Inline(bytes) => bytes,
+                Content::Tree { .. } => &[],
+            },
+            DraftState::Kept(bytes) => bytes,
+        }
+    }
+
+    fn blocks(&self) -> &[Block] {
+        match &self.state {
+            DraftState::Given { encoded, .. } => &encoded.blocks,
+            DraftState::Kept(_) => &[],
+        }
+    }
+
+    /// Writes into the manifest what the encoding came to.
+    fn note_content(&mut self, stored: usize) {
+        if let DraftState::Given { encoded, .. } = &self.state
+            && let Some(part) = &mut self.manifest.state
+        {
+            part.lies = match &encoded.content {
+                Content::Inline(_) => Lies::Inline,
+                Content::Tree { root, level, .. } => Lies::Tree { root: *root, level: *level },
+            };
+        }
+        self.manifest.stored_bytes = stored as u64;
+    }
+}
+
+impl Store {
+    /// Writes drafts and events as one batch and one sync, and takes them into the catalog. After
+    /// an error none of them counts here.
+    pub(crate) fn write(
+        &self,
+        drafts: &mut [Draft],
+        events: Vec<What>,
+        options: &encode::Options,
+    ) -> Result<Written, AppendError> {
+        let writer = self.writer.as_ref().expect("callers ask is_writable first");
+        let mut writer = writer.lock();
+        let mut fresh = HashSet::new();
+        let ready = {
+            let catalog = self.catalog.read();
+            self.make_ready(drafts, &catalog, options, &mut fresh)
+        };
+        let mut ready = ready;
+        ready.extend(events.into_iter().map(|what| Ready::Event(writer.event(what).encode())));
+        let outgoing: Vec<Outgoing<'_>> = ready.iter().map(Ready::outgoing).collect();
+        let appended = writer.append(&outgoing)?;
+        self.adopt_segment(&writer);
+        drop(writer);
+        let mut catalog = self.catalog.write();
+        for (record, at) in outgoing.iter().zip(&appended.records) {
+            apply(&mut catalog, record, *at);
+        }
+        drop(catalog);
+        drop(outgoing);
+        drop(ready);
+        self.note_unviewed(drafts);
+        Ok(Written { end: appended.end })
+    }
+
+    fn make_ready<'a>(
+        &self,
+        drafts: &'a mut [Draft],
+        catalog: &Catalog,
+        options: &encode::Options,
+        fresh: &mut HashSet<BlockKey>,
+    ) -> Vec<Ready<'a>> {
+        let mut in_batch = HashSet::new();
+        for draft in drafts.iter_mut() {
+            draft.make_whole(options, |base| {
+                in_batch.contains(&base) || catalog.get(base).is_some()
+            });
+            in_batch.insert(draft.manifest.id);
+        }
+        let mut ready = Vec::with_capacity(drafts.len() * 2);
+        for draft in drafts.iter_mut() {
+            let mut stored = draft.inline().len();
+            let mut new = Vec::new();
+            for (index, block) in draft.blocks().iter().enumerate() {
+                let key = (block.digest, block.level);
+                if !catalog.blocks.contains_key(&key) && fresh.insert(key) {
+                    stored += block.data.len();
+                    new.push(index);
+                }
+            }
+            draft.note_content(stored);
+            let draft = &*draft;
+            ready.extend(new.into_iter().map(|index| {
+                let block = &draft.blocks()[index];
+                Ready::Block(prefix(block), block)
+            }));
+            ready.push(Ready::Checkpoint(draft.manifest.encode(), draft.inline()));
+        }
+        ready
+    }
+
+    /// Brings content ahead of its checkpoint, in batches that take turns with other commits.
+    /// Returns when no more than one batch's worth is left to go with the checkpoint.
+    pub(crate) fn write_ahead(&self, draft: &mut Draft, options: &encode::Options) -> Result<(), AppendError> {
+        let writer = self.writer.as_ref().expect("callers ask is_writable first");
+        draft.make_whole(options, |base| self.catalog.read().get(base).is_some());
+        let absent: Vec<&Block> = {
+            let catalog = self.catalog.read();
+            let is_absent = |block: &&Block| !catalog.blocks.contains_key(&(block.digest, block.level));
+            draft.blocks().iter().filter(is_absent).collect()
+        };
+        if absent.iter().map(|block| block.data.len()).sum::<usize>() <= BATCH_BYTES_MAX {
+            return Ok(());
+        }
+        self.pin(draft.blocks());
+        for batch in batches(&absent) {
+            let ready: Vec<Ready<'_>> =
+                batch.iter().map(|block| Ready::Block(prefix(block), block)).collect();
+            let outgoing: Vec<Outgoing<'_>> = ready.iter().map(Ready::outgoing).collect();
+            let mut writer = writer.lock();
+            let appended = writer.append(&outgoing)?;
+            self.adopt_segment(&writer);
+            let mut catalog = self.catalog.write();
+            for (record, at) in outgoing.iter().zip(&appended.records) {
+                apply(&mut catalog, record, *at);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes events alone.
+    pub(crate) fn write_events(&self, events: Vec<What>) -> Result<Written, AppendError> {
+        self.write(&mut [], events, &encode::Options::default())
+    }
+
+    /// Makes the segment that took the last batch readable.
+    fn adopt_segment(&self, writer: &crate::commit::writer::Writer) {
+        let segment = &writer.active().segment;
+        let known = self.segments.read().contains_key(&segment.number());
+        if !known {
+            self.segments.write().insert(segment.number(), segment.clone());
+        }
+    }
+}
+
+fn prefix(block: &Block) -> [u8; summary::BLOCK_PREFIX] {
+    let mut prefix = [0; summary::BLOCK_PREFIX];
+    prefix[..32].copy_from_slice(&block.digest.0);
+    prefix[32] = block.level;
+    prefix
+}
+
+fn batches<'a>(blocks: &'a [&'a Block]) -> Vec<&'a [&'a Block]> {
+    let mut batches = Vec::new();
+    let mut start = 0;
+    let mut bytes = 0;
+    for (index, block) in blocks.iter().enumerate() {
+        if bytes + block.data.len() > BATCH_BYTES_MAX && index > start {
+            batches.push(&blocks[start..index]);
+            start = index;
+            bytes = 0;
+        }
+        bytes += block.data.len();
+    }
+    batches.push(&blocks[start..]);
+    batches
+}
+
+fn apply(catalog: &mut Catalog, record: &Outgoing<'_>, at: At) {
+    let stored_len = u32::try_from(record.payload_len()).unwrap_or(u32::MAX);
+    let summary = summary::summary_of(record.kind, record.parts[0]);
+    catalog.apply(&Item { at, kind: record.kind, stored_len, summary });
+}
