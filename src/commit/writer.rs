@@ -233,7 +233,8 @@ impl Writer {
             Some(before) if first => Place { segment: before.segment, offset: before.end },
             _ => place,
         };
-        let head = BatchHead { first, ..BatchHead::data(place, mark, self.active.before) };
+        let mut head = BatchHead::data(place, mark, self.active.before);
+        head.first = first;
         let align = self.site.options.batch_align;
         let salt = self.active.segment.header.salt;
         self.layout.fill(head, records, &salt, align);

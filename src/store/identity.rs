@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -27,10 +28,19 @@ pub struct Identity {
     pub created_at: Timestamp,
     /// A fallback store names the store whose commits it takes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub home: Option<Uuid>,
+    pub home: Option<Home>,
     /// Fields that a newer program wrote.
     #[serde(flatten)]
     pub unknown: BTreeMap<String, serde_json::Value>,
+}
+
+/// The store whose commits a fallback store takes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Home {
+    /// Its identity, where the fallback was made in sight of it.
+    pub store_id: Option<Uuid>,
+    /// Where it is.
+    pub path: PathBuf,
 }
 
 /// What stands where `store.json` should.
@@ -43,7 +53,7 @@ pub(crate) enum Found {
 }
 
 impl Identity {
-    pub(crate) fn new(store_id: Uuid, created_at: Timestamp, home: Option<Uuid>) -> Self {
+    pub(crate) fn new(store_id: Uuid, created_at: Timestamp, home: Option<Home>) -> Self {
         Self { format: FORMAT, store_id, created_at, home, unknown: BTreeMap::new() }
     }
 

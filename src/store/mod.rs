@@ -7,6 +7,7 @@
 //! told to. All names and paths are in [`layout`].
 
 mod catalog;
+mod fallback;
 mod identity;
 mod layout;
 mod open;
@@ -32,7 +33,8 @@ use crate::error::ErrorKind;
 use crate::state::{CheckpointId, Timestamp};
 
 pub(crate) use catalog::{Catalog, Held, Remembered};
-pub use identity::Identity;
+pub(crate) use fallback::{Target, Targets};
+pub use identity::{Home, Identity};
 pub(crate) use layout::{Layout, ViewPath};
 pub use open::OpenReport;
 pub(crate) use open::{Ground, IfMissing};
@@ -196,7 +198,7 @@ pub(crate) struct Store {
     shown: Mutex<upkeep::Shown>,
     time: TimeBase,
     /// Held as long as the store is.
-    lock: Option<StoreLock>,
+    lock: Mutex<Option<StoreLock>>,
 }
 
 /// What opening hands over.
@@ -248,7 +250,7 @@ impl Store {
             writer: writer.map(Mutex::new),
             shown: Mutex::new(shown),
             time,
-            lock,
+            lock: Mutex::new(lock),
         }
     }
 
@@ -286,6 +288,12 @@ impl Store {
     /// Whether commits can be made here.
     pub(crate) fn is_writable(&self) -> bool {
         self.writer.is_some()
+    }
+
+    /// Gives the lock back: the store failed, is read from as far as it can be, and is about to be
+    /// opened again.
+    pub(crate) fn give_lock_back(&self) {
+        *self.lock.lock() = None;
     }
 
     pub(crate) fn disk(&self) -> &dyn Disk {

@@ -14,6 +14,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::catalog::Catalog;
+pub(crate) use super::identity::Home;
 use super::identity::{FORMAT, Found, Identity};
 use super::layout::Layout;
 use super::quarantine::{self, Kept};
@@ -44,10 +45,10 @@ pub(crate) struct Ground {
 }
 
 /// What to do where no store is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum IfMissing {
     /// Make one; a fallback store names the store whose commits it takes.
-    Make { home: Option<Uuid> },
+    Make { home: Option<Home> },
     Fail,
 }
 
@@ -101,10 +102,10 @@ impl Ground {
     }
 
     /// Opens to write.
-    pub(crate) fn open(&self, if_missing: IfMissing, socket: Option<PathBuf>) -> Result<Store, Error> {
+    pub(crate) fn open(&self, if_missing: &IfMissing, socket: Option<PathBuf>) -> Result<Store, Error> {
         let there = self.is_there().map_err(self.io("look at the store"))?;
         if !there {
-            if if_missing == IfMissing::Fail {
+            if *if_missing == IfMissing::Fail {
                 return Err(Error::NoStore { path: self.path.clone() });
             }
             create_dir_all_durable(&*self.disk, &self.path)
@@ -128,7 +129,7 @@ impl Ground {
             return Err(Error::NoStore { path: self.path.clone() });
         }
         let patient = Self { store: Options { lock_wait_ms: 0, ..self.store.clone() }, ..self.clone() };
-        match patient.open(IfMissing::Fail, None) {
+        match patient.open(&IfMissing::Fail, None) {
             Err(Error::Locked(_)) => self.read_beside_writer(),
             Err(error) if error.is_unwritable() => self.read_only(true),
             other => other,
@@ -218,7 +219,7 @@ impl<'a> Opening<'a> {
     }
 
     /// Finds out which store this is; makes one, or finishes a making, where there is none.
-    fn identify(&mut self, if_missing: IfMissing) -> Result<Identity, Error> {
+    fn identify(&mut self, if_missing: &IfMissing) -> Result<Identity, Error> {
         let ground = self.ground;
         let found = Identity::read(self.disk(), &self.layout).map_err(ground.io("read store.json"))?;
         let why = match found {
@@ -230,7 +231,7 @@ impl<'a> Opening<'a> {
             Found::Unreadable(why) => why,
         };
         match if_missing {
-            IfMissing::Make { home } if self.is_unfinished_making()? => self.make(home),
+            IfMissing::Make { home } if self.is_unfinished_making()? => self.make(home.clone()),
             _ => self.rebuild_identity(&why),
         }
     }
@@ -261,7 +262,7 @@ impl<'a> Opening<'a> {
     }
 
     /// Makes the store; whatever step a crash interrupts, the next making starts over.
-    fn make(&mut self, home: Option<Uuid>) -> Result<Identity, Error> {
+    fn make(&mut self, home: Option<Home>) -> Result<Identity, Error> {
         let ground = self.ground;
         let disk = self.disk();
         let log = self.layout.log();

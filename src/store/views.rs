@@ -62,9 +62,6 @@ struct Body<'a> {
     place: ViewPlace,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     state: Option<&'a RawValue>,
-    #[serde(default, skip_serializing)]
-    #[expect(dead_code, reason = "checked against the bytes before the text is read")]
-    check: String,
 }
 
 impl View {
