@@ -6,14 +6,25 @@
 //! clock, and it does not know where blocks are kept.
 
 mod content;
+mod diff;
 mod hash;
+mod json;
+mod outline;
+mod pack;
+mod patch;
 mod regroup;
+mod text;
 mod tracked;
 mod tree;
+mod varint;
 
 pub use content::{
     Block, ChildRef, ChunkParams, Content, NodeError, ReadError, Slice, children, read,
 };
+pub use diff::{Change, ChangeKind, diff};
+pub use json::{JsonError, JsonProblem, validate_object, validate_value};
+pub use pack::{PackError, pack, unpack};
+pub use patch::{PatchError, PatchProblem};
 pub use tracked::{Encoded, Tracked, encode_complete};
 
 /// How states are checked and cut.
@@ -39,4 +50,22 @@ impl Default for Options {
             chunks: ChunkParams::default(),
         }
     }
+}
+
+/// Why the stage could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A state is not one JSON object.
+    #[error("the state is not a JSON object: {0}")]
+    Json(#[from] JsonError),
+    /// A patch does not apply.
+    #[error(transparent)]
+    Patch(#[from] PatchError),
+    /// A pack of blocks cannot be unpacked.
+    #[error(transparent)]
+    Pack(#[from] PackError),
+    /// The bytes of a node are not one.
+    #[error(transparent)]
+    Node(#[from] NodeError),
 }
