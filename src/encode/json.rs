@@ -144,14 +144,10 @@ struct Stop {
 impl Stop {
     #[cold]
     fn locate(&self, bytes: &[u8]) -> JsonError {
-        let before = &bytes[..self.offset];
-        let line_start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
-        JsonError {
-            problem: self.problem,
-            offset: self.offset,
-            line: 1 + before.iter().filter(|&&byte| byte == b'\n').count(),
-            column: 1 + self.offset - line_start,
-        }
+        let lines = bytes[..self.offset].split(|&byte| byte == b'\n');
+        let (line, last) = lines.enumerate().last().unwrap_or((0, b""));
+        let column = last.len() + 1;
+        JsonError { problem: self.problem, offset: self.offset, line: line + 1, column }
     }
 }
 

@@ -31,13 +31,27 @@ impl Outline {
         let end = bytes.iter().rposition(|byte| !space(byte)).map_or(lead, |last| last + 1);
         Self { lead, root: Node::closed(end - lead) }
     }
+
+    /// How many values the opened ones hold: what the outline takes in memory.
+    pub(super) fn known(&self) -> usize {
+        let mut count = 0;
+        let mut waiting = vec![&self.root];
+        while let Some(node) = waiting.pop() {
+            let children = node.open.as_ref().map_or(&[][..], |open| &open.children);
+            count += children.len();
+            waiting.extend(
+                children.iter().map(|child| &child.node).filter(|node| node.open.is_some()),
+            );
+        }
+        count
+    }
 }
 
 /// A value: its length, and what it holds once someone asked.
 #[derive(Debug, Clone)]
 struct Node {
     len: usize,
-    open: Option<Open>,
+    open: Option<Box<Open>>,
 }
 
 #[derive(Debug, Clone)]
@@ -76,15 +90,16 @@ impl Node {
                 colon,
                 node: Node::closed(value),
             };
-            self.open = Some(Open { children: parts.into_iter().map(child).collect(), tail });
+            let children = parts.into_iter().map(child).collect();
+            self.open = Some(Box::new(Open { children, tail }));
         }
-        self.open.as_mut()
+        self.open.as_deref_mut()
     }
 
     /// Where the lead of the `nth` child begins, in a value that begins at `at` and is open. Counts
     /// from the nearer end: most edits are at the end of a long list.
     fn child_at(&self, at: usize, nth: usize) -> usize {
-        let Some(Open { children, tail }) = &self.open else { return at };
+        let Some(Open { children, tail }) = self.open.as_deref() else { return at };
         let total = |range: Range<usize>| children[range].iter().map(Child::len).sum::<usize>();
         if nth * 2 < children.len() {
             at + 1 + total(0..nth)

@@ -62,7 +62,9 @@ pub fn pack(items: &[&[u8]], level: i32) -> Vec<u8> {
     let body = body.filter(|body| body.len() + raw.len() / 16 < raw.len());
     let mut out = vec![if body.is_some() { ZSTD } else { STORED }];
     varint::write(&mut out, items.len() as u64);
-    items.iter().for_each(|item| varint::write(&mut out, item.len() as u64));
+    for item in items {
+        varint::write(&mut out, item.len() as u64);
+    }
     out.extend_from_slice(body.as_deref().unwrap_or(&raw));
     out
 }

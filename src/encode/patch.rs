@@ -283,18 +283,18 @@ impl Patching<'_> {
             let mut members = members(patch, at);
             members.sort_by_key(|(_, range)| range.start);
             for (key, range) in members {
-                let mut path = above.clone();
-                path.push(key);
+                let mut place = above.clone();
+                place.push(key);
                 let value = &patch[range.clone()];
                 match value[0] {
-                    b'n' => self.remove_if_there(&path)?,
-                    // Members that are null would have to be left out of a value taken whole.
-                    b'{' if self.holds_object(&path) => waiting.push((path, range.start)),
+                    b'n' => self.remove_if_there(&place)?,
+                    b'{' if self.holds_object(&place) => waiting.push((place, range.start)),
+                    // A value taken whole would bring its members that are null along.
                     b'{' if value.windows(4).any(|four| four == b"null") => {
-                        self.add(&path, b"{}")?;
-                        waiting.push((path, range.start));
+                        self.add(&place, b"{}")?;
+                        waiting.push((place, range.start));
                     }
-                    _ => self.add(&path, value)?,
+                    _ => self.add(&place, value)?,
                 }
             }
         }
