@@ -236,7 +236,7 @@ pub enum ReadError<E> {
 }
 
 /// Puts content together again from blocks, each asked for by digest and level in the order of the
-/// bytes.
+/// bytes. Never holds more than `content.len()` bytes, which the caller has found acceptable.
 ///
 /// # Errors
 /// When a block cannot be fetched or is not what its parent says.

@@ -486,6 +486,17 @@ mod tests {
     }
 
     #[test]
+    fn the_outline_follows_each_operation() {
+        let all = r#"[{"op":"remove","path":"/a/0"},{"op":"remove","path":"/a/0"},
+            {"op":"add","path":"/a/-","value":30},{"op":"replace","path":"/a/0","value":4},
+            {"op":"add","path":"/a/0","value":[]},{"op":"add","path":"/a/0/0","value":5},
+            {"op":"remove","path":"/a/1"},{"op":"add","path":"/a/1","value":66},
+            {"op":"replace","path":"/b","value":[7]},{"op":"copy","from":"/b/0","path":"/a/1"}]"#;
+        let state = r#"{ "a" : [  1 , 2 ] , "b":0 }"#;
+        assert_eq!(patched(state, all).unwrap(), r#"{ "a" : [[5],7,66   ] , "b":[7] }"#);
+    }
+
+    #[test]
     fn errors_name_operation_and_pointer() {
         let state = r#"{"a":[1,{"b":2}]}"#;
         let fails = |operation: &str, pointer: &str, problem: PatchProblem| {

@@ -248,6 +248,19 @@ mod tests {
     }
 
     #[test]
+    fn an_end_that_moves_by_a_byte_is_no_special_case() {
+        let bytes = noise(4000, 7);
+        for len in 200..bytes.len() - 3 {
+            let mut tracked = Tracked::new(small());
+            for len in [len, len - 3, len + 3, len + 1, len + 2, len] {
+                let encoded = tracked.replace(Arc::new(bytes[..len].to_vec()));
+                let complete = encode_complete(Arc::clone(&encoded.bytes), &tracked.options);
+                assert_eq!(encoded.content, complete.content, "{len} bytes");
+            }
+        }
+    }
+
+    #[test]
     fn forgetting_makes_the_next_encoding_complete() {
         let mut tracked = Tracked::new(Options::default());
         let first = tracked.replace(Arc::new(messages(100)));
