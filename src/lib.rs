@@ -9,3 +9,6 @@ pub mod encode;
 pub mod commit;
 pub mod store;
 pub mod retention;
+pub mod restore;
+pub mod manager;
+pub use manager::*;
