@@ -9,3 +9,4 @@ pub mod encode;
 pub mod commit;
 pub mod store;
 pub mod retention;
+pub mod config;
