@@ -113,3 +113,58 @@ pub(super) fn regions<T>(splices: &[Splice<T>]) -> Vec<Region> {
     }
     regions
 }
+
+#[cfg(test)]
+mod tests {
+    use fastcdc::v2020::FastCDC;
+
+    use super::*;
+
+    fn groups(bytes: &[u8], old: &[Group], regions: &[Region]) -> Vec<Group> {
+        let cdc = FastCDC::new(bytes, 64, 256, 1024);
+        let splices = regroup(old, regions, bytes.len(), |at| cdc.cut(at, bytes.len() - at).1);
+        let group = |range: Range<usize>| {
+            let (items, digest) = (range.len(), Digest::of(&bytes[range]));
+            Group { digest, len: items as u64, items }
+        };
+        let splice = |Splice { old, items }: Splice<Range<usize>>| Splice {
+            old,
+            items: items.into_iter().map(group).collect(),
+        };
+        let mut groups = old.to_vec();
+        apply(&mut groups, splices.into_iter().map(splice).collect());
+        groups
+    }
+
+    fn anew(bytes: &[u8]) -> Vec<Group> {
+        groups(bytes, &[], &[Region { old: 0..0, new: 0..bytes.len() }])
+    }
+
+    #[test]
+    fn an_end_that_moves_by_a_byte_is_no_special_case() {
+        let mut bytes = vec![0; 6000];
+        blake3::Hasher::new().finalize_xof().fill(&mut bytes);
+        for len in 64..bytes.len() - 3 {
+            let old = anew(&bytes[..len]);
+            for new_len in [len - 3, len - 2, len - 1, len + 1, len + 2, len + 3] {
+                let kept = len.min(new_len);
+                let region = Region { old: kept..len, new: kept..new_len };
+                let new = &bytes[..new_len];
+                assert_eq!(groups(new, &old, &[region]), anew(new), "from {len} to {new_len}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_byte_that_changes_matters_to_the_group_before() {
+        let mut bytes = vec![0; 6000];
+        blake3::Hasher::new().finalize_xof().fill(&mut bytes);
+        let old = anew(&bytes);
+        for at in 0..bytes.len() {
+            let mut new = bytes.clone();
+            new[at] ^= 0xff;
+            let region = Region { old: at..at + 1, new: at..at + 1 };
+            assert_eq!(groups(&new, &old, &[region]), anew(&new), "byte {at}");
+        }
+    }
+}

@@ -91,7 +91,7 @@ pub(super) struct NewBlocks<'a> {
     copied_max: usize,
     own: Vec<u8>,
     list: Vec<(Digest, u8, Place)>,
-    seen: HashSet<Digest>,
+    seen: HashSet<(Digest, u8)>,
 }
 
 enum Place {
@@ -107,7 +107,7 @@ impl<'a> NewBlocks<'a> {
     }
 
     fn add_chunk(&mut self, chunk: &Group, range: Range<usize>) {
-        if !self.seen.insert(chunk.digest) {
+        if !self.seen.insert((chunk.digest, 0)) {
             return;
         }
         let place = if self.own.len() + range.len() <= self.copied_max {
@@ -130,7 +130,7 @@ impl<'a> NewBlocks<'a> {
             len: children.iter().map(|child| child.len).sum(),
             items: children.len(),
         };
-        if replaced.contains(&node) {
+        if was_there(replaced, &node) || !self.seen.insert((digest, level)) {
             self.own.truncate(start);
         } else {
             self.list.push((digest, level, Place::Own(start..self.own.len())));
@@ -174,6 +174,11 @@ impl<'a> Cutter<'a> {
     }
 }
 
+/// Whether a group was cut anew for its neighbour's sake only; those stand at the front.
+fn was_there(replaced: &[Group], group: &Group) -> bool {
+    replaced.iter().take(ALIGN_CHUNKS).any(|old| old == group)
+}
+
 /// How the chunks change where the changed regions of the bytes are known.
 pub(super) fn splices_of_regions(
     chunks: &[Group],
@@ -185,7 +190,7 @@ pub(super) fn splices_of_regions(
     let splice = |cut: Splice<Range<usize>>| {
         let name = |range: Range<usize>| {
             let chunk = cutter.chunk(range.clone());
-            if !chunks[cut.old.clone()].contains(&chunk) {
+            if !was_there(&chunks[cut.old.clone()], &chunk) {
                 blocks.add_chunk(&chunk, range);
             }
             chunk

@@ -169,6 +169,26 @@ impl Error {
         }
     }
 
+    /// The way out, where there is one to name.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        let text = match self {
+            Self::NoStore { .. } => {
+                "`stateward init` or the first `stateward checkpoint` makes one; `--store DIR` names another"
+            }
+            Self::NoSegments { .. } => {
+                "put the segments under log/ back from a copy; nothing here was changed"
+            }
+            Self::Network { .. } => {
+                "put the store on a local disk, or set store.allow_network = true if one machine alone uses it"
+            }
+            Self::Newer { .. } => "use the newer program; this one only reads it where it can",
+            Self::Locked(_) => "wait for it to end, or look with list, show, status or log",
+            Self::Io { .. } | Self::Survey(_) | Self::Append(_) => return None,
+        };
+        Some(text.to_owned())
+    }
+
     /// The store can be read but not written: it is on a read-only or full disk, or belongs to
     /// someone else.
     fn is_unwritable(&self) -> bool {

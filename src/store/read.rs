@@ -9,6 +9,7 @@ use crate::commit::segment::RecordFault;
 use crate::commit::summary::{self, ALONE, At, Inner};
 use crate::encode::manifest::{Lies, Manifest};
 use crate::encode::{self, Content};
+use super::write::DraftState;
 use crate::state::{Checkpoint, Digest, Durable};
 
 /// Why content cannot be read.
@@ -46,7 +47,11 @@ impl OpenPacks {
 impl Store {
     /// A checkpoint as it is listed and shown.
     pub(crate) fn facts(&self, held: &Held) -> Checkpoint {
-        let manifest = &held.manifest;
+        self.facts_of(&held.manifest, held.digest)
+    }
+
+    /// The same of a manifest that was just written.
+    pub(crate) fn facts_of(&self, manifest: &Manifest, digest: Digest) -> Checkpoint {
         let state = manifest.state.as_ref();
         let inherited = state.and_then(|part| part.inherited_from);
         Checkpoint {
@@ -57,7 +62,7 @@ impl Store {
             parent: manifest.parent,
             path: self.layout().view(&manifest.agent, &views::name_of(manifest)),
             created_at: manifest.created_at,
-            digest: held.digest,
+            digest,
             state_digest: state.map(|part| part.digest),
             state_bytes: state.map_or(0, |part| part.len),
             workspace_files: 0,
@@ -172,6 +177,12 @@ impl Store {
             encode::ReadError::Fetch { source, .. } => source,
             other => ContentError::Damaged(other.to_string()),
         })
+    }
+
+    /// The state of a held checkpoint as a draft takes it over: by naming its blocks, or with its
+    /// inline bytes.
+    pub(crate) fn carry(&self, held: &Held) -> Result<DraftState, ContentError> {
+        Ok(DraftState::Kept(self.read_inline(held)?))
     }
 
     /// The inline bytes of a checkpoint's record, proven by the record's checksum.

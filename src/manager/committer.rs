@@ -1,0 +1,562 @@
+//! The way of a commit: admitted, numbered, planned for, written to the first target that takes it.
+//!
+//! Many callers submit at once; one of them leads and commits for all that wait. The leader alone
+//! gives numbers, so that a number is given once and before the first attempt, and asks retention
+//! what the new checkpoints let go, so that forgetting rides in the same batch.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::error::Error;
+use super::retained;
+use crate::clock::Clock;
+use crate::commit::group::Group;
+use crate::commit::writer::AppendError;
+use crate::disk::{Retry, retry};
+use crate::encode::event::What;
+use crate::encode::manifest::{Idempotency, Manifest, Part, Restored};
+use crate::encode::{self, Encoded};
+use crate::retention::Policy;
+use crate::state::{
+    AgentId, Attempt, CheckpointId, Digest, Kind, OperationRef, Receipt, Seq,
+};
+use crate::store::{self, Catalog, Draft, DraftState, IfMissing, Store, Target, Targets};
+
+/// How long an idempotency key is remembered after its checkpoint was forgotten.
+pub(crate) const KEY_MEMORY: Duration = Duration::from_hours(24);
+
+/// What a caller asks to be kept.
+#[derive(Debug, Clone)]
+pub(crate) struct Submission {
+    pub id: CheckpointId,
+    pub agent: AgentId,
+    pub kind: Kind,
+    pub state: Wanted,
+    pub words: Words,
+    pub if_match: Option<Seq>,
+    pub operation: Option<OperationRef>,
+    /// A pre-operation checkpoint opens an operation of this name, or of its own id's.
+    pub opens: Option<String>,
+    pub restored: Option<Restored>,
+    pub parent: Option<CheckpointId>,
+    pub imported: bool,
+    /// Events that are to be durable with it.
+    pub events: Vec<What>,
+}
+
+/// The caller's own words on a checkpoint.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Words {
+    pub comment: Option<String>,
+    pub labels: std::collections::BTreeMap<String, String>,
+    pub metadata: Option<serde_json::Value>,
+    pub key: Option<String>,
+    pub state_file: Option<std::path::PathBuf>,
+}
+
+/// The state that is to be kept.
+#[derive(Debug, Clone)]
+pub(crate) enum Wanted {
+    /// New bytes.
+    Given { encoded: Encoded, base: Option<CheckpointId> },
+    /// That of the newest checkpoint.
+    Inherited,
+    /// That of another checkpoint.
+    Of(CheckpointId),
+}
+
+/// Commits for everyone.
+#[derive(Debug)]
+pub(crate) struct Committer {
+    pub targets: Targets,
+    pub clock: Arc<dyn Clock>,
+    pub encode: encode::Options,
+    pub policy: Policy,
+    pub retry: Retry,
+    group: Group<Submission, Result<Receipt, Error>>,
+    numbers: Mutex<HashMap<AgentId, Seq>>,
+    plans: Mutex<retained::Pace>,
+    over_budget: Mutex<bool>,
+}
+
+/// A submission that was let in.
+enum Admitted {
+    /// To be written; its place among the drafts.
+    Draft(usize),
+    /// The same as an earlier one in this group.
+    Same(usize),
+    /// Already there.
+    Known(Box<Receipt>),
+    Refused(Error),
+}
+
+impl Committer {
+    pub(crate) fn new(
+        targets: Targets,
+        clock: Arc<dyn Clock>,
+        encode: encode::Options,
+        policy: Policy,
+        retry: Retry,
+    ) -> Self {
+        Self {
+            targets,
+            clock,
+            encode,
+            policy,
+            retry,
+            group: Group::default(),
+            numbers: Mutex::default(),
+            plans: Mutex::default(),
+            over_budget: Mutex::default(),
+        }
+    }
+
+    /// Makes a submission durable, together with whatever else waits.
+    pub(crate) fn submit(&self, submission: Submission) -> Result<Receipt, Error> {
+        self.group
+            .submit(submission, |batch| self.commit(batch))
+            .unwrap_or_else(|died| Err(Error::Interrupted(died.to_string())))
+    }
+
+    pub(crate) fn set_over_budget(&self, over: bool) {
+        *self.over_budget.lock() = over;
+    }
+
+    pub(crate) fn is_over_budget(&self) -> bool {
+        *self.over_budget.lock()
+    }
+
+    #[tracing::instrument(level = "debug", skip_all, fields(commits = batch.len()))]
+    fn commit(&self, batch: Vec<Submission>) -> Vec<Result<Receipt, Error>> {
+        let sighted = self.targets.sighted();
+        let mut drafts = Vec::with_capacity(batch.len());
+        let mut events = Vec::new();
+        let admitted: Vec<Admitted> = batch
+            .into_iter()
+            .map(|submission| {
+                self.admit(submission, &sighted, &mut drafts, &mut events)
+                    .unwrap_or_else(Admitted::Refused)
+            })
+            .collect();
+        let stored = if drafts.is_empty() {
+            Ok((None, Vec::new()))
+        } else {
+            self.store(&mut drafts, &events).map(|(store, attempts)| (Some(store), attempts))
+        };
+        let answers = Answers { committer: self, drafts: &drafts, stored: &stored };
+        admitted.into_iter().map(|one| answers.to(one)).collect()
+    }
+
+    /// Checks a submission against what is known and makes a draft of it.
+    fn admit(
+        &self,
+        submission: Submission,
+        sighted: &[Arc<Store>],
+        drafts: &mut Vec<Draft>,
+        events: &mut Vec<What>,
+    ) -> Result<Admitted, Error> {
+        let agent = submission.agent.clone();
+        let body = submission.body();
+        if let Some(key) = &submission.words.key {
+            if let Some(index) = in_flight(drafts, &agent, key, body)? {
+                return Ok(Admitted::Same(index));
+            }
+            if let Some(receipt) = self.remembered(sighted, &agent, key, body)? {
+                return Ok(Admitted::Known(Box::new(receipt)));
+            }
+        }
+        let before = Before::find(drafts, sighted, &agent);
+        if let Some(expected) = submission.if_match
+            && expected != before.state_changed
+        {
+            return Err(Error::Stale { agent, expected, is: before.state_changed });
+        }
+        let (part, state) = content(&submission, &before, drafts, sighted)?;
+        let seq = self.take_number(&agent, drafts, sighted);
+        events.extend(submission.events.iter().cloned());
+        drafts.push(self.draft(submission, &before, part, state, seq, body));
+        Ok(Admitted::Draft(drafts.len() - 1))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the facts of a checkpoint come from here alone")]
+    fn draft(
+        &self,
+        submission: Submission,
+        before: &Before,
+        part: Part,
+        state: DraftState,
+        seq: Seq,
+        body: Digest,
+    ) -> Draft {
+        let unchanged = before.state.as_ref().is_some_and(|state| state.digest == part.digest);
+        let opens = submission.opens.map(|name| OperationRef {
+            id: submission.id,
+            name: if name.is_empty() { submission.id.to_string() } else { name },
+        });
+        let reference = self.targets.primary.store().or_else(|| self.targets.sighted().pop());
+        let manifest = Manifest {
+            id: submission.id,
+            agent: submission.agent,
+            seq,
+            seq_provisional: self.targets.primary.store().is_none(),
+            imported: submission.imported,
+            kind: submission.kind,
+            parent: submission.parent.or(before.id),
+            created_at: self.clock.now(),
+            store_time_ms: reference.map_or(0, |store| store.store_time_ms()),
+            state: Some(part),
+            state_changed: if unchanged { before.state_changed } else { seq },
+            state_file: submission.words.state_file.or_else(|| before.state_file.clone()),
+            comment: submission.words.comment,
+            labels: submission.words.labels,
+            metadata: submission.words.metadata,
+            operation: opens.or(submission.operation),
+            idempotency: submission.words.key.map(|key| Idempotency { key, body }),
+            restored: submission.restored,
+            stored_bytes: 0,
+            unknown: Vec::new(),
+        };
+        Draft { manifest, state }
+    }
+
+    /// The next number of an agent: above every one that was ever given, here or in any store that
+    /// can be seen.
+    fn take_number(&self, agent: &AgentId, drafts: &[Draft], sighted: &[Arc<Store>]) -> Seq {
+        let mut numbers = self.numbers.lock();
+        let given = numbers.get(agent).copied().unwrap_or_default();
+        let stored = sighted
+            .iter()
+            .filter_map(|store| store.catalog().agents.get(agent).map(|shelf| shelf.last_seq))
+            .max()
+            .unwrap_or_default();
+        let waiting = drafts
+            .iter()
+            .filter(|draft| draft.manifest.agent == *agent)
+            .map(|draft| draft.manifest.seq)
+            .max()
+            .unwrap_or_default();
+        let seq = given.max(stored).max(waiting).next();
+        numbers.insert(agent.clone(), seq);
+        seq
+    }
+
+    fn remembered(
+        &self,
+        sighted: &[Arc<Store>],
+        agent: &AgentId,
+        key: &str,
+        body: Digest,
+    ) -> Result<Option<Receipt>, Error> {
+        let now = self.clock.now();
+        for store in sighted {
+            let catalog = store.catalog();
+            let Some(known) = catalog.remembered(agent, key) else { continue };
+            if known.until.is_some_and(|until| until <= now) {
+                continue;
+            }
+            if known.body != body {
+                return Err(Error::KeyReused { key: key.to_owned() });
+            }
+            let held = catalog.get(known.id).cloned();
+            let id = known.id;
+            drop(catalog);
+            return match held {
+                Some(held) => Ok(Some(self.receipt(store.facts(&held), Vec::new()))),
+                None => Err(Error::NoCheckpoint {
+                    agent: agent.clone(),
+                    reference: format!("{id} (made under key {key}, forgotten since)"),
+                }),
+            };
+        }
+        Ok(None)
+    }
+
+    /// Writes the drafts to the first target that takes them.
+    fn store(
+        &self,
+        drafts: &mut [Draft],
+        events: &[What],
+    ) -> Result<(Arc<Store>, Vec<Attempt>), Vec<Attempt>> {
+        let mut attempts = Vec::new();
+        for (index, target) in self.targets.all().enumerate() {
+            let store = match self.ready(target, index) {
+                Ok(store) => store,
+                Err(why) => {
+                    attempts.push(failed(target, why));
+                    continue;
+                }
+            };
+            match self.write(&store, drafts, events, index == 0) {
+                Ok(tries) => {
+                    attempts.extend(tries);
+                    attempts.push(Attempt { target: target.path().to_owned(), error: None });
+                    return Ok((store, attempts));
+                }
+                Err(error) => {
+                    target.fail(error.clone());
+                    attempts.push(failed(target, error));
+                }
+            }
+        }
+        Err(attempts)
+    }
+
+    /// The target's store, opened where it is a fallback that was not needed before.
+    fn ready(&self, target: &Target, index: usize) -> Result<Arc<Store>, String> {
+        if let Some(store) = target.ready() {
+            return Ok(store);
+        }
+        if let Some(trouble) = target.trouble()
+            && (index == 0 || !target.is_due())
+        {
+            return Err(trouble.why);
+        }
+        if index == 0 {
+            return Err("it is not open".to_owned());
+        }
+        let home = IfMissing::Make { home: self.targets.home() };
+        target.open(&home).map_err(|error| {
+            target.fail(error.to_string());
+            error.to_string()
+        })
+    }
+
+    /// Writes to one target, with retries for errors that pass. Answers the tries that failed.
+    fn write(
+        &self,
+        store: &Arc<Store>,
+        drafts: &mut [Draft],
+        events: &[What],
+        retained: bool,
+    ) -> Result<Vec<Attempt>, String> {
+        let mut tries = Vec::new();
+        let mut with = events.to_vec();
+        if retained {
+            with.extend(self.plans.lock().forgets(store, drafts, &self.policy));
+        }
+        let wrote = self.retry.run_as(retry::classify_on_new_place, &*self.clock, "commit", || {
+            store.write(drafts, with.clone(), &self.encode).map(drop).map_err(|error| {
+                tries.push(Attempt {
+                    target: store.path().to_owned(),
+                    error: Some(error.to_string()),
+                });
+                into_io(error)
+            })
+        });
+        match wrote {
+            Ok(()) => Ok(tries),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn receipt(&self, checkpoint: crate::state::Checkpoint, attempts: Vec<Attempt>) -> Receipt {
+        let mut degraded_why: Vec<String> = self
+            .targets
+            .all()
+            .filter_map(|target| {
+                let trouble = target.trouble()?;
+                Some(format!("{}: {}", target.path().display(), trouble.why))
+            })
+            .collect();
+        let over_budget = self.is_over_budget();
+        if over_budget {
+            degraded_why.push("protected checkpoints alone exceed the disk budget".to_owned());
+        }
+        Receipt {
+            degraded: !degraded_why.is_empty(),
+            degraded_why,
+            over_budget,
+            attempts,
+            skipped: Vec::new(),
+            unsettled: Vec::new(),
+            checkpoint,
+        }
+    }
+}
+
+/// Answers to what was admitted.
+struct Answers<'a> {
+    committer: &'a Committer,
+    drafts: &'a [Draft],
+    stored: &'a Result<(Option<Arc<Store>>, Vec<Attempt>), Vec<Attempt>>,
+}
+
+impl Answers<'_> {
+    fn to(&self, admitted: Admitted) -> Result<Receipt, Error> {
+        match admitted {
+            Admitted::Refused(error) => Err(error),
+            Admitted::Known(receipt) => Ok(*receipt),
+            Admitted::Draft(index) | Admitted::Same(index) => match self.stored {
+                Err(attempts) => Err(Error::Unstored { attempts: attempts.clone() }),
+                Ok((Some(store), attempts)) => {
+                    let manifest = &self.drafts[index].manifest;
+                    let facts = store.facts_of(manifest, manifest.digest());
+                    Ok(self.committer.receipt(facts, attempts.clone()))
+                }
+                Ok((None, _)) => Err(Error::Interrupted("nothing was written".to_owned())),
+            },
+        }
+    }
+}
+
+/// What the agent's newest checkpoint was, before a submission.
+#[derive(Debug, Default)]
+struct Before {
+    id: Option<CheckpointId>,
+    seq: Seq,
+    state: Option<Part>,
+    state_changed: Seq,
+    state_file: Option<std::path::PathBuf>,
+}
+
+impl Before {
+    fn find(drafts: &[Draft], sighted: &[Arc<Store>], agent: &AgentId) -> Self {
+        let waiting = drafts.iter().rev().find(|draft| draft.manifest.agent == *agent);
+        if let Some(draft) = waiting {
+            return Self::of(&draft.manifest);
+        }
+        let newest = sighted
+            .iter()
+            .filter_map(|store| newest(&store.catalog(), agent))
+            .max_by_key(|before| before.seq);
+        newest.unwrap_or_default()
+    }
+
+    fn of(manifest: &Manifest) -> Self {
+        Self {
+            id: Some(manifest.id),
+            seq: manifest.seq,
+            state: manifest.state.clone(),
+            state_changed: manifest.state_changed,
+            state_file: manifest.state_file.clone(),
+        }
+    }
+}
+
+fn newest(catalog: &Catalog, agent: &AgentId) -> Option<Before> {
+    catalog.since_reset(agent).next().map(|held| Before::of(&held.manifest))
+}
+
+/// The state part of a submission, and the content to write for it.
+fn content(
+    submission: &Submission,
+    before: &Before,
+    drafts: &[Draft],
+    sighted: &[Arc<Store>],
+) -> Result<(Part, DraftState), Error> {
+    let source = match &submission.state {
+        Wanted::Given { encoded, base } => {
+            let part = Part {
+                len: encoded.len,
+                digest: encoded.state_digest,
+                lies: crate::encode::manifest::Lies::Inline,
+                inherited_from: None,
+            };
+            let state = DraftState::Given { encoded: encoded.clone(), base: *base };
+            return Ok((part, state));
+        }
+        Wanted::Inherited => before.id,
+        Wanted::Of(id) => Some(*id),
+    };
+    let Some(source) = source else {
+        return Err(Error::NoState { agent: submission.agent.clone() });
+    };
+    if let Some(draft) = drafts.iter().find(|draft| draft.manifest.id == source) {
+        let part = draft.manifest.state.clone();
+        return inherit(submission, part, draft.manifest.seq, draft.state.clone());
+    }
+    for store in sighted {
+        let held = store.catalog().get(source).cloned();
+        let Some(held) = held else { continue };
+        let state = store.carry(&held).map_err(|error| unreadable(source, &error))?;
+        return inherit(submission, held.manifest.state.clone(), held.manifest.seq, state);
+    }
+    Err(Error::NoCheckpoint {
+        agent: submission.agent.clone(),
+        reference: source.to_string(),
+    })
+}
+
+fn inherit(
+    submission: &Submission,
+    part: Option<Part>,
+    from: Seq,
+    state: DraftState,
+) -> Result<(Part, DraftState), Error> {
+    let mut part = part.ok_or_else(|| Error::NoState { agent: submission.agent.clone() })?;
+    part.inherited_from = match submission.state {
+        Wanted::Inherited => part.inherited_from.or(Some(from)),
+        Wanted::Given { .. } | Wanted::Of(_) => None,
+    };
+    Ok((part, state))
+}
+
+pub(crate) fn unreadable(id: CheckpointId, error: &store::ContentError) -> Error {
+    match error {
+        store::ContentError::Damaged(why) => Error::Damaged { id, why: why.clone() },
+        store::ContentError::Io { .. } => Error::Unreadable { id, why: error.to_string() },
+    }
+}
+
+/// A draft of this group that was asked for under the same key.
+fn in_flight(
+    drafts: &[Draft],
+    agent: &AgentId,
+    key: &str,
+    body: Digest,
+) -> Result<Option<usize>, Error> {
+    let index = drafts.iter().position(|draft| {
+        let known = draft.manifest.idempotency.as_ref();
+        draft.manifest.agent == *agent && known.is_some_and(|known| known.key == key)
+    });
+    match index {
+        Some(index) if drafts[index].manifest.idempotency.as_ref().is_some_and(|k| k.body != body) => {
+            Err(Error::KeyReused { key: key.to_owned() })
+        }
+        other => Ok(other),
+    }
+}
+
+impl Submission {
+    /// The digest of what was asked: the same request under the same key has the same.
+    fn body(&self) -> Digest {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(self.kind.as_str().as_bytes());
+        match &self.state {
+            Wanted::Given { encoded, .. } => hasher.update(b"\0given").update(&encoded.state_digest.0),
+            Wanted::Inherited => hasher.update(b"\0inherited"),
+            Wanted::Of(id) => hasher.update(b"\0of").update(id.0.as_bytes()),
+        };
+        let words = serde_json::json!([
+            self.words.comment,
+            self.words.labels,
+            self.words.metadata,
+            self.opens,
+            self.operation.as_ref().map(|operation| &operation.name),
+        ]);
+        hasher.update(words.to_string().as_bytes());
+        Digest(*hasher.finalize().as_bytes())
+    }
+}
+
+fn failed(target: &Target, why: String) -> Attempt {
+    Attempt { target: target.path().to_owned(), error: Some(why) }
+}
+
+/// The error of the disk, with the words of the stage around it.
+fn into_io(error: AppendError) -> std::io::Error {
+    let words = error.to_string();
+    match error {
+        AppendError::Segment { source, .. }
+        | AppendError::Write { source, .. }
+        | AppendError::Sync { source, .. } => match source.raw_os_error() {
+            // The code decides whether another try may help, and words would hide it.
+            Some(code) => std::io::Error::from_raw_os_error(code),
+            None => std::io::Error::new(source.kind(), words),
+        },
+        AppendError::TooLarge { .. } => std::io::Error::new(std::io::ErrorKind::InvalidInput, words),
+    }
+}
