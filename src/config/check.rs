@@ -2,13 +2,10 @@
 
 use super::{Configuration, Error, Settings};
 
-/// The longest a chunk may be: what the chunking takes for its shortest.
-const CHUNK_BYTES_MAX: usize = 1 << 20;
-
 /// A rule about one key: whether the settings break it, and what is allowed.
 type Rule = (&'static str, fn(&Settings) -> bool, &'static str);
 
-const RULES: [Rule; 9] = [
+const RULES: [Rule; 5] = [
     (
         "log.batch_align",
         |it| !(it.log.batch_align.is_power_of_two() && (8..=4096).contains(&it.log.batch_align)),
@@ -29,40 +26,14 @@ const RULES: [Rule; 9] = [
         |it| it.log.segment_bytes_max > 1 << 30,
         "a segment has at most 1073741824 bytes",
     ),
-    ("state.depth_max", |it| !(1..=120).contains(&it.state.depth_max), "it is from 1 to 120"),
-    (
-        "state.chunks.min_bytes",
-        |it| it.state.chunks.min_bytes < 64 || it.state.chunks.min_bytes % 2 != 0,
-        "it is even and at least 64",
-    ),
-    (
-        "state.chunks.avg_bytes",
-        |it| {
-            let avg = it.state.chunks.avg_bytes;
-            !avg.is_power_of_two() || avg < it.state.chunks.min_bytes.max(256)
-        },
-        "it is a power of two, at least 256 and not smaller than state.chunks.min_bytes",
-    ),
-    (
-        "state.chunks.max_bytes",
-        |it| it.state.chunks.max_bytes < it.state.chunks.avg_bytes.max(1024),
-        "it is at least 1024 and not smaller than state.chunks.avg_bytes",
-    ),
-    (
-        "state.chunks.max_bytes",
-        |it| it.state.chunks.max_bytes > CHUNK_BYTES_MAX || it.state.chunks.max_bytes % 2 != 0,
-        "it is even and at most 1048576",
-    ),
+    ("state.depth_max", |it| it.state.depth_max > 120, "it is at most 120"),
 ];
 
 /// Finds the first rule that is broken.
 pub(super) fn bounds(found: &Configuration) -> Result<(), Error> {
-    match RULES.iter().find(|(_, broken, _)| broken(&found.settings)) {
-        None => Ok(()),
-        Some((key, _, why)) => Err(Error::Bounds {
-            key,
-            origin: found.origin(key),
-            why: (*why).to_owned(),
-        }),
+    let wrong = |key, why| Error::Bounds { key, origin: found.origin(key), why };
+    if let Some((key, _, why)) = RULES.iter().find(|(_, broken, _)| broken(&found.settings)) {
+        return Err(wrong(key, (*why).to_owned()));
     }
+    found.settings.state.check().map_err(|error| wrong("state", error.to_string()))
 }
