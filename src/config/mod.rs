@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::disk::Retry;
 use crate::error::ErrorKind;
 use crate::state::AgentId;
-use crate::{commit, encode, retention, store};
+use crate::{commit, encode, manager, retention, store};
 
 pub use keys::Entry;
 pub use layers::{Configuration, Flag, Sources};
@@ -169,5 +169,20 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         ErrorKind::Usage
+    }
+}
+
+impl Settings {
+    /// The options of the library.
+    #[must_use]
+    pub fn options(&self) -> manager::Options {
+        let mut options = manager::Options::new(self.store.place());
+        options.fallbacks.clone_from(&self.store.fallbacks);
+        options.store = self.store.options();
+        options.log = self.log.clone();
+        options.state = self.state;
+        options.retention = self.retention.clone();
+        options.retry = self.retry;
+        options
     }
 }
