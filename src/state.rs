@@ -151,7 +151,7 @@ impl FromStr for CheckpointId {
 }
 
 /// A BLAKE3 digest; its text is `blake3:` and 64 hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Digest(pub [u8; 32]);
 
 impl Digest {

@@ -43,6 +43,8 @@ pub(crate) struct Submission {
     pub restored: Option<Restored>,
     pub parent: Option<CheckpointId>,
     pub imported: bool,
+    /// The state is what a file was found to hold, and no JSON object.
+    pub raw: bool,
     /// Events that are to be durable with it.
     pub events: Vec<What>,
 }
@@ -159,7 +161,7 @@ impl Committer {
         events: &mut Vec<What>,
     ) -> Result<Admitted, Error> {
         let agent = submission.agent.clone();
-        let body = submission.body();
+        let body = submission.words.key.as_ref().map(|_| submission.body()).unwrap_or_default();
         if let Some(key) = &submission.words.key {
             if let Some(index) = in_flight(drafts, &agent, key, body)? {
                 return Ok(Admitted::Same(index));
@@ -192,6 +194,7 @@ impl Committer {
         body: Digest,
     ) -> Draft {
         let unchanged = before.state.as_ref().is_some_and(|state| state.digest == part.digest);
+        let inherited = matches!(submission.state, Wanted::Inherited);
         let opens = submission.opens.map(|name| OperationRef {
             id: submission.id,
             name: if name.is_empty() { submission.id.to_string() } else { name },
@@ -203,6 +206,7 @@ impl Committer {
             seq,
             seq_provisional: self.targets.primary.store().is_none(),
             imported: submission.imported,
+            raw: submission.raw || (inherited && before.raw),
             kind: submission.kind,
             parent: submission.parent.or(before.id),
             created_at: self.clock.now(),
@@ -410,6 +414,7 @@ struct Before {
     state: Option<Part>,
     state_changed: Seq,
     state_file: Option<std::path::PathBuf>,
+    raw: bool,
 }
 
 impl Before {
@@ -432,6 +437,7 @@ impl Before {
             state: manifest.state.clone(),
             state_changed: manifest.state_changed,
             state_file: manifest.state_file.clone(),
+            raw: manifest.raw,
         }
     }
 }

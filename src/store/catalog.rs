@@ -110,7 +110,9 @@ pub(crate) struct Catalog {
     lingering: HashMap<CheckpointId, u64>,
     closed: HashMap<CheckpointId, Closed>,
     marked: HashMap<CheckpointId, (u64, bool)>,
-    finished_begun: BTreeSet<u64>,
+    rolled_back: BTreeSet<u64>,
+    /// Checkpoints that were read and found damaged.
+    damaged: HashSet<CheckpointId>,
 }
 
 impl Catalog {
@@ -219,7 +221,7 @@ impl Catalog {
             What::RestoreBegun { agent_id, .. } => self.begin_restore(agent_id, event),
             What::RestoreRolledBack { agent_id, .. } => {
                 let shelf = self.agents.entry(agent_id.clone()).or_default();
-                self.finished_begun.insert(event.n);
+                self.rolled_back.insert(event.n);
                 shelf.begun = shelf.begun.take().filter(|begun| begun.n > event.n);
             }
             _ => {}
@@ -229,7 +231,7 @@ impl Catalog {
     /// A begun restore counts until a later rollback, or until a checkpoint finished it.
     fn begin_restore(&mut self, agent: &AgentId, event: &Event) {
         let What::RestoreBegun { recovery, .. } = &event.what else { return };
-        let rolled_back = self.finished_begun.range(event.n..).next().is_some();
+        let rolled_back = self.rolled_back.range(event.n..).next().is_some();
         let shelf = self.agents.entry(agent.clone()).or_default();
         let newer = shelf.begun.as_ref().is_some_and(|begun| begun.n > event.n);
         if !rolled_back && !newer && !shelf.finished(*recovery) {
@@ -335,8 +337,34 @@ impl Catalog {
         self.agents.values().flat_map(|shelf| shelf.checkpoints.values())
     }
 
+    /// Restores that were begun and neither finished nor rolled back.
+    pub(crate) fn begun_restores(&self) -> Vec<(AgentId, What)> {
+        self.agents
+            .iter()
+            .filter_map(|(agent, shelf)| Some((agent.clone(), shelf.begun.as_ref()?.event.clone())))
+            .collect()
+    }
+
     pub(crate) fn is_tainted(&self, id: CheckpointId) -> bool {
         self.marked.get(&id).is_some_and(|(_, tainted)| *tainted)
+    }
+
+    pub(crate) fn is_damaged(&self, id: CheckpointId) -> bool {
+        self.damaged.contains(&id)
+    }
+
+    /// Notes that a checkpoint was found damaged, or sound again.
+    pub(crate) fn set_damaged(&mut self, id: CheckpointId, damaged: bool) {
+        if damaged {
+            self.damaged.insert(id);
+        } else {
+            self.damaged.remove(&id);
+        }
+    }
+
+    /// Whether a draft may name the blocks of this checkpoint without bringing them.
+    pub(crate) fn can_lean_on(&self, id: CheckpointId) -> bool {
+        self.get(id).is_some() && self.damaged.is_empty()
     }
 
     pub(crate) fn closed(&self, operation: CheckpointId) -> Option<&Closed> {

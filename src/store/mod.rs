@@ -39,6 +39,7 @@ pub(crate) use layout::{Layout, ViewPath};
 pub use open::OpenReport;
 pub(crate) use open::{Ground, IfMissing};
 pub(crate) use read::ContentError;
+pub(crate) use upkeep::Pinned;
 pub(crate) use write::{Draft, DraftState};
 
 /// How a store is opened and kept.
@@ -303,6 +304,12 @@ impl Store {
 
     pub(crate) fn catalog(&self) -> parking_lot::RwLockReadGuard<'_, Catalog> {
         self.catalog.read()
+    }
+
+    /// Notes that a checkpoint was read and found damaged: nothing new leans on it, and nothing
+    /// that it names counts as present unless it is proven again.
+    pub(crate) fn note_damaged(&self, id: CheckpointId) {
+        self.catalog.write().set_damaged(id, true);
     }
 
     /// Whether commits can be made here.

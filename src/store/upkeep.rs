@@ -6,7 +6,9 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
+use std::sync::Arc;
 
+use super::catalog::BlockKey;
 use super::views::{self, View, ViewPlace};
 use super::write::Draft;
 use super::{Store, remove_if_there};
@@ -29,7 +31,28 @@ pub(super) struct Shown {
     compared: bool,
     unsummarised: Vec<Unsummarised>,
     /// Blocks that a commit in flight has brought ahead.
-    pinned: HashMap<(crate::state::Digest, u8), usize>,
+    pinned: HashMap<BlockKey, usize>,
+}
+
+/// Blocks that are kept although no checkpoint names them yet.
+#[derive(Debug)]
+pub(crate) struct Pinned {
+    store: Arc<Store>,
+    keys: Vec<BlockKey>,
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        let mut shown = self.store.shown.lock();
+        for key in &self.keys {
+            if let Some(count) = shown.pinned.get_mut(key) {
+                *count -= 1;
+                if *count == 0 {
+                    shown.pinned.remove(key);
+                }
+            }
+        }
+    }
 }
 
 impl Shown {
@@ -49,11 +72,19 @@ impl Store {
         }
     }
 
-    pub(super) fn pin(&self, blocks: &[Block]) {
+    /// Keeps blocks from being let go until the answer is dropped.
+    pub(super) fn pin(self: &Arc<Self>, blocks: &[Block]) -> Pinned {
+        let keys: Vec<BlockKey> = blocks.iter().map(|block| (block.digest, block.level)).collect();
         let mut shown = self.shown.lock();
-        for block in blocks {
-            *shown.pinned.entry((block.digest, block.level)).or_default() += 1;
+        for key in &keys {
+            *shown.pinned.entry(*key).or_default() += 1;
         }
+        Pinned { store: Arc::clone(self), keys }
+    }
+
+    /// The blocks that commits in flight have brought ahead.
+    pub(super) fn pinned(&self) -> HashSet<BlockKey> {
+        self.shown.lock().pinned.keys().copied().collect()
     }
 
     /// Makes the views that are missing, newest first, and removes those of forgotten checkpoints.
@@ -84,7 +115,8 @@ impl Store {
     fn make_view(&self, id: CheckpointId) -> io::Result<()> {
         let held = self.catalog.read().get(id).cloned();
         let Some(held) = held else { return Ok(()) };
-        let inline = held.manifest.state.as_ref().is_some_and(|part| part.lies == Lies::Inline);
+        let inline = held.manifest.state.as_ref().is_some_and(|part| part.lies == Lies::Inline)
+            && !held.manifest.raw;
         let state = match inline.then(|| self.read_inline(&held)) {
             None => None,
             Some(Ok(state)) => Some(state),

@@ -5,8 +5,10 @@
 //! the draft's content is written.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use super::Store;
+use super::upkeep::Pinned;
 use super::catalog::{BlockKey, Catalog};
 use crate::commit::frame::{Outgoing, Place, RecordType};
 use crate::commit::summary::{self, At, Item};
@@ -70,7 +72,7 @@ impl Draft {
             && !encoded.complete
             && !base.is_some_and(holds)
         {
-            *encoded = encode_complete(std::sync::Arc::clone(&encoded.bytes), options);
+            *encoded = encode_complete(Arc::clone(&encoded.bytes), options);
         }
     }
 
@@ -148,7 +150,7 @@ impl Store {
         let mut in_batch = HashSet::new();
         for draft in drafts.iter_mut() {
             draft.make_whole(options, |base| {
-                in_batch.contains(&base) || catalog.get(base).is_some()
+                in_batch.contains(&base) || catalog.can_lean_on(base)
             });
             in_batch.insert(draft.manifest.id);
         }
@@ -174,20 +176,30 @@ impl Store {
         ready
     }
 
-    /// Brings content ahead of its checkpoint, in batches that take turns with other commits.
-    /// Returns when no more than one batch's worth is left to go with the checkpoint.
-    pub(crate) fn write_ahead(&self, draft: &mut Draft, options: &encode::Options) -> Result<(), AppendError> {
+    /// Brings content ahead of its checkpoint, in batches that take turns with other commits. The
+    /// blocks are kept from being let go as long as the answer is held.
+    pub(crate) fn write_ahead(
+        self: &Arc<Self>,
+        encoded: &Encoded,
+        base: Option<CheckpointId>,
+        options: &encode::Options,
+    ) -> Result<Pinned, AppendError> {
         let writer = self.writer.as_ref().expect("callers ask is_writable first");
-        draft.make_whole(options, |base| self.catalog.read().get(base).is_some());
+        let leans = encoded.complete || base.is_some_and(|base| self.catalog().can_lean_on(base));
+        let whole;
+        let encoded = if leans {
+            encoded
+        } else {
+            whole = encode_complete(Arc::clone(&encoded.bytes), options);
+            &whole
+        };
+        let pinned = self.pin(&encoded.blocks);
         let absent: Vec<&Block> = {
             let catalog = self.catalog.read();
-            let is_absent = |block: &&Block| !catalog.blocks.contains_key(&(block.digest, block.level));
-            draft.blocks().iter().filter(is_absent).collect()
+            let is_absent =
+                |block: &&Block| !catalog.blocks.contains_key(&(block.digest, block.level));
+            encoded.blocks.iter().filter(is_absent).collect()
         };
-        if absent.iter().map(|block| block.data.len()).sum::<usize>() <= BATCH_BYTES_MAX {
-            return Ok(());
-        }
-        self.pin(draft.blocks());
         for batch in batches(&absent) {
             let ready: Vec<Ready<'_>> =
                 batch.iter().map(|block| Ready::Block(prefix(block), block)).collect();
@@ -200,7 +212,7 @@ impl Store {
                 apply(&mut catalog, record, *at);
             }
         }
-        Ok(())
+        Ok(pinned)
     }
 
     /// Writes events alone.
@@ -227,6 +239,9 @@ fn prefix(block: &Block) -> [u8; summary::BLOCK_PREFIX] {
 
 fn batches<'a>(blocks: &'a [&'a Block]) -> Vec<&'a [&'a Block]> {
     let mut batches = Vec::new();
+    if blocks.is_empty() {
+        return batches;
+    }
     let mut start = 0;
     let mut bytes = 0;
     for (index, block) in blocks.iter().enumerate() {

@@ -1,0 +1,429 @@
+//! The manager: calls the stages in their order, for every agent of a store.
+//!
+//! It owns no policy and touches no disk. The way out is collect, encode, commit ([`committer`]),
+//! with retention's answer in the same batch; the way back is resolve, verify by reading, restore
+//! ([`restoring`]). What can wait until after a commit is done by [`housekeeping`].
+
+mod agent;
+mod committer;
+mod error;
+mod homecoming;
+mod housekeeping;
+mod letting_go;
+mod operation;
+mod report;
+mod request;
+mod resolve;
+mod restoring;
+mod retained;
+mod track;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use agent::{Agent, Filter};
+pub(crate) use committer::Committer;
+pub use error::Error;
+pub use letting_go::{ForgetReport, ForgetRequest, ForgottenOne, KeptOne, PruneReport};
+pub use operation::{Operation, OperationStatus, Standing};
+pub use report::{AgentSummary, LogEntry, Status, TargetStatus};
+pub use request::Request;
+pub use resolve::WalkedPast;
+pub use restoring::{Loaded, RestoreOptions, Restored};
+
+use crate::clock::{Clock, SystemClock};
+use crate::disk::{Disk, MemoryDisk, RealDisk, Retry};
+use crate::encode::event::What;
+use crate::error::ErrorKind;
+use crate::state::{AgentId, Attempt, Checkpoint, CheckpointId, Seq};
+use crate::store::{Ground, IfMissing, Store, Target, Targets};
+use crate::{commit, encode, retention, store};
+
+/// How a manager is opened.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The primary store.
+    pub path: PathBuf,
+    /// Directories that take commits when the primary cannot, in order.
+    pub fallbacks: Vec<PathBuf>,
+    /// How stores are opened.
+    pub store: store::Options,
+    /// How the log is laid out.
+    pub log: commit::Options,
+    /// How states are checked and cut.
+    pub state: encode::Options,
+    /// What is kept.
+    pub retention: retention::Policy,
+    /// How often a failed write is tried again, and for how long.
+    pub retry: Retry,
+    /// Where the stores lie.
+    pub disk: Arc<dyn Disk>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Do what can wait in a thread of its own; otherwise it is done by [`CheckpointManager::settle`].
+    pub background: bool,
+    /// Make the store where none is.
+    pub create: bool,
+}
+
+impl Options {
+    /// A store at `path`, everything else at its default.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            fallbacks: Vec::new(),
+            store: store::Options::default(),
+            log: commit::Options::default(),
+            state: encode::Options::default(),
+            retention: retention::Policy::default(),
+            retry: Retry::default(),
+            disk: RealDisk::shared(),
+            clock: SystemClock::shared(),
+            background: true,
+            create: true,
+        }
+    }
+
+    /// A store that lives in memory and is gone with its manager; for tests.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        Self { disk: MemoryDisk::plain().shared(), ..Self::new("/stateward") }
+    }
+
+    /// Adds a fallback directory behind those already named.
+    #[must_use]
+    pub fn fallback(mut self, path: impl Into<PathBuf>) -> Self {
+        self.fallbacks.push(path.into());
+        self
+    }
+
+    fn ground(&self, path: &Path) -> Ground {
+        Ground {
+            disk: Arc::clone(&self.disk),
+            clock: Arc::clone(&self.clock),
+            path: absolute(path),
+            store: self.store.clone(),
+            commit: self.log.clone(),
+        }
+    }
+
+    fn targets(&self) -> Targets {
+        Targets {
+            primary: Target::new(self.ground(&self.path)),
+            fallbacks: self
+                .fallbacks
+                .iter()
+                .map(|path| Target::new(self.ground(path)))
+                .collect(),
+        }
+    }
+}
+
+/// Receipts name absolute paths.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+struct Inner {
+    committer: Arc<Committer>,
+    tracks: track::Tracks,
+    disk: Arc<dyn Disk>,
+    housekeeper: Option<housekeeping::Housekeeper>,
+    looks_only: bool,
+}
+
+/// Keeps the checkpoints of every agent of a store. Cheap to clone; clones share everything.
+#[derive(Clone)]
+pub struct CheckpointManager {
+    inner: Arc<Inner>,
+}
+
+impl std::fmt::Debug for CheckpointManager {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let path = self.inner.committer.targets.primary.path();
+        f.debug_struct("CheckpointManager").field("path", &path).finish_non_exhaustive()
+    }
+}
+
+impl CheckpointManager {
+    /// Opens a store to write, makes it where there is none, recovers what a crash left.
+    ///
+    /// # Errors
+    /// `locked` where another process holds it, `not_found` where there is none and none is to be
+    /// made, `damaged` where no segment can be read, `refused` on a network file system or for a
+    /// newer format, `unavailable` where the disk refuses and no fallback is configured.
+    #[tracing::instrument(level = "debug", skip_all, fields(path = %options.path.display()))]
+    pub fn open(options: Options) -> Result<Self, Error> {
+        options.state.check()?;
+        let targets = options.targets();
+        let background = options.background;
+        let knows = fallback_knows(&targets);
+        let if_missing = if options.create && !knows {
+            IfMissing::Make { home: None }
+        } else {
+            IfMissing::Fail
+        };
+        let opened = targets.primary.open(&if_missing);
+        if let Err(error) = opened {
+            let passes = !targets.fallbacks.is_empty() && may_fall_back(&error, knows);
+            if !passes {
+                return Err(error.into());
+            }
+            targets.primary.fail(error.to_string());
+        }
+        let manager = Self::assemble(options, targets, background, false);
+        manager.open_known_fallbacks();
+        manager.come_home();
+        manager.finish_begun_restores()?;
+        Ok(manager)
+    }
+
+    /// Waits for [`CheckpointManager::open`] without blocking the caller's thread.
+    ///
+    /// # Errors
+    /// As [`CheckpointManager::open`].
+    pub async fn open_async(options: Options) -> Result<Self, Error> {
+        blocking(move || Self::open(options)).await
+    }
+
+    /// Opens a store to look: never waits for the lock, and changes nothing while another process
+    /// writes.
+    ///
+    /// # Errors
+    /// `not_found` where there is none, `damaged` where no segment can be read, `unavailable` where
+    /// the disk refuses.
+    pub fn open_to_look(options: Options) -> Result<Self, Error> {
+        let targets = options.targets();
+        let opened = targets.primary.open_to_look();
+        let mut seen = opened.is_ok();
+        for fallback in &targets.fallbacks {
+            if fallback.is_there().unwrap_or(false) {
+                seen |= fallback.open_to_look().is_ok();
+            }
+        }
+        if let Err(error) = opened {
+            if !seen {
+                return Err(error.into());
+            }
+            targets.primary.fail(error.to_string());
+        }
+        Ok(Self::assemble(options, targets, false, true))
+    }
+
+    fn assemble(options: Options, targets: Targets, background: bool, looks_only: bool) -> Self {
+        let Options { clock, state, retention, retry, disk, .. } = options;
+        let committer = Arc::new(Committer::new(targets, clock, state, retention, retry));
+        let housekeeper =
+            background.then(|| housekeeping::Housekeeper::start(Arc::clone(&committer)));
+        let tracks = track::Tracks::default();
+        Self { inner: Arc::new(Inner { committer, tracks, disk, housekeeper, looks_only }) }
+    }
+
+    /// The handle of an agent.
+    ///
+    /// # Errors
+    /// `usage` where the text is no agent id.
+    pub fn agent(&self, id: &str) -> Result<Agent, Error> {
+        Ok(Agent::new(self.clone(), AgentId::new(id)?))
+    }
+
+    /// Finds a checkpoint: by path or id whosever it is, by `latest` and the like the given agent's.
+    ///
+    /// # Errors
+    /// `not_found`, `usage` for what is no reference.
+    pub fn find(&self, agent: &AgentId, reference: &str) -> Result<Checkpoint, Error> {
+        self.agent(agent.as_str())?.show(reference)
+    }
+
+    /// Does everything that can wait, now: views, summaries, a mark.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn settle(&self) -> Result<(), Error> {
+        for store in self.inner.committer.targets.sighted() {
+            if store.is_writable() {
+                store
+                    .settle()
+                    .map_err(|source| Error::Io { doing: "settle the store".to_owned(), source })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn open_known_fallbacks(&self) {
+        for fallback in &self.committer().targets.fallbacks {
+            match fallback.is_there() {
+                Ok(true) => {
+                    if let Err(error) = fallback.open(&IfMissing::Fail) {
+                        fallback.fail(error.to_string());
+                    }
+                }
+                Ok(false) => {}
+                Err(error) => fallback.fail(error.to_string()),
+            }
+        }
+    }
+
+    fn come_home(&self) {
+        homecoming::come_home(self.committer());
+    }
+
+    fn finish_begun_restores(&self) -> Result<(), Error> {
+        let begun: Vec<(AgentId, What)> = self
+            .committer()
+            .targets
+            .sighted()
+            .iter()
+            .flat_map(|store| store.catalog().begun_restores())
+            .collect();
+        for (agent, begun) in begun {
+            restoring::roll_forward(&self.agent(agent.as_str())?, &begun)?;
+        }
+        Ok(())
+    }
+
+    fn list(&self, agent: &AgentId, filter: Filter) -> Result<Vec<Checkpoint>, Error> {
+        let stores = self.seen("the list")?;
+        let mut all: Vec<Checkpoint> = Vec::new();
+        for store in &stores {
+            let held: Vec<_> = {
+                let catalog = store.catalog();
+                let shelf = catalog.agents.get(agent).into_iter();
+                shelf
+                    .flat_map(|shelf| shelf.checkpoints.values().rev())
+                    .filter(|held| filter.takes(&held.manifest))
+                    .take(filter.limit.unwrap_or(usize::MAX))
+                    .cloned()
+                    .collect()
+            };
+            all.extend(held.iter().map(|held| store.facts(held)));
+        }
+        all.sort_by_key(|one| std::cmp::Reverse((one.seq, one.checkpoint_id)));
+        all.dedup_by_key(|one| one.checkpoint_id);
+        all.truncate(filter.limit.unwrap_or(usize::MAX));
+        Ok(all)
+    }
+
+    fn operations(&self, agent: &AgentId) -> Result<Vec<OperationStatus>, Error> {
+        let mut all = Vec::new();
+        for store in self.seen("the operations")? {
+            let catalog = store.catalog();
+            let held = catalog.agents.get(agent).into_iter();
+            let held = held.flat_map(|shelf| shelf.checkpoints.values());
+            all.extend(held.filter_map(|held| operation::status_of(&catalog, held)));
+        }
+        all.sort_by_key(|one: &OperationStatus| one.seq);
+        all.dedup_by_key(|one| one.operation_id);
+        Ok(all)
+    }
+
+    /// Every store that can be seen; an error where none can.
+    fn seen(&self, what: &str) -> Result<Vec<Arc<Store>>, Error> {
+        let stores = self.committer().targets.sighted();
+        if stores.is_empty() {
+            let trouble = self.committer().targets.primary.trouble();
+            let why = trouble.map_or_else(|| "it is not open".to_owned(), |trouble| trouble.why);
+            return Err(Error::Unseen { reference: what.to_owned(), why });
+        }
+        Ok(stores)
+    }
+
+    fn last_seq(&self, agent: &AgentId) -> Seq {
+        let stores = self.committer().targets.sighted();
+        let last = stores
+            .iter()
+            .filter_map(|store| store.catalog().agents.get(agent).map(|shelf| shelf.last_seq));
+        last.max().unwrap_or_default()
+    }
+
+    fn is_newest(&self, agent: &AgentId, id: CheckpointId) -> bool {
+        let stores = self.committer().targets.sighted();
+        let newest = stores
+            .iter()
+            .filter_map(|store| {
+                let catalog = store.catalog();
+                catalog.since_reset(agent).next().map(|held| (held.manifest.seq, held.manifest.id))
+            })
+            .max();
+        newest.is_some_and(|(_, newest)| newest == id)
+    }
+
+    /// Writes one event to the first target that takes it.
+    fn write_event(&self, what: impl Fn(&Store) -> What) -> Result<(), Error> {
+        let mut attempts = Vec::new();
+        for target in self.committer().targets.all() {
+            let Some(store) = target.ready() else {
+                let why = target.trouble().map_or_else(|| "it is not open".into(), |one| one.why);
+                attempts.push(Attempt { target: target.path().to_owned(), error: Some(why) });
+                continue;
+            };
+            match store.write_events(vec![what(&store)]) {
+                Ok(_) => return Ok(()),
+                Err(error) => {
+                    target.fail(error.to_string());
+                    let error = Some(error.to_string());
+                    attempts.push(Attempt { target: target.path().to_owned(), error });
+                }
+            }
+        }
+        Err(Error::Unstored { attempts })
+    }
+
+    fn committer(&self) -> &Committer {
+        &self.inner.committer
+    }
+
+    fn tracks(&self) -> &track::Tracks {
+        &self.inner.tracks
+    }
+
+    fn disk(&self) -> &dyn Disk {
+        &*self.inner.disk
+    }
+
+    fn note_activity(&self) {
+        if let Some(housekeeper) = &self.inner.housekeeper {
+            housekeeper.poke();
+        }
+    }
+
+    /// Refuses what would write where the manager only looks.
+    fn must_write(&self) -> Result<(), Error> {
+        if self.inner.looks_only {
+            let path = self.committer().targets.primary.path().to_owned();
+            return Err(Error::LooksOnly { path });
+        }
+        Ok(())
+    }
+}
+
+impl Filter {
+    fn takes(&self, manifest: &encode::manifest::Manifest) -> bool {
+        self.kind.is_none_or(|kind| manifest.kind == kind)
+            && self.before.is_none_or(|before| manifest.seq < before)
+    }
+}
+
+/// Whether a fallback has taken commits for a primary: then an empty directory in its place is an
+/// unmounted volume, not a place to start afresh.
+fn fallback_knows(targets: &Targets) -> bool {
+    targets.fallbacks.iter().any(|fallback| fallback.is_there().unwrap_or(false))
+}
+
+/// Whether commits may go to a fallback although the primary did not open.
+fn may_fall_back(error: &store::Error, knows: bool) -> bool {
+    match error {
+        store::Error::NoStore { .. } => knows,
+        other => other.kind() == ErrorKind::Unavailable,
+    }
+}
+
+/// Runs what blocks in a thread that may.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|died| Err(Error::Interrupted(died.to_string())))
+}

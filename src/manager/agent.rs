@@ -1,0 +1,354 @@
+//! An agent's handle: everything that is done in its name.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::CheckpointManager;
+use super::committer::{Committer, Submission, Wanted};
+use super::error::Error;
+use super::operation::{self, Operation, OperationStatus, Standing};
+use super::request::{Given, Request};
+use super::resolve::{self, Resolved};
+use super::restoring::{self, Loaded, RestoreOptions, Restored};
+use crate::collect::StateSource;
+use crate::disk::Disk;
+use crate::encode::event::{Outcome, What};
+use crate::encode::{Change, diff};
+use crate::state::{AgentId, Checkpoint, CheckpointId, Kind, OperationRef, Receipt, Seq};
+use crate::store::Store;
+
+/// Which checkpoints to list.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Only of this kind.
+    pub kind: Option<Kind>,
+    /// Only those before this number.
+    pub before: Option<Seq>,
+    /// At most so many, the newest.
+    pub limit: Option<usize>,
+}
+
+/// An agent's handle. Cheap to clone; its clones are the same session.
+#[derive(Clone)]
+pub struct Agent {
+    manager: CheckpointManager,
+    id: AgentId,
+    source: Option<Arc<dyn StateSource>>,
+}
+
+impl std::fmt::Debug for Agent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Agent").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Agent {
+    pub(super) fn new(manager: CheckpointManager, id: AgentId) -> Self {
+        Self { manager, id, source: None }
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> &AgentId {
+        &self.id
+    }
+
+    /// Gives the agent a source of its own state: used where no state is given, and told of a
+    /// restore.
+    #[must_use]
+    pub fn with_source(mut self, source: Arc<dyn StateSource>) -> Self {
+        self.source = Some(source);
+        self
+    }
+
+    /// Keeps `state`; durable on return.
+    ///
+    /// # Errors
+    /// As [`Request::state`] and [`Request::commit`].
+    pub fn create_checkpoint<T: Serialize + ?Sized>(
+        &self,
+        kind: Kind,
+        state: &T,
+    ) -> Result<Receipt, Error> {
+        self.checkpoint(kind).state(state)?.commit()
+    }
+
+    /// Waits for [`Agent::create_checkpoint`] without blocking the caller's thread.
+    ///
+    /// # Errors
+    /// As [`Agent::create_checkpoint`].
+    pub async fn create_checkpoint_async<T: Serialize + ?Sized>(
+        &self,
+        kind: Kind,
+        state: &T,
+    ) -> Result<Receipt, Error> {
+        self.checkpoint(kind).state(state)?.commit_async().await
+    }
+
+    /// Begins to ask for a checkpoint. Without a state it keeps that of the agent's source, or takes
+    /// over the newest one.
+    pub fn checkpoint(&self, kind: Kind) -> Request {
+        Request::new(self.clone(), kind)
+    }
+
+    /// Restores a checkpoint in place: a `recovery` checkpoint keeps what is there, the state goes
+    /// back to its file or the agent's source, and `latest` is what was restored.
+    ///
+    /// # Errors
+    /// `not_found`, `damaged` for an id or a path, `refused` for another agent's, `unstored` when
+    /// the recovery checkpoint cannot be kept (then nothing is touched).
+    pub fn restore_checkpoint(&self, reference: impl AsRef<Path>) -> Result<Restored, Error> {
+        self.restore(restoring::reference_text(reference.as_ref())?, &RestoreOptions::default())
+    }
+
+    /// Restores as [`Agent::restore_checkpoint`] does, with options.
+    ///
+    /// # Errors
+    /// As [`Agent::restore_checkpoint`].
+    pub fn restore(&self, reference: &str, options: &RestoreOptions) -> Result<Restored, Error> {
+        restoring::restore(self, reference, options)
+    }
+
+    /// Waits for [`Agent::restore`] without blocking the caller's thread.
+    ///
+    /// # Errors
+    /// As [`Agent::restore`].
+    pub async fn restore_async(
+        &self,
+        reference: &str,
+        options: &RestoreOptions,
+    ) -> Result<Restored, Error> {
+        let (agent, reference, options) = (self.clone(), reference.to_owned(), *options);
+        super::blocking(move || agent.restore(&reference, &options)).await
+    }
+
+    /// Reads a checkpoint and changes nothing.
+    ///
+    /// # Errors
+    /// `not_found`, and `damaged` for an id or a path; `latest` and `good` walk back.
+    pub fn read_checkpoint(&self, reference: impl AsRef<Path>) -> Result<Loaded, Error> {
+        restoring::load(self, restoring::reference_text(reference.as_ref())?)
+    }
+
+    /// Waits for [`Agent::read_checkpoint`] without blocking the caller's thread.
+    ///
+    /// # Errors
+    /// As [`Agent::read_checkpoint`].
+    pub async fn read_checkpoint_async(
+        &self,
+        reference: impl AsRef<Path>,
+    ) -> Result<Loaded, Error> {
+        let (agent, reference) = (self.clone(), reference.as_ref().to_owned());
+        super::blocking(move || agent.read_checkpoint(reference)).await
+    }
+
+    /// The facts of one checkpoint.
+    ///
+    /// # Errors
+    /// `not_found`.
+    pub fn show(&self, reference: &str) -> Result<Checkpoint, Error> {
+        let found = self.resolve(reference)?;
+        Ok(found.store.facts(&found.held))
+    }
+
+    /// The newest checkpoint of a kind since the last fresh start, tainted ones apart.
+    ///
+    /// # Errors
+    /// `unavailable` where the primary cannot be seen.
+    pub fn get_latest_checkpoint(&self, kind: Kind) -> Result<Option<Checkpoint>, Error> {
+        match self.show(&format!("latest:{kind}")) {
+            Ok(checkpoint) => Ok(Some(checkpoint)),
+            Err(Error::NoCheckpoint { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The checkpoints, newest first.
+    ///
+    /// # Errors
+    /// `unavailable` where no store can be seen.
+    pub fn list_checkpoints(&self, filter: Filter) -> Result<Vec<Checkpoint>, Error> {
+        self.manager.list(&self.id, filter)
+    }
+
+    /// The differences between the states of two checkpoints.
+    ///
+    /// # Errors
+    /// `not_found`, `damaged`.
+    pub fn diff(&self, a: &str, b: &str) -> Result<Vec<Change>, Error> {
+        let (a, b) = (self.read_checkpoint(a)?, self.read_checkpoint(b)?);
+        let state = |loaded: &Loaded| loaded.state_bytes().unwrap_or(b"{}").to_vec();
+        diff(&state(&a), &state(&b)).map_err(|error| Error::State(error.into()))
+    }
+
+    /// Opens an operation with a `pre_operation` checkpoint.
+    ///
+    /// # Errors
+    /// As [`Request::commit`].
+    pub fn begin_operation(&self, name: &str) -> Result<Operation, Error> {
+        Operation::begin(self, name)
+    }
+
+    /// The operations whose checkpoint is held, oldest first.
+    ///
+    /// # Errors
+    /// `unavailable` where no store can be seen.
+    pub fn operations(&self) -> Result<Vec<OperationStatus>, Error> {
+        self.manager.operations(&self.id)
+    }
+
+    /// Closes an open operation by its name (the newest of that name) or its id.
+    ///
+    /// # Errors
+    /// `not_found` where none such is open, `unstored` when no target took the word.
+    pub fn close_operation(
+        &self,
+        name_or_id: &str,
+        outcome: Outcome,
+        why: &str,
+    ) -> Result<OperationStatus, Error> {
+        let all = self.operations()?;
+        let meant = |one: &&OperationStatus| {
+            one.name == name_or_id || one.operation_id.to_string() == name_or_id
+        };
+        let open = all
+            .iter()
+            .rev()
+            .filter(meant)
+            .find(|one| one.status == Standing::Open)
+            .ok_or_else(|| Error::NoOperation {
+                agent: self.id.clone(),
+                name: name_or_id.to_owned(),
+            })?;
+        let reference = OperationRef { id: open.operation_id, name: open.name.clone() };
+        operation::close(self, &reference, outcome, why)?;
+        let closed = self.operations()?.into_iter().find(|one| one.operation_id == reference.id);
+        Ok(closed.unwrap_or_else(|| open.clone()))
+    }
+
+    /// Takes the newest restore back that was not taken back yet.
+    ///
+    /// # Errors
+    /// `not_found` where there is none; else as [`Agent::restore`].
+    pub fn undo(&self, options: &RestoreOptions) -> Result<Restored, Error> {
+        restoring::undo(self, options)
+    }
+
+    /// Starts afresh: what came before stays as evidence and is not chosen any more.
+    ///
+    /// # Errors
+    /// `unstored` when no target took the word.
+    pub fn reset(&self) -> Result<(), Error> {
+        let last = self.manager.last_seq(&self.id);
+        self.manager.write_event(|_| What::Reset { agent_id: self.id.clone(), seq: last })?;
+        self.forget_track();
+        Ok(())
+    }
+
+    /// Forgets single checkpoints; with `erase` no copy of them stays in the store.
+    ///
+    /// # Errors
+    /// `not_found`; `refused` for the one an open operation needs, unless erased.
+    pub fn forget(&self, references: &[&str], erase: bool) -> Result<Vec<Checkpoint>, Error> {
+        self.manager.forget_single(self, references, erase)
+    }
+
+    pub(super) fn manager(&self) -> &CheckpointManager {
+        &self.manager
+    }
+
+    pub(super) fn committer(&self) -> &Committer {
+        self.manager.committer()
+    }
+
+    pub(super) fn disk(&self) -> &dyn Disk {
+        self.manager.disk()
+    }
+
+    pub(super) fn resolve(&self, reference: &str) -> Result<Resolved, Error> {
+        resolve::resolve(&self.committer().targets, &self.id, reference)
+    }
+
+    /// The state of the agent's own source, where it has one.
+    pub(super) fn collect(&self) -> Result<Option<Vec<u8>>, Error> {
+        self.source.as_ref().map(|source| source.collect()).transpose().map_err(Error::Source)
+    }
+
+    /// Hands a restored state to the agent's own source.
+    pub(super) fn apply(&self, state: &[u8]) -> Result<(), Error> {
+        self.source.as_ref().map_or(Ok(()), |source| source.apply(state)).map_err(Error::Source)
+    }
+
+    /// Encodes a state against the agent's last one.
+    pub(super) fn encode(&self, id: CheckpointId, given: Given) -> Result<Wanted, Error> {
+        let options = self.committer().encode;
+        let (bytes, patch) = match given {
+            Given::Inherited => return Ok(Wanted::Inherited),
+            Given::Of(id) => return Ok(Wanted::Of(id)),
+            Given::Bytes { bytes, checked: true } => (Some(bytes), None),
+            Given::Bytes { bytes, checked: false } => {
+                options.check_state(&bytes)?;
+                (Some(bytes), None)
+            }
+            Given::Patch(patch) => (None, Some(patch)),
+        };
+        if let Some(bytes) = &bytes {
+            options.check_len(bytes.len())?;
+        }
+        let track = self.manager.tracks().of(&self.id, options);
+        let mut track = track.lock();
+        let base = track.base;
+        let encoded = match (bytes, patch) {
+            (Some(bytes), _) => track.tracked.replace(bytes),
+            (None, patch) => {
+                let patch = patch.unwrap_or_default();
+                if base.is_none_or(|base| !self.manager.is_newest(&self.id, base)) {
+                    let state = self.read_checkpoint("latest")?;
+                    let bytes = state.state_bytes().unwrap_or(b"{}").to_vec();
+                    track.tracked.replace(Arc::new(bytes));
+                    track.tracked.forget();
+                }
+                track.tracked.patch(&patch)?
+            }
+        };
+        track.base = Some(id);
+        Ok(Wanted::Given { encoded, base })
+    }
+
+    /// Brings large content ahead of its checkpoint; what it answers keeps the content from being
+    /// let go until the checkpoint is there. A failure is not one yet: the commit tries everything.
+    pub(super) fn bring_ahead(&self, submission: &Submission) -> Option<crate::store::Pinned> {
+        let store = self.committer().targets.primary.ready()?;
+        let Wanted::Given { encoded, base } = &submission.state else { return None };
+        match Store::write_ahead(&store, encoded, *base, &self.committer().encode) {
+            Ok(pinned) => Some(pinned),
+            Err(error) => {
+                tracing::warn!(%error, "content could not be brought ahead");
+                None
+            }
+        }
+    }
+
+    pub(super) fn note_committed(&self, receipt: &Receipt) {
+        let bytes = usize::try_from(receipt.checkpoint.state_bytes).unwrap_or(usize::MAX);
+        self.manager.tracks().weigh(&self.id, bytes);
+        self.manager.note_activity();
+    }
+
+    pub(super) fn forget_track(&self) {
+        self.manager.tracks().drop_track(&self.id);
+    }
+
+    /// The newest restore that can be taken back, and what was there before it.
+    pub(super) fn undoable(&self) -> Option<(CheckpointId, CheckpointId)> {
+        let stores = self.committer().targets.sighted();
+        stores.iter().find_map(|store| {
+            let catalog = store.catalog();
+            let held = catalog.agents.get(&self.id)?.undoable()?;
+            let recovery = held.manifest.restored.as_ref()?.recovery?;
+            Some((held.manifest.id, recovery))
+        })
+    }
+}

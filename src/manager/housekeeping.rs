@@ -1,0 +1,152 @@
+//! What can wait until after a commit, in a thread of its own.
+//!
+//! The thread sleeps until a commit wakes it, makes the next segment as soon as one is wanted, and
+//! leaves the rest until the log has been idle for a moment or a quarter of a second has passed. It
+//! holds no lock while it writes beside the log, so that commits go on.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::committer::Committer;
+use super::{homecoming, letting_go};
+use crate::store::Store;
+
+/// The log counts as idle after this long without a commit.
+const IDLE: Duration = Duration::from_millis(20);
+/// What can wait waits no longer than this under steady load.
+const STEADY: Duration = Duration::from_millis(250);
+/// How often a failed target is looked at.
+const PROBE: Duration = Duration::from_millis(500);
+
+#[derive(Debug, Default)]
+struct Bell {
+    rung: bool,
+    stop: bool,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    bell: Mutex<Bell>,
+    changed: Condvar,
+}
+
+/// The thread and the way to wake it.
+#[derive(Debug)]
+pub(super) struct Housekeeper {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Housekeeper {
+    pub(super) fn start(committer: Arc<Committer>) -> Self {
+        let shared = Arc::new(Shared::default());
+        let theirs = Arc::clone(&shared);
+        let spawned = std::thread::Builder::new()
+            .name("stateward-keeper".to_owned())
+            .spawn(move || keep(&theirs, &committer));
+        let thread = match spawned {
+            Ok(thread) => Some(thread),
+            Err(error) => {
+                tracing::warn!(%error, "no thread for housekeeping; settle() does its work");
+                None
+            }
+        };
+        Self { shared, thread }
+    }
+
+    /// Says that something was committed.
+    pub(super) fn poke(&self) {
+        let mut bell = self.shared.bell.lock();
+        if !std::mem::replace(&mut bell.rung, true) {
+            self.shared.changed.notify_one();
+        }
+    }
+}
+
+impl Drop for Housekeeper {
+    fn drop(&mut self) {
+        self.shared.bell.lock().stop = true;
+        self.shared.changed.notify_one();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the housekeeping thread died");
+        }
+    }
+}
+
+/// Waits for a ring; `false` when it is time to stop.
+fn wait(shared: &Shared, longest: Option<Duration>) -> bool {
+    let mut bell = shared.bell.lock();
+    while !bell.rung && !bell.stop {
+        match longest {
+            None => shared.changed.wait(&mut bell),
+            Some(longest) => {
+                if shared.changed.wait_for(&mut bell, longest).timed_out() {
+                    break;
+                }
+            }
+        }
+    }
+    bell.rung = false;
+    !bell.stop
+}
+
+fn keep(shared: &Shared, committer: &Committer) {
+    while wait(shared, Some(PROBE).filter(|_| in_trouble(committer))) {
+        homecoming::come_home(committer);
+        let mut waited = Duration::ZERO;
+        // While commits keep coming, only the next segment is made ahead.
+        while waited < STEADY {
+            each_store(committer, "make the next segment", Store::make_spare);
+            let rung = {
+                let mut bell = shared.bell.lock();
+                if bell.stop {
+                    break;
+                }
+                let timed_out = shared.changed.wait_for(&mut bell, IDLE).timed_out();
+                std::mem::take(&mut bell.rung) || !timed_out
+            };
+            waited += IDLE;
+            if !rung {
+                break;
+            }
+        }
+        rest(shared, committer);
+    }
+    // The last words are settle()'s or the next opening's: closing must not take long.
+    each_store(committer, "mark the end of the log", Store::mark);
+}
+
+fn rest(shared: &Shared, committer: &Committer) {
+    each_store(committer, "tidy the log", Store::tidy_log);
+    let stopping = || shared.bell.lock().stop;
+    each_store(committer, "make the views", |store| store.make_views(&stopping));
+    if let Err(error) = letting_go::compact_when_worthwhile(committer) {
+        tracing::warn!(%error, "compaction is put off");
+    }
+    let idle = !shared.bell.lock().rung;
+    if idle {
+        each_store(committer, "mark the log", Store::mark);
+    }
+}
+
+fn in_trouble(committer: &Committer) -> bool {
+    committer.targets.all().any(|target| target.trouble().is_some())
+}
+
+fn each_store(
+    committer: &Committer,
+    doing: &'static str,
+    work: impl Fn(&Store) -> std::io::Result<()>,
+) {
+    for target in committer.targets.all() {
+        let Some(store) = target.ready() else { continue };
+        if let Err(error) = work(&store) {
+            tracing::warn!(store = %store.path().display(), %error, "cannot {doing}; tried again later");
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! A checkpoint that is being asked for.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::agent::Agent;
+use super::committer::{Submission, Wanted, Words};
+use super::error::Error;
+use crate::encode::event::What;
+use crate::encode::manifest::Restored;
+use crate::state::{CheckpointId, Kind, OperationRef, Receipt, Seq};
+
+/// Limits on the caller's own words, in bytes: together they stay far below what a batch takes.
+const WORDS_BYTES_MAX: usize = 1 << 20;
+
+#[derive(Debug, Clone)]
+enum Source {
+    /// The agent's own source where it has one, else what was there before.
+    Unsaid,
+    Bytes { bytes: Vec<u8>, checked: bool },
+    Patch(Vec<u8>),
+    Of(CheckpointId),
+}
+
+/// A checkpoint that is being asked for; [`Request::commit`] makes it durable.
+#[derive(Debug, Clone)]
+#[must_use = "nothing is kept before commit() returned"]
+pub struct Request {
+    agent: Agent,
+    kind: Kind,
+    source: Source,
+    words: Words,
+    if_match: Option<Seq>,
+    operation: Option<OperationRef>,
+    opens: Option<String>,
+    restored: Option<Restored>,
+    parent: Option<CheckpointId>,
+    imported: bool,
+    raw: bool,
+    events: Vec<What>,
+}
+
+impl Request {
+    pub(crate) fn new(agent: Agent, kind: Kind) -> Self {
+        let opens = (kind == Kind::PreOperation).then(String::new);
+        Self {
+            agent,
+            kind,
+            source: Source::Unsaid,
+            words: Words::default(),
+            if_match: None,
+            operation: None,
+            opens,
+            restored: None,
+            parent: None,
+            imported: false,
+            raw: false,
+            events: Vec::new(),
+        }
+    }
+
+    /// Keeps `state`, serialized as JSON; it must become an object.
+    ///
+    /// # Errors
+    /// When it cannot be serialized.
+    pub fn state<T: Serialize + ?Sized>(mut self, state: &T) -> Result<Self, Error> {
+        let bytes = serde_json::to_vec(state)
+            .map_err(|source| Error::Json { doing: "serialize", source })?;
+        self.source = Source::Bytes { bytes, checked: false };
+        Ok(self)
+    }
+
+    /// Keeps these bytes, which must be one JSON object, as they are.
+    pub fn state_bytes(mut self, bytes: Vec<u8>) -> Self {
+        self.source = Source::Bytes { bytes, checked: false };
+        self
+    }
+
+    /// Keeps these bytes without checking that they are one JSON object: for callers that just
+    /// serialized them. What is no JSON then comes back as it was given.
+    pub fn state_bytes_unchecked(mut self, bytes: Vec<u8>) -> Self {
+        self.source = Source::Bytes { bytes, checked: true };
+        self
+    }
+
+    /// Keeps the bytes of a state file as they were found, even where they are no JSON object.
+    pub(crate) fn found_bytes(mut self, bytes: Vec<u8>) -> Self {
+        self.raw = self.agent.committer().encode.check_state(&bytes).is_err();
+        self.source = Source::Bytes { bytes, checked: true };
+        self
+    }
+
+    /// Keeps the newest state with a patch applied: an array is RFC 6902, an object RFC 7396.
+    pub fn patch(mut self, patch: Vec<u8>) -> Self {
+        self.source = Source::Patch(patch);
+        self
+    }
+
+    /// Keeps the state of another checkpoint.
+    pub(crate) fn state_of(mut self, id: CheckpointId) -> Self {
+        self.source = Source::Of(id);
+        self
+    }
+
+    /// Says which file the state was read from, so that a restore in place puts it back there.
+    pub fn state_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.words.state_file = Some(path.into());
+        self
+    }
+
+    /// Adds the caller's words.
+    pub fn comment(mut self, comment: impl Into<String>) -> Self {
+        self.words.comment = Some(comment.into());
+        self
+    }
+
+    /// Adds a label; the key `keep` pins the checkpoint unless configured otherwise.
+    pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.words.labels.insert(key.into(), value.into());
+        self
+    }
+
+    /// Adds labels.
+    pub fn labels(mut self, labels: BTreeMap<String, String>) -> Self {
+        self.words.labels.extend(labels);
+        self
+    }
+
+    /// Adds the caller's own JSON.
+    pub fn metadata(mut self, metadata: Value) -> Self {
+        self.words.metadata = Some(metadata);
+        self
+    }
+
+    /// Makes asking again under the same key answer the same checkpoint.
+    pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
+        self.words.key = Some(key.into());
+        self
+    }
+
+    /// Commits only if the state last changed at this number.
+    pub fn if_match(mut self, seq: Seq) -> Self {
+        self.if_match = Some(seq);
+        self
+    }
+
+    /// Names the operation that a `pre_operation` checkpoint opens; without, it is named by its id.
+    pub fn opens(mut self, name: impl Into<String>) -> Self {
+        self.opens = Some(name.into());
+        self
+    }
+
+    /// Says which operation the checkpoint belongs to.
+    pub fn operation(mut self, operation: OperationRef) -> Self {
+        self.operation = Some(operation);
+        self
+    }
+
+    pub(crate) fn finishes(mut self, restored: Restored) -> Self {
+        self.parent = Some(restored.from);
+        self.restored = Some(restored);
+        self
+    }
+
+    pub(crate) fn imported(mut self) -> Self {
+        self.imported = true;
+        self
+    }
+
+    pub(crate) fn with_event(mut self, what: What) -> Self {
+        self.events.push(what);
+        self
+    }
+
+    /// Makes the checkpoint durable: it is when this returns.
+    ///
+    /// # Errors
+    /// `usage` for a state that is no JSON object or beyond the limits, `stale` for an outdated
+    /// `if_match`, `unstored` with every attempt when no target took it.
+    pub fn commit(self) -> Result<Receipt, Error> {
+        let agent = self.agent.clone();
+        let _span = tracing::debug_span!("checkpoint", agent = %agent.id(), kind = %self.kind).entered();
+        self.check_words()?;
+        let submission = self.into_submission()?;
+        let large = matches!(&submission.state, Wanted::Given { encoded, .. } if encoded.len > (4 << 20));
+        let pinned = if large { agent.bring_ahead(&submission) } else { None };
+        let answer = agent.committer().submit(submission);
+        drop(pinned);
+        match &answer {
+            Ok(receipt) => agent.note_committed(receipt),
+            Err(error) => {
+                tracing::debug!(%error, "not kept");
+                agent.forget_track();
+            }
+        }
+        answer
+    }
+
+    /// Waits for [`Request::commit`] without blocking the caller's thread.
+    ///
+    /// # Errors
+    /// As [`Request::commit`].
+    pub async fn commit_async(self) -> Result<Receipt, Error> {
+        super::blocking(move || self.commit()).await
+    }
+
+    fn check_words(&self) -> Result<(), Error> {
+        let words = &self.words;
+        let labels: usize = words.labels.iter().map(|(key, value)| key.len() + value.len()).sum();
+        let text = words.comment.as_ref().map_or(0, String::len)
+            + words.key.as_ref().map_or(0, String::len)
+            + words.metadata.as_ref().map_or(0, |value| value.to_string().len())
+            + self.opens.as_ref().map_or(0, String::len);
+        if labels + text > WORDS_BYTES_MAX {
+            return Err(Error::Refused {
+                why: "comment, labels, metadata and key together are longer than 1 MiB".to_owned(),
+                way_out: "keep what is large in the state".to_owned(),
+            });
+        }
+        if words.state_file.as_ref().is_some_and(|path| path.to_str().is_none()) {
+            return Err(Error::Refused {
+                why: "the state file's name is not UTF-8".to_owned(),
+                way_out: "give the state on standard input, or rename the file".to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    fn into_submission(self) -> Result<Submission, Error> {
+        let id = CheckpointId(Uuid::now_v7());
+        let state = self.agent.encode(id, self.source.into_given(&self.agent)?)?;
+        Ok(Submission {
+            id,
+            agent: self.agent.id().clone(),
+            kind: self.kind,
+            state,
+            words: self.words,
+            if_match: self.if_match,
+            operation: self.operation,
+            opens: self.opens,
+            restored: self.restored,
+            parent: self.parent,
+            imported: self.imported,
+            raw: self.raw,
+            events: self.events,
+        })
+    }
+}
+
+/// A state as it is handed to the encoder.
+#[derive(Debug)]
+pub(crate) enum Given {
+    Bytes { bytes: Arc<Vec<u8>>, checked: bool },
+    Patch(Vec<u8>),
+    Inherited,
+    Of(CheckpointId),
+}
+
+impl Source {
+    fn into_given(self, agent: &Agent) -> Result<Given, Error> {
+        Ok(match self {
+            Self::Bytes { bytes, checked } => Given::Bytes { bytes: Arc::new(bytes), checked },
+            Self::Patch(patch) => Given::Patch(patch),
+            Self::Of(id) => Given::Of(id),
+            Self::Unsaid => match agent.collect()? {
+                Some(bytes) => Given::Bytes { bytes: Arc::new(bytes), checked: false },
+                None => Given::Inherited,
+            },
+        })
+    }
+}

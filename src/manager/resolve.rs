@@ -1,0 +1,208 @@
+//! References: from what a person writes to the checkpoint that is meant.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::committer::unreadable;
+use super::error::Error;
+use crate::state::{AgentId, CheckpointId, Kind};
+use crate::store::{ContentError, Held, Store, Targets, ViewPath};
+
+/// A reference, taken apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Reference {
+    Path(PathBuf),
+    Id(CheckpointId),
+    /// The first hexadecimal digits of an id, in lower case, without dashes.
+    Prefix(String),
+    Latest,
+    LatestOf(Kind),
+    Good,
+}
+
+/// A checkpoint that was passed over because it is damaged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WalkedPast {
+    /// Which.
+    pub checkpoint_id: CheckpointId,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+/// A checkpoint that was found, where it lies, and what was passed over on the way.
+#[derive(Debug, Clone)]
+pub(crate) struct Resolved {
+    pub held: Held,
+    pub store: Arc<Store>,
+    pub walked_past: Vec<WalkedPast>,
+    /// The state, where finding the checkpoint meant reading it.
+    pub state: Option<Vec<u8>>,
+}
+
+const PREFIX_MIN: usize = 4;
+
+impl Reference {
+    pub(crate) fn parse(text: &str) -> Result<Self, Error> {
+        match text {
+            "latest" => return Ok(Self::Latest),
+            "good" => return Ok(Self::Good),
+            _ => {}
+        }
+        if let Some(kind) = text.strip_prefix("latest:") {
+            return Ok(Self::LatestOf(kind.parse()?));
+        }
+        if let Ok(id) = text.parse() {
+            return Ok(Self::Id(id));
+        }
+        let digits = text.replace('-', "").to_ascii_lowercase();
+        let is_prefix = digits.len() >= PREFIX_MIN
+            && digits.len() <= 32
+            && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+        if is_prefix {
+            return Ok(Self::Prefix(digits));
+        }
+        if text.contains('/') || Path::new(text).extension().is_some_and(|ext| ext == "json") {
+            return Ok(Self::Path(text.into()));
+        }
+        Err(Error::NoReference { reference: text.to_owned() })
+    }
+}
+
+/// Finds what a reference of an agent means. `latest` and `good` walk past what is damaged; an id
+/// or a path does not.
+pub(crate) fn resolve(
+    targets: &Targets,
+    agent: &AgentId,
+    text: &str,
+) -> Result<Resolved, Error> {
+    let reference = Reference::parse(text)?;
+    let stores = targets.sighted();
+    match &reference {
+        Reference::Latest => walk(targets, &stores, agent, text, |_| true),
+        Reference::LatestOf(kind) => {
+            walk(targets, &stores, agent, text, |held| held.manifest.kind == *kind)
+        }
+        Reference::Good => walk(targets, &stores, agent, text, |_| true),
+        Reference::Id(id) => by_id(&stores, *id).ok_or_else(|| missing(targets, agent, text)),
+        Reference::Prefix(digits) => by_prefix(&stores, digits)?
+            .ok_or_else(|| missing(targets, agent, text)),
+        Reference::Path(path) => {
+            let view = ViewPath::parse(path)
+                .ok_or_else(|| Error::NoReference { reference: text.to_owned() })?;
+            by_id(&stores, view.name.id).ok_or_else(|| missing(targets, agent, text))
+        }
+    }
+}
+
+fn by_id(stores: &[Arc<Store>], id: CheckpointId) -> Option<Resolved> {
+    stores.iter().find_map(|store| {
+        let held = store.catalog().get(id).cloned()?;
+        let store = Arc::clone(store);
+        Some(Resolved { held, store, walked_past: Vec::new(), state: None })
+    })
+}
+
+fn by_prefix(stores: &[Arc<Store>], digits: &str) -> Result<Option<Resolved>, Error> {
+    let mut matches: Vec<CheckpointId> = stores
+        .iter()
+        .flat_map(|store| {
+            let catalog = store.catalog();
+            let begins = |id: &CheckpointId| id.0.simple().to_string().starts_with(digits);
+            catalog.ids().filter(begins).collect::<Vec<_>>()
+        })
+        .collect();
+    matches.sort_unstable();
+    matches.dedup();
+    match matches.as_slice() {
+        [] => Ok(None),
+        [one] => Ok(by_id(stores, *one)),
+        _ => Err(Error::Ambiguous { reference: digits.to_owned(), matches }),
+    }
+}
+
+/// Walks from the newest checkpoint back to the first that is sound.
+fn walk(
+    targets: &Targets,
+    stores: &[Arc<Store>],
+    agent: &AgentId,
+    text: &str,
+    wanted: impl Fn(&Held) -> bool,
+) -> Result<Resolved, Error> {
+    let recovery = text == "latest:recovery";
+    let mut walked_past = Vec::new();
+    for (held, store) in newest_first(stores, agent, recovery) {
+        if !wanted(&held) {
+            continue;
+        }
+        match store.read_state(&held) {
+            Ok(state) => return Ok(Resolved { held, store, walked_past, state }),
+            Err(ContentError::Damaged(why)) => {
+                let id = held.manifest.id;
+                tracing::error!(%id, %why, "walked past a damaged checkpoint");
+                store.note_damaged(id);
+                walked_past.push(WalkedPast { checkpoint_id: id, why });
+            }
+            Err(error) => return Err(unreadable(held.manifest.id, &error)),
+        }
+    }
+    if walked_past.is_empty() {
+        Err(missing(targets, agent, text))
+    } else {
+        Err(Error::AllDamaged { agent: agent.clone(), walked: walked_past.len() })
+    }
+}
+
+/// An agent's checkpoints that may be chosen automatically, over every store that can be seen.
+pub(crate) fn newest_first(
+    stores: &[Arc<Store>],
+    agent: &AgentId,
+    recovery: bool,
+) -> Vec<(Held, Arc<Store>)> {
+    let mut all: Vec<(Held, Arc<Store>)> = Vec::new();
+    for store in stores {
+        let catalog = store.catalog();
+        let held: Vec<Held> = if recovery {
+            catalog.since_reset(agent).cloned().collect()
+        } else {
+            catalog.candidates(agent).cloned().collect()
+        };
+        drop(catalog);
+        all.extend(held.into_iter().map(|held| (held, Arc::clone(store))));
+    }
+    all.sort_by_key(|(held, _)| std::cmp::Reverse((held.manifest.seq, held.manifest.id)));
+    all.dedup_by_key(|(held, _)| held.manifest.id);
+    all
+}
+
+fn missing(targets: &Targets, agent: &AgentId, text: &str) -> Error {
+    let unseen = targets.primary.trouble().filter(|_| targets.primary.store().is_none());
+    match unseen {
+        Some(trouble) => Error::Unseen { reference: text.to_owned(), why: trouble.why },
+        None => Error::NoCheckpoint { agent: agent.clone(), reference: text.to_owned() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_form_is_told_from_the_others() {
+        let id = "0190a1b2-0000-7000-8000-000000000001";
+        assert_eq!(Reference::parse("latest").unwrap(), Reference::Latest);
+        assert_eq!(Reference::parse("good").unwrap(), Reference::Good);
+        assert_eq!(
+            Reference::parse("latest:pre-operation").unwrap(),
+            Reference::LatestOf(Kind::PreOperation)
+        );
+        assert_eq!(Reference::parse(id).unwrap(), Reference::Id(id.parse().unwrap()));
+        assert_eq!(Reference::parse("0190A1B2-00").unwrap(), Reference::Prefix("0190a1b200".into()));
+        let path = format!("checkpoints/a/0000000001-routine-{id}.json");
+        assert_eq!(Reference::parse(&path).unwrap(), Reference::Path(path.into()));
+        for text in ["", "abc", "newest", "latest:best", "zzzz"] {
+            assert!(Reference::parse(text).is_err(), "{text}");
+        }
+    }
+}
