@@ -12,7 +12,8 @@ use super::failure::Failure;
 use super::output::{span, table};
 use super::session::Session;
 use super::source::StateArguments;
-use crate::manager::{Agent, Error, OperationStatus, Outcome, RestoreOptions, Restored, Standing};
+use crate::encode::event::Outcome;
+use crate::manager::{Agent, Error, OperationStatus, RestoreOptions, Restored, Standing};
 use crate::state::{CheckpointId, Kind, OperationRef, Receipt, Timestamp};
 
 #[derive(Debug, clap::Subcommand)]

@@ -84,7 +84,7 @@ impl Drop for Progress {
 /// A table without lines; the first row is its head.
 pub(super) fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) -> String {
     let mut table = Table::new();
-    table.load_preset(NOTHING).set_header(head);
+    table.load_style(NOTHING).set_header(head);
     for row in rows {
         table.add_row(row);
     }
