@@ -29,8 +29,9 @@ fn main() -> ExitCode {
     cli::run(&line, Surroundings { variables: variables.collect(), directory })
 }
 
-/// What the library says of its work goes to stderr: warnings, more with `-v`, and what
-/// `STATEWARD_LOG` or `RUST_LOG` ask for. With `--json` stderr is for the error object alone.
+/// What the library says of its work goes to stderr: warnings (that a second try was needed is told
+/// by the receipt), more with `-v`, and what `STATEWARD_LOG` or `RUST_LOG` ask for. With `--json`
+/// stderr is for the error object alone.
 fn log_to_stderr(line: &CommandLine) {
     let asked = ["STATEWARD_LOG", "RUST_LOG"].into_iter().find_map(|name| env::var(name).ok());
     let filter = match (&asked, line.global.verbose) {
@@ -40,7 +41,7 @@ fn log_to_stderr(line: &CommandLine) {
         (Some(asked), 0) => EnvFilter::builder().parse_lossy(asked),
         (None, 0) if line.global.json => EnvFilter::new("off"),
         (None, 0) if line.global.quiet => EnvFilter::new("error"),
-        (None, 0) => EnvFilter::new("warn"),
+        (None, 0) => EnvFilter::new("warn,stateward::disk::retry=error"),
     };
     let colours = std::io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none();
     tracing_subscriber::fmt()

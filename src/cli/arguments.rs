@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
-use super::{bundle, checkpoint, list, log, operation, restore, retain, setup, show, status, verify};
+use super::{
+    bundle, checkpoint, list, log, operation, restore, retain, setup, show, status, verify,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -31,7 +33,7 @@ Exit codes:
 /// Keeps the state of long-running agents: checkpoints that cannot be lost, and a safe way back.
 #[derive(Debug, Parser)]
 #[command(name = "stateward", version, after_help = EXAMPLES, max_term_width = 100)]
-#[command(propagate_version = true, disable_help_subcommand = true, infer_subcommands = false)]
+#[command(disable_help_subcommand = true)]
 pub struct CommandLine {
     /// What every command takes.
     #[command(flatten)]

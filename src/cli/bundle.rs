@@ -54,9 +54,8 @@ pub(super) fn export(session: &Session, arguments: &Export) -> Result<(), Failur
 pub(super) fn import(session: &Session, arguments: &Import) -> Result<(), Failure> {
     let bundle = read(session, &arguments.file)?;
     let owner = arguments.owner.as_ref().unwrap_or_else(|| session.agent_id()).as_str();
-    let receipt = session.write(&session.store(), |manager| {
-        Ok(manager.agent(owner)?.import(&bundle)?)
-    })?;
+    let receipt =
+        session.write(&session.store(), |manager| Ok(manager.agent(owner)?.import(&bundle)?))?;
     session.out.data(&receipt, || in_words(&receipt))
 }
 

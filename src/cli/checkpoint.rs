@@ -107,7 +107,10 @@ pub(super) fn in_words(receipt: &Receipt) -> String {
         Durable::Fallback => " in a fallback store",
     };
     let (seq, agent, kind, bytes) = (it.seq, &it.agent_id, it.kind, size(it.state_bytes));
-    format!("Checkpoint {seq} of {agent} ({kind}, {bytes}) is durable{where_to}:\n{}", it.path.display())
+    format!(
+        "Checkpoint {seq} of {agent} ({kind}, {bytes}) is durable{where_to}:\n{}",
+        it.path.display()
+    )
 }
 
 /// What is to be known beside the receipt itself.

@@ -17,12 +17,13 @@ use super::output::{count, size};
 use super::session::Session;
 use crate::disk::{Disk, read_holder};
 use crate::error::ErrorKind;
+use crate::manager::Status;
 use crate::store::Layout;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Level {
+enum Level {
     Ok,
     /// It works, and a promise is weaker than it could be.
     Warning,
@@ -32,7 +33,7 @@ pub(super) enum Level {
 
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
-pub(super) struct Finding {
+struct Finding {
     check: &'static str,
     level: Level,
     message: String,
@@ -69,7 +70,11 @@ pub(super) fn run(session: &Session) -> Result<ExitCode, Failure> {
     let problems = findings.iter().filter(|it| it.level == Level::Problem).count();
     let told = Told { store: &store, healthy: problems == 0, findings: &findings };
     session.out.data(&told, || in_words(&told, problems))?;
-    Ok(if problems == 0 { ExitCode::SUCCESS } else { ExitCode::from(ErrorKind::Failed.exit_code()) })
+    Ok(if problems == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(ErrorKind::Failed.exit_code())
+    })
 }
 
 fn in_words(told: &Told<'_>, problems: usize) -> String {
@@ -102,7 +107,7 @@ fn configuration(session: &Session) -> Finding {
 
 fn of_store(session: &Session, store: &Path) -> Finding {
     match session.look(store) {
-        Ok(manager) => super::status::health(&manager.status()),
+        Ok(manager) => health(&manager.status()),
         Err(Failure::Manager(error)) if error.kind() == ErrorKind::NotFound => Finding::new(
             "store",
             Level::Warning,
@@ -110,6 +115,10 @@ fn of_store(session: &Session, store: &Path) -> Finding {
         ),
         Err(error) => Finding::new("store", Level::Problem, format!("it does not open: {error}")),
     }
+}
+
+fn health(status: &Status) -> Finding {
+    Finding::new("store", Level::Ok, "it opens")
 }
 
 fn lock(disk: &dyn Disk, store: &Path) -> Finding {
@@ -162,8 +171,12 @@ fn file_system(session: &Session, ground: &Path) -> Option<Finding> {
     if found.network {
         let allowed = session.configuration.settings.store.allow_network;
         let level = if allowed { Level::Warning } else { Level::Problem };
-        let rest = if allowed { "see to it that one machine writes" } else { "the store is refused" };
-        return finding(level, format!("{name} is shared between machines, where the lock does not hold: {rest}"));
+        let rest =
+            if allowed { "see to it that one machine writes" } else { "the store is refused" };
+        return finding(
+            level,
+            format!("{name} is shared between machines, where the lock does not hold: {rest}"),
+        );
     }
     if found.volatile {
         let message = format!("{name} is gone with the power, and checkpoints with it");

@@ -9,6 +9,7 @@ use clap::builder::styling::AnsiColor;
 use clap::error::ErrorKind as ClapKind;
 use serde::Serialize;
 
+use super::output::talk;
 use crate::error::ErrorKind;
 use crate::state::{Attempt, NounError};
 use crate::{config, disk, manager};
@@ -107,18 +108,18 @@ impl Failure {
 
 fn tell(told: &Told<'_>, json: bool) {
     if json {
-        anstream::eprintln!("{}", serde_json::json!({ "error": told }));
-        return;
+        return talk(&format!("{}\n", serde_json::json!({ "error": told })));
     }
-    let (red, bold) = (AnsiColor::Red.on_default().bold(), AnsiColor::Cyan.on_default());
-    anstream::eprintln!("{red}error:{red:#} {}", told.message);
+    let (red, cyan) = (AnsiColor::Red.on_default().bold(), AnsiColor::Cyan.on_default());
+    let mut text = format!("{red}error:{red:#} {}\n", told.message);
     for attempt in told.attempts {
         let why = attempt.error.as_deref().unwrap_or("stored");
-        anstream::eprintln!("  tried {}: {why}", attempt.target.display());
+        text += &format!("  tried {}: {why}\n", attempt.target.display());
     }
     if let Some(hint) = &told.hint {
-        anstream::eprintln!("{bold}hint:{bold:#} {hint}");
+        text += &format!("{cyan}hint:{cyan:#} {hint}\n");
     }
+    talk(&text);
 }
 
 /// Answers to arguments that cannot be followed, or that only ask for help.
@@ -132,8 +133,10 @@ pub(super) fn of_arguments(error: &clap::Error, arguments: &[OsString]) -> ExitC
     }
     let text = error.render().to_string();
     let message = text.strip_prefix("error: ").unwrap_or(&text);
-    let message = message.split("\n\nUsage:").next().unwrap_or(message).trim_end().to_owned();
-    let hint = Some("`stateward help` lists the commands, and each takes --help".to_owned());
+    let ends = ["\n\nUsage:", "\n\nFor more information"];
+    let end = ends.iter().filter_map(|end| message.find(end)).min().unwrap_or(message.len());
+    let message = message[..end].trim_end().to_owned();
+    let hint = Some("`stateward --help` lists the commands, and each takes --help".to_owned());
     tell(&Told { kind: ErrorKind::Usage, message, hint, attempts: &[] }, true);
     usage()
 }

@@ -26,8 +26,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-pub use arguments::CommandLine;
 use arguments::Command;
+pub use arguments::CommandLine;
 use failure::Failure;
 use session::Session;
 

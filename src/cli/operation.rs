@@ -186,7 +186,8 @@ fn close_guarded(
     };
     let restore = arguments.restore && ended.is_err();
     let closed = close(session, &id.to_string(), outcome, why, restore)?;
-    let restored = if closed.restored.is_some() { ", and what was before it is restored" } else { "" };
+    let restored =
+        if closed.restored.is_some() { ", and what was before it is restored" } else { "" };
     let because = if why.is_empty() { String::new() } else { format!(" ({why})") };
     let (name, status) = (&arguments.name, word(closed.operation.status));
     session.out.say(&format!("Operation {name} is {status}{because}{restored}."));

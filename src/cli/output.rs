@@ -47,10 +47,10 @@ impl Output {
         out.write_all(bytes).and_then(|()| out.flush()).map_err(Failure::of_output)
     }
 
-    /// Says something that is not data; a reader of stderr that went away is not told.
+    /// Says something that is not data.
     pub(super) fn say(self, text: &str) {
         if !self.quiet && !text.is_empty() {
-            writeln!(anstream::stderr(), "{text}").ok();
+            talk(&format!("{text}\n"));
         }
     }
 
@@ -81,6 +81,12 @@ impl Drop for Progress {
     }
 }
 
+/// Writes to stderr. Where nobody listens any more there is nobody to be told so.
+pub(super) fn talk(text: &str) {
+    let mut out = anstream::stderr().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).ok();
+}
+
 /// A table without lines; the first row is its head.
 pub(super) fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) -> String {
     let mut table = Table::new();
@@ -88,7 +94,9 @@ pub(super) fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) -> 
     for row in rows {
         table.add_row(row);
     }
-    table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+    // Each cell has a blank on both sides; the outermost stand for nothing.
+    let bare = |line: String| line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned() + "\n";
+    table.lines().map(bare).collect()
 }
 
 /// Names and values, one to a line, the values in a column of their own.
@@ -134,8 +142,13 @@ mod tests {
 
     #[test]
     fn sizes_and_ages_read_well() {
-        let sizes =
-            [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 20, "5.0 MiB"), (20 << 30, "20.0 GiB")];
+        let sizes = [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1536, "1.5 KiB"),
+            (5 << 20, "5.0 MiB"),
+            (20 << 30, "20.0 GiB"),
+        ];
         for (bytes, text) in sizes {
             assert_eq!(size(bytes), text);
         }
@@ -148,7 +161,7 @@ mod tests {
     #[test]
     fn columns_stand_beneath_each_other() {
         let rows = vec![["1".into(), "a b".into()], ["200".into(), String::new()]];
-        assert_eq!(table(["SEQ", "WHAT"], rows), " SEQ  WHAT\n 1    a b\n 200\n");
+        assert_eq!(table(["SEQ", "WHAT"], rows), "SEQ  WHAT\n1    a b\n200\n");
         assert_eq!(facts(&[("a", "1".into()), ("long", "2".into())]), "a     1\nlong  2\n");
     }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::failure::Failure;
-use super::output::size;
+use super::output::{size, talk};
 use super::session::Session;
 use super::show::no_state;
 use crate::disk::{Durability, publish};
@@ -99,9 +99,8 @@ pub(super) fn restore(session: &Session, arguments: &Arguments) -> Result<(), Fa
 pub(super) fn undo(session: &Session, arguments: &Undo) -> Result<(), Failure> {
     let Undo { dry_run, force, live } = *arguments;
     let options = RestoreOptions { dry_run, force, live, any_agent: false };
-    let restored = session.with_agent(|agent| {
-        agreed(session, options, |options| Ok(agent.undo(options)?))
-    })?;
+    let restored =
+        session.with_agent(|agent| agreed(session, options, |options| Ok(agent.undo(options)?)))?;
     tell(session, &restored)
 }
 
@@ -124,7 +123,7 @@ fn agreed(
 ) -> Result<Restored, Failure> {
     if session.can_ask() && !options.dry_run {
         let plan = restore(&RestoreOptions { dry_run: true, ..options })?;
-        anstream::eprintln!("{}", in_words(&plan));
+        talk(&format!("{}\n", in_words(&plan)));
         session.ask("Do it?")?;
     }
     restore(&options)
@@ -159,7 +158,10 @@ fn in_words(restored: &Restored) -> String {
     let mut lines = vec![match restored.checkpoint() {
         Some(it) => format!(
             "{done} checkpoint {} of {} ({}, {}, {id}).",
-            it.seq, it.agent_id, it.kind, size(it.state_bytes)
+            it.seq,
+            it.agent_id,
+            it.kind,
+            size(it.state_bytes)
         ),
         None => format!("{done} checkpoint {id}."),
     }];
@@ -173,20 +175,26 @@ fn in_words(restored: &Restored) -> String {
         lines.extend(paths.iter().map(|path| format!("  {what}: {}", path.display())));
     }
     if written.is_empty() && unchanged.is_empty() && conflicts.is_empty() {
-        lines.push("  The state was not read from a file, so there is none to put it back to; \
-                    --state-out FILE writes it.".to_owned());
+        lines.push(
+            "  The state was not read from a file, so there is none to put it back to; \
+                    --state-out FILE writes it."
+                .to_owned(),
+        );
     }
     if restored.tainted {
         lines.push("  It was made after a drift's onset.".to_owned());
     }
     if let Some(recovery) = restored.recovery_checkpoint_id {
-        lines.push(format!("What was there is kept as {recovery}; `stateward undo` brings it back."));
+        lines.push(format!(
+            "What was there is kept as {recovery}; `stateward undo` brings it back."
+        ));
     }
     lines.join("\n")
 }
 
 fn passed_over(walked_past: &[WalkedPast]) -> String {
-    let line = |it: &WalkedPast| format!("passed over {}, which is damaged: {}", it.checkpoint_id, it.why);
+    let line =
+        |it: &WalkedPast| format!("passed over {}, which is damaged: {}", it.checkpoint_id, it.why);
     walked_past.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 

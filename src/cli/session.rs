@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::Surroundings;
 use super::arguments::Global;
 use super::failure::Failure;
-use super::output::Output;
+use super::output::{Output, talk};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Configuration, Flag, Origin, Sources};
 use crate::disk::{Disk, RealDisk};
@@ -131,20 +131,21 @@ impl Session {
         Ok(Named { store: view.store, agent: Some(view.agent) })
     }
 
-    /// The agent that a command about `reference` acts for: the one of `--agent`, else the one the
-    /// checkpoint belongs to.
+    /// The agent that a command about `reference` acts for: the one of `--agent`, else the one that
+    /// a path or an id belongs to.
     pub(super) fn agent_of(
         &self,
         manager: &CheckpointManager,
         reference: &str,
         named: &Named,
     ) -> Result<Agent, Failure> {
-        if self.agent_is_named() {
-            return Ok(manager.agent(self.agent_id().as_str())?);
-        }
-        let asking = named.agent.as_ref().unwrap_or_else(|| self.agent_id());
-        let found = manager.find(asking, reference)?;
-        Ok(manager.agent(found.agent_id.as_str())?)
+        let of_session = matches!(reference, "latest" | "good") || reference.starts_with("latest:");
+        let owner = match &named.agent {
+            _ if of_session || self.agent_is_named() => self.agent_id().clone(),
+            Some(owner) => owner.clone(),
+            None => manager.find(self.agent_id(), reference)?.agent_id,
+        };
+        Ok(manager.agent(owner.as_str())?)
     }
 
     /// Whether somebody sits there to be asked.
@@ -154,7 +155,7 @@ impl Session {
 
     /// Asks; not answered with yes is refused.
     pub(super) fn ask(&self, question: &str) -> Result<(), Failure> {
-        anstream::eprint!("{question} [y/N] ");
+        talk(&format!("{question} [y/N] "));
         let mut answer = String::new();
         io::stdin()
             .lock()

@@ -20,8 +20,10 @@ pub(super) struct Show {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  stateward diff good latest\n\nLines begin with + for what was \
-                        added, - for what was removed, ~ for what changed; paths are JSON Pointers.")]
+#[command(
+    after_help = "Example:\n  stateward diff good latest\n\nLines begin with + for what was \
+                        added, - for what was removed, ~ for what changed; paths are JSON Pointers."
+)]
 pub(super) struct Diff {
     /// The checkpoint to start from
     #[arg(value_name = "A")]

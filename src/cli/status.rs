@@ -3,7 +3,6 @@
 use clap::Args;
 use serde_json::Value;
 
-use super::doctor::{Finding, Level};
 use super::failure::Failure;
 use super::output::{facts, table};
 use super::session::Session;
@@ -22,9 +21,9 @@ pub(super) struct Arguments {
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failure> {
     if arguments.show_config {
         let entries = session.configuration.entries();
-        return session.out.data(&entries, || {
-            table(["KEY", "VALUE", "FROM"], entries.iter().map(row).collect())
-        });
+        return session
+            .out
+            .data(&entries, || table(["KEY", "VALUE", "FROM"], entries.iter().map(row).collect()));
     }
     let status = session.look(&session.store())?.status();
     session.out.data(&status, || in_words(&status))
@@ -40,9 +39,4 @@ fn in_words(status: &Status) -> String {
     let lines: Vec<(&str, String)> =
         fields.iter().map(|(name, value)| (name.as_str(), value.to_string())).collect();
     facts(&lines)
-}
-
-/// The store's health as `doctor` tells it.
-pub(super) fn health(status: &Status) -> Finding {
-    Finding::new("store", Level::Ok, in_words(status))
 }

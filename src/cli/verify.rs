@@ -10,10 +10,12 @@ use crate::error::ErrorKind;
 use crate::manager::VerifyOptions;
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  stateward verify\n  stateward verify --read-data-subset 10%\n  \
+#[command(
+    after_help = "Examples:\n  stateward verify\n  stateward verify --read-data-subset 10%\n  \
                         stateward verify --repair\n\nViews that are missing or damaged are made \
                         again. Only --repair changes the log, from a second copy where there is \
-                        one. Exits with 4 while damage remains.")]
+                        one. Exits with 4 while damage remains."
+)]
 pub(super) struct Arguments {
     /// Read only this share of the data, as 10%
     #[arg(long, value_name = "PERCENT", default_value = "100%", value_parser = percent)]
@@ -31,10 +33,8 @@ fn percent(text: &str) -> Result<f64, String> {
 }
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let options = VerifyOptions {
-        subset_percent: arguments.read_data_subset,
-        repair: arguments.repair,
-    };
+    let options =
+        VerifyOptions { subset_percent: arguments.read_data_subset, repair: arguments.repair };
     let bar = session.out.progress("verifying");
     let report = session.write(&session.store(), |manager| {
         let mut show = |progress: crate::manager::Progress| {

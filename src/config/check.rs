@@ -35,5 +35,9 @@ pub(super) fn bounds(found: &Configuration) -> Result<(), Error> {
     if let Some((key, _, why)) = RULES.iter().find(|(_, broken, _)| broken(&found.settings)) {
         return Err(wrong(key, (*why).to_owned()));
     }
-    found.settings.state.check().map_err(|error| wrong("state", error.to_string()))
+    found.settings.state.check().map_err(|error| Error::Bounds {
+        key: "state",
+        origin: found.origin_within("state."),
+        why: error.to_string(),
+    })
 }

@@ -124,7 +124,9 @@ mod tests {
     #[test]
     fn mistakes_name_the_variable_and_what_is_allowed() {
         let text = set("STATEWARD_STORE__PATHS", "x").unwrap_err().to_string();
-        assert!(text.contains("STATEWARD_STORE__PATHS is") && text.ends_with("STATEWARD_STORE__PATH"));
+        assert!(
+            text.contains("STATEWARD_STORE__PATHS is") && text.ends_with("STATEWARD_STORE__PATH")
+        );
         let text = set("STATEWARD_SHOP__PATH", "x").unwrap_err().to_string();
         assert!(text.contains("STATEWARD_RETENTION__…"), "{text}");
         let text = set("STATEWARD_STORE__LOCK_WAIT_MS", "soon").unwrap_err().to_string();

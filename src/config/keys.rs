@@ -6,8 +6,7 @@ use toml::{Table, Value};
 use super::{Origin, Settings};
 
 /// Keys that have no value by default, and so do not show in the defaults.
-const WITHOUT_DEFAULT: [&str; 3] =
-    ["retention.disk_budget", "retention.free_floor", "store.path"];
+const WITHOUT_DEFAULT: [&str; 3] = ["retention.disk_budget", "retention.free_floor", "store.path"];
 
 /// One key with its value and where that came from.
 #[derive(Debug, Clone, Serialize)]
@@ -55,9 +54,10 @@ pub(super) fn single(key: &str, value: Value) -> Table {
     let mut parts: Vec<&str> = key.split('.').collect();
     let last = parts.pop().expect("splitting gives at least one part");
     let innermost = Table::from_iter([(last.to_owned(), value)]);
-    parts.into_iter().rev().fold(innermost, |inner, part| {
-        Table::from_iter([(part.to_owned(), Value::Table(inner))])
-    })
+    parts
+        .into_iter()
+        .rev()
+        .fold(innermost, |inner, part| Table::from_iter([(part.to_owned(), Value::Table(inner))]))
 }
 
 #[cfg(test)]

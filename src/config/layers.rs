@@ -84,16 +84,19 @@ impl Configuration {
         self.origins.get(key).cloned().unwrap_or(Origin::Default)
     }
 
+    /// Where the values of a section came from: the nearest source that set one.
+    pub(super) fn origin_within(&self, section: &str) -> Origin {
+        let within = self.origins.iter().filter(|(key, _)| key.starts_with(section));
+        within.map(|(_, origin)| origin.clone()).max().unwrap_or(Origin::Default)
+    }
+
     /// Every key with its value and its origin, in order.
     #[must_use]
     pub fn entries(&self) -> Vec<Entry> {
         let mut values: BTreeMap<_, _> =
             keys::leaves(&keys::table(&self.settings)).into_iter().collect();
-        let entry = |key: String| Entry {
-            value: values.remove(&key),
-            origin: self.origin(&key),
-            key,
-        };
+        let entry =
+            |key: String| Entry { value: values.remove(&key), origin: self.origin(&key), key };
         keys::all().into_iter().map(entry).collect()
     }
 }
@@ -214,7 +217,10 @@ mod tests {
     #[test]
     fn the_nearer_layer_wins_key_by_key() {
         let disk = disk(&[
-            ("/etc/stateward/config.toml", "agent = \"etc\"\n[store]\npath = \"here\"\n[retry]\nattempts_max = 1"),
+            (
+                "/etc/stateward/config.toml",
+                "agent = \"etc\"\n[store]\npath = \"here\"\n[retry]\nattempts_max = 1",
+            ),
             ("/user/stateward/config.toml", "agent = \"user\"\n[retry]\ndelay_ms_max = 2"),
             ("/work/stateward.toml", "agent = \"work\"\n[retention.routine]\nkeep_last = 3"),
             ("/work/named.toml", "[store]\nlock_wait_ms = 4\nfallbacks = [\"../b\"]"),

@@ -135,7 +135,9 @@ pub enum Error {
         source: Box<toml::de::Error>,
     },
     /// A variable that is spelled like a key and is none.
-    #[error("the environment variable {name} is no key of the configuration; allowed are {allowed}")]
+    #[error(
+        "the environment variable {name} is no key of the configuration; allowed are {allowed}"
+    )]
     UnknownVariable {
         /// The variable.
         name: String,
