@@ -12,4 +12,7 @@ pub mod retention;
 pub mod verify;
 pub mod restore;
 pub mod manager;
+pub mod config;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub use manager::*;
