@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use stateward::state::Durable;
-use stateward::{Agent, Kind, Options};
+use stateward::state::{Durable, Kind};
+use stateward::{Agent, Options};
 
 use crate::arguments::Arguments;
 use crate::chat::Chat;

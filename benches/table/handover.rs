@@ -1,6 +1,7 @@
 //! A large state that is handed over whole each time, of which little has changed.
 
-use stateward::{Agent, Kind};
+use stateward::Agent;
+use stateward::state::Kind;
 
 use crate::arguments::Arguments;
 use crate::chat::Chat;

@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use stateward::{Agent, Kind};
+use stateward::Agent;
+use stateward::state::Kind;
 
 use crate::arguments::Arguments;
 use crate::chat::Chat;
@@ -75,7 +76,7 @@ fn run(arguments: &Arguments, way: Way, turns: usize) -> (f64, Shown) {
         };
     }
     ours::settle(&manager);
-    manager.prune(&mut |_| {}).expect("the store is pruned");
+    ours::prune(&manager);
     let restores: Vec<f64> = (0..9)
         .map(|_| {
             let (loaded, took) = timed(|| agent.read_checkpoint("latest").expect("it reads back"));
