@@ -36,14 +36,14 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<ExitCode, 
     let options =
         VerifyOptions { subset_percent: arguments.read_data_subset, repair: arguments.repair };
     let bar = session.out.progress("verifying");
-    let report = session.write(&session.store(), |manager| {
+    let reports = session.write(&session.store(), |manager| {
         let mut show = |progress: crate::manager::Progress| {
-            bar.show(progress.done_bytes, progress.total_bytes);
+            bar.show(progress.done, progress.total);
         };
         Ok(manager.verify(&options, &mut show)?)
     })?;
     drop(bar);
-    session.out.data(&report, || format!("{report:#?}"))?;
-    let code = if report.is_sound() { 0 } else { ErrorKind::Damaged.exit_code() };
+    session.out.data(&reports, || format!("{reports:#?}"))?;
+    let code = if reports.iter().all(|report| report.sound) { 0 } else { ErrorKind::Damaged.exit_code() };
     Ok(ExitCode::from(code))
 }
