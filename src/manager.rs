@@ -38,7 +38,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::disk::{Disk, MemoryDisk, RealDisk, Retry};
 use crate::encode::event::What;
 use crate::error::ErrorKind;
-use crate::state::{AgentId, Attempt, Checkpoint, CheckpointId, Seq};
+use crate::state::{AgentId, Checkpoint, CheckpointId, Seq};
 use crate::store::{Ground, IfMissing, Store, Target, Targets};
 use crate::{commit, encode, retention, store};
 
@@ -117,7 +117,7 @@ impl Options {
             fallbacks: self
                 .fallbacks
                 .iter()
-                .map(|path| Target::new(self.ground(path)))
+                .map(|path| Target::impatient(self.ground(path)))
                 .collect(),
         }
     }
@@ -161,12 +161,9 @@ impl CheckpointManager {
         options.state.check()?;
         let targets = options.targets();
         let background = options.background;
-        let knows = fallback_knows(&targets);
-        let if_missing = if options.create && !knows {
-            IfMissing::Make { home: None }
-        } else {
-            IfMissing::Fail
-        };
+        let knows = targets.know_of_home();
+        let if_missing =
+            if options.create && !knows { IfMissing::Make { home: None } } else { IfMissing::Fail };
         let opened = targets.primary.open(&if_missing);
         if let Err(error) = opened {
             let passes = !targets.fallbacks.is_empty() && may_fall_back(&error, knows);
@@ -174,9 +171,9 @@ impl CheckpointManager {
                 return Err(error.into());
             }
             targets.primary.fail(error.to_string());
+            targets.primary.look_meanwhile();
         }
         let manager = Self::assemble(options, targets, background, false);
-        manager.open_known_fallbacks();
         manager.come_home();
         manager.finish_begun_restores()?;
         Ok(manager)
@@ -201,8 +198,11 @@ impl CheckpointManager {
         let opened = targets.primary.open_to_look();
         let mut seen = opened.is_ok();
         for fallback in &targets.fallbacks {
-            if fallback.is_there().unwrap_or(false) {
-                seen |= fallback.open_to_look().is_ok();
+            match fallback.is_there().map(|there| there.then(|| fallback.open_to_look())) {
+                Ok(None) => {}
+                Ok(Some(Ok(_))) => seen = true,
+                Ok(Some(Err(error))) => fallback.fail(error.to_string()),
+                Err(error) => fallback.fail(error.to_string()),
             }
         }
         if let Err(error) = opened {
@@ -239,11 +239,16 @@ impl CheckpointManager {
         self.agent(agent.as_str())?.show(reference)
     }
 
-    /// Does everything that can wait, now: views, summaries, a mark.
+    /// Does everything that can wait, now: homecoming where the primary is back, compaction where
+    /// it pays, views, summaries, a mark.
     ///
     /// # Errors
     /// When the disk refuses.
     pub fn settle(&self) -> Result<(), Error> {
+        if !self.inner.looks_only {
+            self.come_home();
+            letting_go::compact_when_worthwhile(self.committer())?;
+        }
         for store in self.inner.committer.targets.sighted() {
             if store.is_writable() {
                 store
@@ -252,20 +257,6 @@ impl CheckpointManager {
             }
         }
         Ok(())
-    }
-
-    fn open_known_fallbacks(&self) {
-        for fallback in &self.committer().targets.fallbacks {
-            match fallback.is_there() {
-                Ok(true) => {
-                    if let Err(error) = fallback.open(&IfMissing::Fail) {
-                        fallback.fail(error.to_string());
-                    }
-                }
-                Ok(false) => {}
-                Err(error) => fallback.fail(error.to_string()),
-            }
-        }
     }
 
     fn come_home(&self) {
@@ -309,12 +300,11 @@ impl CheckpointManager {
     }
 
     fn operations(&self, agent: &AgentId) -> Result<Vec<OperationStatus>, Error> {
+        let stores = self.seen("the operations")?;
         let mut all = Vec::new();
-        for store in self.seen("the operations")? {
-            let catalog = store.catalog();
-            let held = catalog.agents.get(agent).into_iter();
-            let held = held.flat_map(|shelf| shelf.checkpoints.values());
-            all.extend(held.filter_map(|held| operation::status_of(&catalog, held)));
+        for store in &stores {
+            let openers: Vec<_> = store.catalog().openers(agent).cloned().collect();
+            all.extend(openers.iter().filter_map(|held| operation::status_of(&stores, held)));
         }
         all.sort_by_key(|one: &OperationStatus| one.seq);
         all.dedup_by_key(|one| one.operation_id);
@@ -342,6 +332,7 @@ impl CheckpointManager {
 
     fn is_newest(&self, agent: &AgentId, id: CheckpointId) -> bool {
         let stores = self.committer().targets.sighted();
+        let start = resolve::fresh_start(&stores, agent);
         let newest = stores
             .iter()
             .filter_map(|store| {
@@ -349,28 +340,12 @@ impl CheckpointManager {
                 catalog.since_reset(agent).next().map(|held| (held.manifest.seq, held.manifest.id))
             })
             .max();
-        newest.is_some_and(|(_, newest)| newest == id)
+        newest.is_some_and(|(seq, newest)| newest == id && seq > start)
     }
 
     /// Writes one event to the first target that takes it.
     fn write_event(&self, what: impl Fn(&Store) -> What) -> Result<(), Error> {
-        let mut attempts = Vec::new();
-        for target in self.committer().targets.all() {
-            let Some(store) = target.ready() else {
-                let why = target.trouble().map_or_else(|| "it is not open".into(), |one| one.why);
-                attempts.push(Attempt { target: target.path().to_owned(), error: Some(why) });
-                continue;
-            };
-            match store.write_events(vec![what(&store)]) {
-                Ok(_) => return Ok(()),
-                Err(error) => {
-                    target.fail(error.to_string());
-                    let error = Some(error.to_string());
-                    attempts.push(Attempt { target: target.path().to_owned(), error });
-                }
-            }
-        }
-        Err(Error::Unstored { attempts })
+        self.committer().write_event(what)
     }
 
     fn committer(&self) -> &Committer {
@@ -406,12 +381,6 @@ impl Filter {
         self.kind.is_none_or(|kind| manifest.kind == kind)
             && self.before.is_none_or(|before| manifest.seq < before)
     }
-}
-
-/// Whether a fallback has taken commits for a primary: then an empty directory in its place is an
-/// unmounted volume, not a place to start afresh.
-fn fallback_knows(targets: &Targets) -> bool {
-    targets.fallbacks.iter().any(|fallback| fallback.is_there().unwrap_or(false))
 }
 
 /// Whether commits may go to a fallback although the primary did not open.

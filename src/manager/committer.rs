@@ -11,7 +11,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::error::Error;
-use super::{letting_go, retained};
+use super::{letting_go, resolve, retained};
 use crate::clock::Clock;
 use crate::commit::group::Group;
 use crate::commit::writer::AppendError;
@@ -20,9 +20,7 @@ use crate::encode::event::What;
 use crate::encode::manifest::{Idempotency, Lies, Manifest, Part, Restored};
 use crate::encode::{self, Encoded};
 use crate::retention::Policy;
-use crate::state::{
-    AgentId, Attempt, CheckpointId, Digest, Kind, OperationRef, Receipt, Seq,
-};
+use crate::state::{AgentId, Attempt, CheckpointId, Digest, Kind, OperationRef, Receipt, Seq};
 use crate::store::{self, Catalog, Draft, DraftState, IfMissing, Store, Target, Targets};
 
 /// How long an idempotency key is remembered after its checkpoint was forgotten.
@@ -84,6 +82,8 @@ pub(crate) struct Committer {
     over_budget: Mutex<bool>,
     /// One homecoming at a time.
     pub(super) homecoming: Mutex<()>,
+    /// Held while numbers are given and written, so that homecoming comes between two batches.
+    pub(super) turn: Mutex<()>,
 }
 
 /// A submission that was let in.
@@ -116,6 +116,7 @@ impl Committer {
             plans: Mutex::default(),
             over_budget: Mutex::default(),
             homecoming: Mutex::default(),
+            turn: Mutex::default(),
         }
     }
 
@@ -136,6 +137,7 @@ impl Committer {
 
     #[tracing::instrument(level = "debug", skip_all, fields(commits = batch.len()))]
     fn commit(&self, batch: Vec<Submission>) -> Vec<Result<Receipt, Error>> {
+        let _turn = self.turn.lock();
         let sighted = self.targets.sighted();
         let mut drafts = Vec::with_capacity(batch.len());
         let mut events = Vec::new();
@@ -231,7 +233,12 @@ impl Committer {
 
     /// The next number of an agent: above every one that was ever given, here or in any store that
     /// can be seen.
-    pub(super) fn take_number(&self, agent: &AgentId, drafts: &[Draft], sighted: &[Arc<Store>]) -> Seq {
+    pub(super) fn take_number(
+        &self,
+        agent: &AgentId,
+        drafts: &[Draft],
+        sighted: &[Arc<Store>],
+    ) -> Seq {
         let mut numbers = self.numbers.lock();
         let given = numbers.get(agent).copied().unwrap_or_default();
         let stored = sighted
@@ -248,6 +255,25 @@ impl Committer {
         let seq = given.max(stored).max(waiting).next();
         numbers.insert(agent.clone(), seq);
         seq
+    }
+
+    /// The number after the newest one at home, for a checkpoint whose own was provisional; later
+    /// ones are given above it.
+    pub(super) fn next_free(&self, agent: &AgentId, home: &Store) -> Seq {
+        let last = home.catalog().agents.get(agent).map_or(Seq(0), |shelf| shelf.last_seq);
+        let seq = last.next();
+        let mut numbers = self.numbers.lock();
+        let given = numbers.entry(agent.clone()).or_default();
+        *given = (*given).max(seq);
+        seq
+    }
+
+    /// Notes that the target whose store this is failed.
+    pub(super) fn fail_target_of(&self, store: &Arc<Store>, why: &str) {
+        let failed = self.targets.all().find(|target| target.path() == store.path());
+        if let Some(target) = failed {
+            target.fail(why.to_owned());
+        }
     }
 
     fn remembered(
@@ -296,6 +322,11 @@ impl Committer {
                     continue;
                 }
             };
+            if let Err(error) = self.bring_content(&store, drafts) {
+                // The target is well; what one of the drafts takes over cannot be read elsewhere.
+                attempts.push(failed(target, error.to_string()));
+                continue;
+            }
             match self.write(&store, drafts, events, index == 0) {
                 Ok(tries) => {
                     attempts.extend(tries);
@@ -311,6 +342,25 @@ impl Committer {
         Err(attempts)
     }
 
+    /// Writes one event to the first target that takes it, as a checkpoint would be.
+    pub(super) fn write_event(&self, what: impl Fn(&Store) -> What) -> Result<(), Error> {
+        let _turn = self.turn.lock();
+        let mut attempts = Vec::new();
+        for (index, target) in self.targets.all().enumerate() {
+            let said = self.ready(target, index).and_then(|store| {
+                letting_go::say(&store, what(&store)).map_err(|error| {
+                    target.fail(error.to_string());
+                    error.to_string()
+                })
+            });
+            match said {
+                Ok(()) => return Ok(()),
+                Err(why) => attempts.push(failed(target, why)),
+            }
+        }
+        Err(Error::Unstored { attempts })
+    }
+
     /// The target's store, opened where it is a fallback that was not needed before.
     fn ready(&self, target: &Target, index: usize) -> Result<Arc<Store>, String> {
         if let Some(store) = target.ready() {
@@ -324,7 +374,7 @@ impl Committer {
         if index == 0 {
             return Err("it is not open".to_owned());
         }
-        let home = IfMissing::Make { home: self.targets.home() };
+        let home = IfMissing::Make { home: Some(self.targets.home()) };
         target.open(&home).map_err(|error| {
             target.fail(error.to_string());
             error.to_string()
@@ -340,13 +390,15 @@ impl Committer {
         events: &[What],
         retained: bool,
     ) -> Result<Vec<Attempt>, String> {
-        self.bring_content(store, drafts).map_err(|error| error.to_string())?;
         let mut with = events.to_vec();
         if retained {
             with.extend(self.plans.lock().forgets(store, drafts, &self.policy));
         }
         let mut tries = Vec::new();
-        let first = self.try_to_write(store, drafts, &with, &mut tries);
+        let first = match store.takes_checkpoints() {
+            Ok(()) => self.try_to_write(store, drafts, &with, &mut tries),
+            Err(last) => Err(RetryError::at_once("commit", last)),
+        };
         let full = first.as_ref().is_err_and(|error| letting_go::is_full(&error.last));
         let wrote = match first {
             Err(error) if full => match store.make_room() {
@@ -386,7 +438,7 @@ impl Committer {
                 (DraftState::Kept(_), Lies::Tree { root, level }) => (root, level),
                 _ => continue,
             };
-            if store.catalog().blocks.contains_key(&named) {
+            if store.catalog().holds_root(&draft.manifest.agent, named) {
                 continue;
             }
             let bytes = self.find_content(part.digest, draft.manifest.id)?;
@@ -486,7 +538,8 @@ impl Before {
         let newest = sighted
             .iter()
             .filter_map(|store| newest(&store.catalog(), agent))
-            .max_by_key(|before| before.seq);
+            .max_by_key(|before| before.seq)
+            .filter(|before| before.seq > resolve::fresh_start(sighted, agent));
         newest.unwrap_or_default()
     }
 
@@ -540,10 +593,7 @@ fn content(
         let state = store.carry(&held).map_err(|error| unreadable(source, &error))?;
         return inherit(submission, held.manifest.state.clone(), held.manifest.seq, state);
     }
-    Err(Error::NoCheckpoint {
-        agent: submission.agent.clone(),
-        reference: source.to_string(),
-    })
+    Err(Error::NoCheckpoint { agent: submission.agent.clone(), reference: source.to_string() })
 }
 
 fn inherit(
@@ -579,7 +629,9 @@ fn in_flight(
         draft.manifest.agent == *agent && known.is_some_and(|known| known.key == key)
     });
     match index {
-        Some(index) if drafts[index].manifest.idempotency.as_ref().is_some_and(|k| k.body != body) => {
+        Some(index)
+            if drafts[index].manifest.idempotency.as_ref().is_some_and(|k| k.body != body) =>
+        {
             Err(Error::KeyReused { key: key.to_owned() })
         }
         other => Ok(other),
@@ -592,7 +644,9 @@ impl Submission {
         let mut hasher = blake3::Hasher::new();
         hasher.update(self.kind.as_str().as_bytes());
         match &self.state {
-            Wanted::Given { encoded, .. } => hasher.update(b"\0given").update(&encoded.state_digest.0),
+            Wanted::Given { encoded, .. } => {
+                hasher.update(b"\0given").update(&encoded.state_digest.0)
+            }
             Wanted::Inherited => hasher.update(b"\0inherited"),
             Wanted::Of(id) => hasher.update(b"\0of").update(id.0.as_bytes()),
         };
@@ -623,6 +677,8 @@ fn into_io(error: AppendError) -> std::io::Error {
             Some(code) => std::io::Error::from_raw_os_error(code),
             None => std::io::Error::new(source.kind(), words),
         },
-        AppendError::TooLarge { .. } => std::io::Error::new(std::io::ErrorKind::InvalidInput, words),
+        AppendError::TooLarge { .. } => {
+            std::io::Error::new(std::io::ErrorKind::InvalidInput, words)
+        }
     }
 }

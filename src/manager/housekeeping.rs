@@ -122,15 +122,30 @@ fn keep(shared: &Shared, committer: &Committer) {
 }
 
 fn rest(shared: &Shared, committer: &Committer) {
+    notice_what_is_gone(committer);
     each_store(committer, "tidy the log", Store::tidy_log);
     let stopping = || shared.bell.lock().stop;
     each_store(committer, "make the views", |store| store.make_views(&stopping));
     if let Err(error) = letting_go::compact_when_worthwhile(committer) {
         tracing::warn!(%error, "compaction is put off");
     }
+    each_store(committer, "fill the reserve", Store::fill_reserve);
     let idle = !shared.bell.lock().rung;
     if idle {
         each_store(committer, "mark the log", Store::mark);
+    }
+}
+
+/// A store that was unlinked takes commits as if nothing were wrong, and they are gone with its last
+/// open file: the next commit goes elsewhere.
+fn notice_what_is_gone(committer: &Committer) {
+    for target in committer.targets.all() {
+        let Some(store) = target.ready() else { continue };
+        match store.is_in_place() {
+            Ok(true) => {}
+            Ok(false) => target.fail("the segment in use is gone from its directory".to_owned()),
+            Err(error) => target.fail(format!("cannot look at the segment in use: {error}")),
+        }
     }
 }
 

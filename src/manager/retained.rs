@@ -123,14 +123,20 @@ fn protect(catalog: &Catalog, agent: &AgentId, new: &[&Manifest]) -> Protect {
     protect
 }
 
-fn event_of(
-    catalog: &Catalog,
-    agent: &AgentId,
-    plan: &Plan,
-    store: &Store,
-) -> Option<What> {
+fn event_of(catalog: &Catalog, agent: &AgentId, plan: &Plan, store: &Store) -> Option<What> {
     let seqs: Vec<Seq> = plan.forgotten.iter().map(|one| one.seq).collect();
-    forgotten_event(catalog, agent, &seqs, store, false)
+    forgotten_event(catalog, agent, &seqs, store, Why::Forgotten)
+}
+
+/// Why checkpoints are let go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// Retention, or a person, has no more use for them.
+    Forgotten,
+    /// A person wants no copy of them to be left.
+    Erased,
+    /// A fallback held them, and they are home.
+    AtHome,
 }
 
 /// The word that these checkpoints are forgotten; `None` where none of them is held.
@@ -139,7 +145,7 @@ pub(crate) fn forgotten_event(
     agent: &AgentId,
     seqs: &[Seq],
     store: &Store,
-    erased: bool,
+    why: Why,
 ) -> Option<What> {
     let shelf = catalog.agents.get(agent)?;
     let checkpoints: Vec<Forgotten> = seqs
@@ -156,6 +162,7 @@ pub(crate) fn forgotten_event(
         agent_id: agent.clone(),
         checkpoints,
         remember_until: store.now().plus(KEY_MEMORY),
-        erased,
+        erased: why == Why::Erased,
+        at_home: why == Why::AtHome,
     })
 }

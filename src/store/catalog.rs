@@ -65,6 +65,7 @@ struct Gone {
     agent: AgentId,
     seq: Seq,
     kind: Kind,
+    key: Option<String>,
 }
 
 /// One agent's checkpoints.
@@ -239,20 +240,16 @@ impl Catalog {
         }
     }
 
-    fn forget(
-        &mut self,
-        agent: &AgentId,
-        one: &Forgotten,
-        key: Option<(Idempotency, Timestamp)>,
-    ) {
+    fn forget(&mut self, agent: &AgentId, one: &Forgotten, key: Option<(Idempotency, Timestamp)>) {
         let Forgotten { seq, id, kind, .. } = *one;
         let shelf = self.agents.entry(agent.clone()).or_default();
         shelf.last_seq = shelf.last_seq.max(seq);
+        let name = key.as_ref().map(|(key, _)| key.key.clone());
         if let Some((key, until)) = key {
             let remembered = Remembered { id, body: key.body, until: Some(until) };
             shelf.keys.insert(key.key, remembered);
         }
-        self.forgotten.insert(id, Gone { agent: agent.clone(), seq, kind });
+        self.forgotten.insert(id, Gone { agent: agent.clone(), seq, kind, key: name });
         if let Some((agent, seq)) = self.ids.remove(&id) {
             let shelf = self.agents.entry(agent).or_default();
             if let Some(held) = shelf.checkpoints.remove(&seq) {
@@ -303,11 +300,7 @@ impl Catalog {
 
     /// Forgets that segments ever held anything: they are about to be unlinked. Checkpoints that
     /// were forgotten are no longer remembered where nothing of them is left.
-    pub(crate) fn drop_segments(
-        &mut self,
-        gone: &BTreeSet<u64>,
-        viewed: &HashSet<CheckpointId>,
-    ) {
+    pub(crate) fn drop_segments(&mut self, gone: &BTreeSet<u64>, viewed: &HashSet<CheckpointId>) {
         self.segments.retain(|number, _| !gone.contains(number));
         self.lingering.retain(|_, at| !gone.contains(at));
         self.events.retain(|_, event| !gone.contains(&event.at.segment));
@@ -320,7 +313,18 @@ impl Catalog {
             .collect();
         for id in over {
             self.forgotten.remove(&id);
+            self.closed.remove(&id);
+            self.marked.remove(&id);
+            self.damaged.remove(&id);
         }
+    }
+
+    /// Whether a held checkpoint, most likely this agent's, has this root: then all that the root
+    /// names is held too, which a root that merely lies there does not say.
+    pub(crate) fn holds_root(&self, agent: &AgentId, root: BlockKey) -> bool {
+        let own = self.agents.get(agent).into_iter();
+        let own = own.flat_map(|shelf| shelf.checkpoints.values().rev());
+        own.chain(self.held()).any(|held| root_of(&held.manifest) == Some(root))
     }
 
     /// Lets a block go that is known to be damaged, so that it never counts as present.
@@ -334,15 +338,11 @@ impl Catalog {
         let lingers = self.lingering.get(&id).is_some_and(|segment| !leaving.contains(segment));
         let highest = self.forgotten.get(&id).is_some_and(|gone| {
             self.agents.get(&gone.agent).is_some_and(|shelf| {
-                shelf.last_seq == gone.seq || shelf.keys.values().any(|known| known.id == id)
+                let known = gone.key.as_ref().and_then(|key| shelf.keys.get(key));
+                shelf.last_seq == gone.seq || known.is_some_and(|known| known.id == id)
             })
         });
         lingers || highest
-    }
-
-    /// The segment in which the record of a forgotten checkpoint still lies.
-    pub(crate) fn lingers_in(&self, id: CheckpointId) -> Option<u64> {
-        self.lingering.get(&id).copied()
     }
 
     /// Drops idempotency keys whose time is over.
@@ -425,6 +425,14 @@ impl Catalog {
         self.get(id).is_some() && self.damaged.is_empty()
     }
 
+    /// The checkpoints that opened an agent's operations.
+    pub(crate) fn openers(&self, agent: &AgentId) -> impl Iterator<Item = &Held> {
+        let held = self.agents.get(agent).into_iter();
+        held.flat_map(|shelf| shelf.checkpoints.values()).filter(|held| {
+            held.manifest.operation.as_ref().is_some_and(|one| one.id == held.manifest.id)
+        })
+    }
+
     pub(crate) fn closed(&self, operation: CheckpointId) -> Option<&Closed> {
         self.closed.get(&operation)
     }
@@ -497,9 +505,11 @@ impl Shelf {
     /// The newest finished restore that was not taken back and took nothing back itself.
     pub(crate) fn undoable(&self) -> Option<&Held> {
         self.checkpoints.values().rev().find(|held| {
-            held.manifest.restored.as_ref().is_some_and(|one| {
-                one.undoes.is_none() && one.recovery.is_some()
-            }) && !self.undone.contains(&held.manifest.id)
+            held.manifest
+                .restored
+                .as_ref()
+                .is_some_and(|one| one.undoes.is_none() && one.recovery.is_some())
+                && !self.undone.contains(&held.manifest.id)
         })
     }
 }

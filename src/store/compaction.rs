@@ -60,6 +60,8 @@ pub(crate) enum CompactionError {
     Append(#[from] AppendError),
     #[error("cannot unlink a compacted segment: {0}")]
     Unlink(#[from] io::Error),
+    #[error("segment {segment} could not be rewritten")]
+    Kept { segment: u64 },
 }
 
 /// What is live.
@@ -85,6 +87,8 @@ impl Store {
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Compacted, CompactionError> {
         let Some(writer) = &self.writer else { return Ok(Compacted::default()) };
+        let _alone = self.compacting.lock();
+        let _tenure = self.tenure_to_append()?;
         let mut marked = Marked::default();
         self.mark_live(&mut marked)?;
         if which == Which::All {
@@ -101,7 +105,11 @@ impl Store {
             victims
         };
         if victims.is_empty() {
-            return Ok(Compacted { before_bytes, after_bytes: before_bytes, ..Compacted::default() });
+            return Ok(Compacted {
+                before_bytes,
+                after_bytes: before_bytes,
+                ..Compacted::default()
+            });
         }
         let moves = self.moves(&victims)?;
         self.copy(&moves, progress)?;
@@ -112,35 +120,37 @@ impl Store {
     }
 
     /// Whether so much was written since compaction was last looked at that it may pay: a quarter
-    /// of what there is, and there is a sealed segment.
+    /// of what there is. What earlier processes left is looked at when this one begins a segment.
     pub(crate) fn is_compaction_due(&self) -> bool {
         let Some(writer) = &self.writer else { return false };
-        let sealed = writer.lock().live().len() as u64;
-        let newest = self.catalog().segments.keys().next_back().copied().unwrap_or(0);
-        let looked = self.shown.lock().compaction_looked_at.replace(newest);
-        sealed > 0 && looked.is_none_or(|looked| newest > looked && (newest - looked) * 4 >= sealed)
+        let (sealed, newest) = {
+            let writer = writer.lock();
+            (writer.live().len() as u64, writer.active().number())
+        };
+        let mut shown = self.shown.lock();
+        let due = match shown.compaction_looked_at {
+            None => newest > self.first_segment,
+            Some(looked) => newest > looked && (newest - looked) * 4 >= sealed,
+        };
+        if due {
+            shown.compaction_looked_at = Some(newest);
+        }
+        due && sealed > 0
     }
 
-    /// Leaves no copy of a forgotten checkpoint in this store: the segments that hold its record or
-    /// blocks only it named are rewritten, its view goes, and so does everything set aside.
-    pub(crate) fn erase(&self, id: CheckpointId) -> Result<(), CompactionError> {
-        if let Some(writer) = &self.writer {
-            writer.lock().seal();
-            self.write_events(Vec::new())?;
-        }
-        let mut marked = Marked::default();
-        self.mark_live(&mut marked)?;
-        let holding = {
-            let catalog = self.catalog();
-            let dead = catalog.blocks.iter().filter(|(key, _)| !marked.blocks.contains(key));
-            let mut holding: BTreeSet<u64> = dead.map(|(_, block)| block.at.segment).collect();
-            holding.extend(catalog.lingers_in(id));
-            holding
-        };
-        self.compact(Which::These(&holding), &mut |_, _| {})?;
+    /// Leaves no copy of what is forgotten in this store: every segment is rewritten (a record may
+    /// lie in several, and bytes of a failed batch behind the end of any), the views of what is
+    /// forgotten go, and so does everything set aside.
+    pub(crate) fn erase(&self) -> Result<(), CompactionError> {
+        let before: BTreeSet<u64> = self.segments.read().keys().copied().collect();
+        self.compact(Which::All, &mut |_, _| {})?;
+        self.tidy_log()?;
         self.make_views(&|| false)?;
         super::quarantine::clear(self.disk(), &self.layout)?;
-        Ok(())
+        match self.segments.read().keys().find(|number| before.contains(number)) {
+            None => Ok(()),
+            Some(number) => Err(CompactionError::Kept { segment: *number }),
+        }
     }
 
     /// Bytes of records in the log, live or not.
@@ -152,7 +162,8 @@ impl Store {
     fn mark_live(&self, marked: &mut Marked) -> Result<(), ContentError> {
         let roots: Vec<(CheckpointId, Option<BlockKey>)> = {
             let catalog = self.catalog();
-            let held = catalog.held().filter(|held| !marked.checkpoints.contains(&held.manifest.id));
+            let held =
+                catalog.held().filter(|held| !marked.checkpoints.contains(&held.manifest.id));
             held.map(|held| (held.manifest.id, root_of(&held.manifest))).collect()
         };
         let mut packs = OpenPacks::default();
@@ -200,8 +211,8 @@ impl Store {
     fn victims(&self, which: Which<'_>, writer: &Writer, marked: &Marked) -> BTreeSet<u64> {
         let sealed = writer.live().keys().copied();
         match which {
-            Which::These(these) => sealed.filter(|number| these.contains(number)).collect(),
             Which::All => sealed.collect(),
+            Which::These(these) => sealed.filter(|number| these.contains(number)).collect(),
             Which::UnderHalfLive => {
                 let catalog = self.catalog();
                 let live = live_bytes(&catalog, marked);
@@ -267,7 +278,7 @@ impl Store {
                 keep.push(Move { kind: RecordType::Event, at });
                 continue;
             };
-            let decides = self.decides(&event.what, victims);
+            let decides = self.decides(event.n, &event.what, victims);
             let tells = decides.is_none()
                 && now.unix_ms() - when.unix_ms() < TELLING_MS
                 && telling + len < TELLING_BYTES;
@@ -281,10 +292,20 @@ impl Store {
         Ok(keep)
     }
 
-    /// Whether an event still decides something; `None` for those that only tell.
-    fn decides(&self, what: &What, victims: &BTreeSet<u64>) -> Option<bool> {
+    /// Whether an event still decides something, here or at home; `None` for those that only tell.
+    fn decides(&self, n: u64, what: &What, victims: &BTreeSet<u64>) -> Option<bool> {
         let catalog = self.catalog();
+        let travels = self.identity.home.is_some() && !self.is_at_home(n);
         match what {
+            What::OperationClosed { .. }
+            | What::Marked { .. }
+            | What::Reset { .. }
+            | What::Forgotten { at_home: false, .. }
+            | What::RestoreBegun { .. }
+                if travels =>
+            {
+                Some(true)
+            }
             What::SegmentBegun { .. } | What::SegmentCompacted { .. } => Some(false),
             What::Forgotten { checkpoints, remember_until, .. } => {
                 let remembered = *remember_until > self.now();
@@ -294,7 +315,9 @@ impl Store {
                         || (remembered && one.idempotency.is_some())
                 }))
             }
-            What::OperationClosed { operation_id, .. } => Some(catalog.get(*operation_id).is_some()),
+            What::OperationClosed { operation_id, .. } => {
+                Some(catalog.get(*operation_id).is_some())
+            }
             What::Marked { checkpoint_id, .. } => Some(catalog.get(*checkpoint_id).is_some()),
             What::Reset { agent_id, seq } => {
                 let reset = catalog.agents.get(agent_id).and_then(|shelf| shelf.reset);
@@ -308,7 +331,11 @@ impl Store {
         }
     }
 
-    fn copy(&self, moves: &[Move], progress: &mut dyn FnMut(u64, u64)) -> Result<(), CompactionError> {
+    fn copy(
+        &self,
+        moves: &[Move],
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<(), CompactionError> {
         let mut packs = OpenPacks::default();
         let mut run: Vec<Inner> = Vec::new();
         let mut from: Vec<At> = Vec::new();
@@ -317,7 +344,8 @@ impl Store {
         for (done, one) in (1..).zip(moves) {
             let (kind, payload) = self.read_record(one.at, &mut packs)?;
             if kind != one.kind {
-                let why = format!("segment {} at {}: another record", one.at.segment, one.at.offset);
+                let why =
+                    format!("segment {} at {}: another record", one.at.segment, one.at.offset);
                 return Err(ContentError::Damaged(why).into());
             }
             bytes += payload.len();
@@ -350,7 +378,9 @@ impl Store {
         self.adopt_segment(&writer);
         let mut catalog = self.catalog.write();
         for (slot, (one, old)) in (0..).zip(run.iter().zip(from)) {
-            let at = if packed { At { slot, ..appended.records[0] } } else {
+            let at = if packed {
+                At { slot, ..appended.records[0] }
+            } else {
                 appended.records[slot as usize]
             };
             let share = one.payload.len() as u64 * (pack.len() as u64) / (raw.max(1) as u64);

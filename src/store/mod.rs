@@ -23,6 +23,7 @@ mod write;
 use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -96,6 +97,14 @@ pub enum Error {
         /// Its format.
         format: u32,
     },
+    /// It is in the place of a fallback and belongs elsewhere.
+    #[error("the store at {} is no fallback of this one: {why}", path.display())]
+    Foreign {
+        /// The store.
+        path: PathBuf,
+        /// What it is instead.
+        why: String,
+    },
     /// Another process holds it.
     #[error(transparent)]
     Locked(#[from] LockError),
@@ -153,7 +162,7 @@ impl Error {
         match self {
             Self::NoStore { .. } => ErrorKind::NotFound,
             Self::NoSegments { .. } => ErrorKind::Damaged,
-            Self::Network { .. } | Self::Newer { .. } => ErrorKind::Refused,
+            Self::Network { .. } | Self::Newer { .. } | Self::Foreign { .. } => ErrorKind::Refused,
             Self::Locked(error) => match error {
                 LockError::Held { .. } => ErrorKind::Locked,
                 _ => ErrorKind::Unavailable,
@@ -190,6 +199,7 @@ impl Error {
                 "put the store on a local disk, or set store.allow_network = true if one machine alone uses it"
             }
             Self::Newer { .. } => "use the newer program; this one only reads it where it can",
+            Self::Foreign { .. } => "name another directory as fallback",
             Self::Locked(_) => "wait for it to end, or look with list, show, status or log",
             Self::Io { .. } | Self::Survey(_) | Self::Append(_) => return None,
         };
@@ -199,9 +209,7 @@ impl Error {
     /// The store can be read but not written: it is on a read-only or full disk, or belongs to
     /// someone else.
     fn is_unwritable(&self) -> bool {
-        use io::ErrorKind::{
-            PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
-        };
+        use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
         matches!(self, Self::Newer { .. })
             || self.io_error().is_some_and(|error| {
                 let kind = error.kind();
@@ -224,9 +232,20 @@ pub(crate) struct Store {
     writer: Option<Mutex<Writer>>,
     shown: Mutex<upkeep::Shown>,
     time: TimeBase,
-    /// Held as long as the store is.
-    lock: Mutex<Option<StoreLock>>,
+    /// Held as long as the store is written; whoever writes keeps it from being given back.
+    lock: RwLock<Option<StoreLock>>,
+    /// The segment that took batches when the store was opened.
+    first_segment: u64,
+    /// One compaction at a time: a second one would copy what the first unlinks.
+    compacting: Mutex<()>,
+    /// The reserve was let go and is not filled again.
+    reserve_is_out: AtomicBool,
+    /// Events up to this number are known at home, where this is a fallback.
+    events_at_home: AtomicU64,
 }
+
+/// See [`Store::tenure`].
+pub(super) type Tenure<'a> = parking_lot::RwLockReadGuard<'a, Option<StoreLock>>;
 
 /// What opening hands over.
 struct Parts {
@@ -266,6 +285,7 @@ impl Store {
             let active = writer.active().segment.clone();
             segments.insert(active.number(), active);
         }
+        let first_segment = writer.as_ref().map_or(0, |writer| writer.active().number());
         let shown = upkeep::Shown::new(viewed, found.unsummarised, faults);
         Self {
             layout: Layout::new(&ground.path),
@@ -278,7 +298,11 @@ impl Store {
             writer: writer.map(Mutex::new),
             shown: Mutex::new(shown),
             time,
-            lock: Mutex::new(lock),
+            lock: RwLock::new(lock),
+            first_segment,
+            compacting: Mutex::default(),
+            reserve_is_out: AtomicBool::new(false),
+            events_at_home: AtomicU64::new(0),
         }
     }
 
@@ -321,13 +345,79 @@ impl Store {
 
     /// Whether commits can be made here.
     pub(crate) fn is_writable(&self) -> bool {
-        self.writer.is_some()
+        self.writer.is_some() && self.tenure().is_ok()
     }
 
     /// Gives the lock back: the store failed, is read from as far as it can be, and is about to be
-    /// opened again.
-    pub(crate) fn give_lock_back(&self) {
-        *self.lock.lock() = None;
+    /// opened again. From then on nothing is written or removed through this value, so that it
+    /// cannot meddle with the one that is opened next.
+    ///
+    /// # Errors
+    /// While something is still being written.
+    pub(crate) fn give_lock_back(&self) -> Result<(), Error> {
+        match self.lock.try_write() {
+            Some(mut lock) => {
+                *lock = None;
+                Ok(())
+            }
+            None => Err(Error::Io {
+                doing: "give back the lock of",
+                path: self.path().to_owned(),
+                source: io::ErrorKind::ResourceBusy.into(),
+            }),
+        }
+    }
+
+    /// The right to write and remove, as long as the answer is held.
+    pub(super) fn tenure(&self) -> io::Result<Tenure<'_>> {
+        let held = self.lock.try_read_recursive().filter(|lock| lock.is_some());
+        held.ok_or_else(|| io::Error::other("the store was given up after a failure"))
+    }
+
+    /// The same for those who append.
+    pub(super) fn tenure_to_append(&self) -> Result<Tenure<'_>, AppendError> {
+        self.tenure().map_err(|source| AppendError::Write { segment: 0, source })
+    }
+
+    /// Whether the directory still holds the segment that takes batches; a file that was unlinked
+    /// takes writes and syncs as if nothing were wrong.
+    pub(crate) fn is_in_place(&self) -> io::Result<bool> {
+        let Some(writer) = &self.writer else { return Ok(true) };
+        let number = writer.lock().active().number();
+        let path = self.layout.log().join(crate::commit::segment::file_name(number));
+        match self.disk().metadata(&path) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether something here, a fallback, is not known to be home.
+    pub(crate) fn has_news(&self) -> bool {
+        let catalog = self.catalog();
+        let newest = catalog.events.last_key_value().map_or(0, |(n, _)| *n);
+        newest > self.events_at_home.load(Ordering::Relaxed)
+            || catalog.held().any(|held| !catalog.is_damaged(held.manifest.id))
+    }
+
+    /// Whether this event is known at home.
+    pub(crate) fn is_at_home(&self, event: u64) -> bool {
+        event <= self.events_at_home.load(Ordering::Relaxed)
+    }
+
+    /// Notes that events up to this number are known at home.
+    pub(crate) fn note_at_home(&self, event: u64) {
+        self.events_at_home.fetch_max(event, Ordering::Relaxed);
+    }
+
+    /// Writes into `store.json` where home is now.
+    pub(crate) fn name_home(&self, home: Home) -> io::Result<()> {
+        if self.identity.home.as_ref() == Some(&home) {
+            return Ok(());
+        }
+        let _tenure = self.tenure()?;
+        let identity = Identity { home: Some(home), ..self.identity.clone() };
+        identity.publish(self.disk(), &self.layout)
     }
 
     pub(crate) fn disk(&self) -> &dyn Disk {

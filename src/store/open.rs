@@ -48,7 +48,9 @@ pub(crate) struct Ground {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum IfMissing {
     /// Make one; a fallback store names the store whose commits it takes.
-    Make { home: Option<Home> },
+    Make {
+        home: Option<Home>,
+    },
     Fail,
 }
 
@@ -102,7 +104,11 @@ impl Ground {
     }
 
     /// Opens to write.
-    pub(crate) fn open(&self, if_missing: &IfMissing, socket: Option<PathBuf>) -> Result<Store, Error> {
+    pub(crate) fn open(
+        &self,
+        if_missing: &IfMissing,
+        socket: Option<PathBuf>,
+    ) -> Result<Store, Error> {
         let there = self.is_there().map_err(self.io("look at the store"))?;
         if !there {
             if *if_missing == IfMissing::Fail {
@@ -128,7 +134,8 @@ impl Ground {
         if !there {
             return Err(Error::NoStore { path: self.path.clone() });
         }
-        let patient = Self { store: Options { lock_wait_ms: 0, ..self.store.clone() }, ..self.clone() };
+        let patient =
+            Self { store: Options { lock_wait_ms: 0, ..self.store.clone() }, ..self.clone() };
         match patient.open(&IfMissing::Fail, None) {
             Err(Error::Locked(_)) => self.read_beside_writer(),
             Err(error) if error.is_unwritable() => self.read_only(true),
@@ -171,8 +178,8 @@ impl Ground {
         let mut found = opening.survey(id, Access::Read)?;
         opening.show_tail(&found, &views::ids(&listed), show_beyond);
         let id = found.store_id.ok_or_else(|| Error::NoSegments { path: self.path.clone() })?;
-        let identity = identity
-            .unwrap_or_else(|| Identity::new(Uuid::from_bytes(id), self.clock.now(), None));
+        let identity =
+            identity.unwrap_or_else(|| Identity::new(Uuid::from_bytes(id), self.clock.now(), None));
         let site = self.site(identity.store_id);
         if let Some(head) = found.head.take() {
             found.segments.insert(head.segment.number(), head.segment);
@@ -221,7 +228,8 @@ impl<'a> Opening<'a> {
     /// Finds out which store this is; makes one, or finishes a making, where there is none.
     fn identify(&mut self, if_missing: &IfMissing) -> Result<Identity, Error> {
         let ground = self.ground;
-        let found = Identity::read(self.disk(), &self.layout).map_err(ground.io("read store.json"))?;
+        let found =
+            Identity::read(self.disk(), &self.layout).map_err(ground.io("read store.json"))?;
         let why = match found {
             Found::Identity(identity) if identity.format > FORMAT => {
                 return Err(Error::Newer { path: ground.path.clone(), format: identity.format });
@@ -232,7 +240,8 @@ impl<'a> Opening<'a> {
         };
         match if_missing {
             IfMissing::Make { home } if self.is_unfinished_making()? => self.make(home.clone()),
-            _ => self.rebuild_identity(&why),
+            IfMissing::Make { home } => self.rebuild_identity(&why, home.clone()),
+            IfMissing::Fail => self.rebuild_identity(&why, None),
         }
     }
 
@@ -286,7 +295,7 @@ impl<'a> Opening<'a> {
 
     /// `store.json` is gone or unreadable: it is made again from the segments, which all name the
     /// store. Without a readable segment nothing is touched.
-    fn rebuild_identity(&mut self, why: &str) -> Result<Identity, Error> {
+    fn rebuild_identity(&mut self, why: &str, home: Option<Home>) -> Result<Identity, Error> {
         let ground = self.ground;
         let site = ground.site(Uuid::nil());
         let found = survey(&site, None, Access::Read, &mut |_| {})?;
@@ -297,7 +306,7 @@ impl<'a> Opening<'a> {
             quarantine::move_in(self.disk(), &self.layout, &self.layout.identity())
                 .map_err(ground.io("set store.json aside in"))?;
         }
-        let identity = Identity::new(Uuid::from_bytes(id), ground.clock.now(), None);
+        let identity = Identity::new(Uuid::from_bytes(id), ground.clock.now(), home);
         identity.publish(self.disk(), &self.layout).map_err(ground.io("publish store.json in"))?;
         self.report.notes.push(format!("store.json was rebuilt from the log: {why}"));
         Ok(identity)

@@ -101,9 +101,10 @@ impl Store {
     /// Makes the views that are missing, newest first, and removes those of forgotten checkpoints.
     /// Stops early when `enough` says so.
     pub(crate) fn make_views(&self, enough: &dyn Fn() -> bool) -> io::Result<()> {
-        if !self.is_writable() {
+        if self.writer.is_none() {
             return Ok(());
         }
+        let _tenure = self.tenure()?;
         self.compare_views();
         while !enough() {
             let Some(id) = self.shown.lock().unviewed.pop_last().map(|(id, ())| id) else { break };
@@ -191,6 +192,7 @@ impl Store {
     /// Makes the next segment ahead of need, where the current one is half full.
     pub(crate) fn make_spare(&self) -> io::Result<()> {
         let Some(writer) = &self.writer else { return Ok(()) };
+        let _tenure = self.tenure()?;
         let order = writer.lock().order_spare();
         if let Some(order) = order {
             // The lock is not held meanwhile: commits go on.
@@ -203,6 +205,7 @@ impl Store {
     /// Publishes the summaries of sealed segments and unlinks segments that hold nothing.
     pub(crate) fn tidy_log(&self) -> io::Result<()> {
         let Some(writer) = &self.writer else { return Ok(()) };
+        let _tenure = self.tenure()?;
         let (sealed, void) = {
             let mut writer = writer.lock();
             (writer.take_unsummarised(), writer.take_void())
@@ -231,7 +234,9 @@ impl Store {
 
     /// Writes a lone mark, unsynced: the log has fallen idle.
     pub(crate) fn mark(&self) -> io::Result<()> {
-        self.writer.as_ref().map_or(Ok(()), |writer| writer.lock().mark())
+        let Some(writer) = &self.writer else { return Ok(()) };
+        let _tenure = self.tenure()?;
+        writer.lock().mark()
     }
 
     /// Everything that is to be done is done on return: views, summaries, a mark.

@@ -8,8 +8,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::Store;
-use super::upkeep::Pinned;
 use super::catalog::{BlockKey, Catalog};
+use super::upkeep::Pinned;
 use crate::commit::frame::{Outgoing, Place, RecordType};
 use crate::commit::summary::{self, At, Item};
 use crate::commit::writer::AppendError;
@@ -117,6 +117,7 @@ impl Store {
         options: &encode::Options,
     ) -> Result<Written, AppendError> {
         let writer = self.writer.as_ref().expect("callers ask is_writable first");
+        let _tenure = self.tenure_to_append()?;
         let mut writer = writer.lock();
         let mut fresh = HashSet::new();
         let ready = {
@@ -149,9 +150,7 @@ impl Store {
     ) -> Vec<Ready<'a>> {
         let mut in_batch = HashSet::new();
         for draft in drafts.iter_mut() {
-            draft.make_whole(options, |base| {
-                in_batch.contains(&base) || catalog.can_lean_on(base)
-            });
+            draft.make_whole(options, |base| in_batch.contains(&base) || catalog.can_lean_on(base));
             in_batch.insert(draft.manifest.id);
         }
         let mut ready = Vec::with_capacity(drafts.len() * 2);
@@ -185,6 +184,7 @@ impl Store {
         options: &encode::Options,
     ) -> Result<Pinned, AppendError> {
         let writer = self.writer.as_ref().expect("callers ask is_writable first");
+        let _tenure = self.tenure_to_append()?;
         let leans = encoded.complete || base.is_some_and(|base| self.catalog().can_lean_on(base));
         let whole;
         let encoded = if leans {
