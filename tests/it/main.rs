@@ -8,5 +8,6 @@ mod cli_home;
 mod cli_operation;
 mod cli_state;
 mod fallback;
+mod homecoming;
 mod skeleton;
 mod tidy;
