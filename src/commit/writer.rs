@@ -21,6 +21,9 @@ use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::encode::event::{Event, Sealed, What};
 
+/// The longest segment that is zeroed while a commit waits for it.
+const UNEXPECTED_BYTES_MAX: u64 = 4 << 20;
+
 /// What every part of the log needs to know of its surroundings.
 #[derive(Debug, Clone)]
 pub(crate) struct Site {
@@ -300,9 +303,11 @@ impl Writer {
 
     fn make_segment(&mut self, need: u64) -> Result<Segment, AppendError> {
         let align = self.site.options.batch_align;
-        let length = self.next_length().max(segment::length_for(need, align));
-        // A commit waits for this one, so a long one is left as a hole.
-        let zeroed = length <= self.site.options.segment_bytes_min;
+        // A commit waits for this one: it is kept short, and what big content needs is a hole.
+        let length = self.next_length().min(UNEXPECTED_BYTES_MAX);
+        let needed = segment::length_for(need, align);
+        let zeroed = needed <= UNEXPECTED_BYTES_MAX;
+        let length = length.max(needed);
         match self.try_make(length, zeroed) {
             // What a failed directory sync leaves under a name is never used; another name may do.
             Err(error) if error.io().is_some_and(is_of_the_place) => self.try_make(length, zeroed),
@@ -462,13 +467,14 @@ impl Active {
         let at = At { segment, offset, slot: summary::ALONE };
         let stored_len = u32::try_from(record.payload_len()).unwrap_or(u32::MAX);
         if record.kind == RecordType::Pack {
-            let found = frame::Found {
-                code: record.kind as u8,
-                offset,
-                payload: record.parts.concat(),
+            let opened;
+            let packed = if record.packed.is_empty() {
+                opened = summary::unpack(record.parts[0]).unwrap_or_default();
+                &opened
+            } else {
+                record.packed
             };
-            let opened = summary::items_of(segment, &found, &mut |item| self.items.add(&item));
-            debug_assert!(opened, "a pack that was just made opens");
+            summary::visit_pack(at, stored_len, packed, &mut |item| self.items.add(&item));
             return;
         }
         // A record in two parts has all of its summary in the first.

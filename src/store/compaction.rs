@@ -16,16 +16,18 @@ use std::io;
 use super::Store;
 use super::catalog::{BlockKey, Catalog, root_of};
 use super::read::{ContentError, OpenPacks};
-use crate::commit::frame::{Outgoing, RecordType};
-use crate::commit::summary::{self, ALONE, At, Inner};
+use crate::commit::frame::{Inner, Outgoing, RecordType};
+use crate::commit::summary::{self, ALONE, At};
 use crate::commit::writer::{AppendError, Writer};
 use crate::encode::event::{Event, What};
 use crate::encode::{self};
 use crate::state::{CheckpointId, Timestamp};
 
-/// Records are compressed together in runs of this many bytes: longer runs compress better, shorter
-/// ones cost less to read a single record from.
+/// Records are compressed together in runs of this many bytes when a person prunes: longer runs
+/// compress better, shorter ones cost less to read a single record from.
 const PACK_BYTES: usize = 1 << 20;
+/// The same in the background, where commits wait while a run is written.
+const PACK_BYTES_BESIDE_COMMITS: usize = 256 << 10;
 /// zstd's level; compaction is off the commit path, and higher levels gain little on JSON.
 const PACK_LEVEL: i32 = 3;
 /// How long events are kept that only tell, in milliseconds, and how many bytes of them.
@@ -104,7 +106,8 @@ impl Store {
             return Ok(Compacted { before_bytes, after_bytes: before_bytes, ..Compacted::default() });
         }
         let moves = self.moves(&victims)?;
-        self.copy(&moves, progress)?;
+        let run = if which == Which::UnderHalfLive { PACK_BYTES_BESIDE_COMMITS } else { PACK_BYTES };
+        self.copy(&moves, run, progress)?;
         let removed = self.retire(&victims)?;
         let after_bytes = self.log_bytes();
         tracing::info!(segments = removed, before_bytes, after_bytes, "compacted");
@@ -308,7 +311,12 @@ impl Store {
         }
     }
 
-    fn copy(&self, moves: &[Move], progress: &mut dyn FnMut(u64, u64)) -> Result<(), CompactionError> {
+    fn copy(
+        &self,
+        moves: &[Move],
+        run_bytes: usize,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<(), CompactionError> {
         let mut packs = OpenPacks::default();
         let mut run: Vec<Inner> = Vec::new();
         let mut from: Vec<At> = Vec::new();
@@ -323,7 +331,7 @@ impl Store {
             bytes += payload.len();
             run.push(Inner { kind, payload });
             from.push(one.at);
-            if bytes >= PACK_BYTES || done == total {
+            if bytes >= run_bytes || done == total {
                 self.append_run(&run, &from)?;
                 run.clear();
                 from.clear();
@@ -341,7 +349,7 @@ impl Store {
         let pack = summary::pack_records(run, PACK_LEVEL);
         let packed = pack.len() < raw;
         let outgoing: Vec<Outgoing<'_>> = if packed {
-            vec![Outgoing::new(RecordType::Pack, &pack)]
+            vec![Outgoing::pack(&pack, run)]
         } else {
             run.iter().map(|one| Outgoing::new(one.kind, &one.payload)).collect()
         };

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::{Store, views};
 use super::catalog::{BlockKey, Held, root_of};
-use crate::commit::frame::{Found, RecordType};
+use crate::commit::frame::{Found, Inner, RecordType};
 use crate::commit::segment::RecordFault;
-use crate::commit::summary::{self, ALONE, At, Inner};
+use crate::commit::summary::{self, ALONE, At};
 use crate::encode::event::Event;
 use crate::encode::manifest::{Lies, Manifest};
 use crate::encode::{self, Content};

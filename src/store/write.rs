@@ -55,10 +55,10 @@ impl Ready<'_> {
     fn outgoing(&self) -> Outgoing<'_> {
         match self {
             Self::Block(prefix, block) => {
-                Outgoing { kind: RecordType::Block, parts: [prefix, &block.data] }
+                Outgoing::in_parts(RecordType::Block, [prefix, &block.data])
             }
             Self::Checkpoint(manifest, inline) => {
-                Outgoing { kind: RecordType::Checkpoint, parts: [manifest, inline] }
+                Outgoing::in_parts(RecordType::Checkpoint, [manifest, inline])
             }
             Self::Event(event) => Outgoing::new(RecordType::Event, event),
         }
