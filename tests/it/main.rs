@@ -2,5 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![expect(clippy::disallowed_methods, reason = "tests look at the disk past the seam they test")]
 
-mod skeleton;
+mod crash;
+mod history;
 mod tidy;
