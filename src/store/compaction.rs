@@ -301,8 +301,8 @@ impl Store {
                 Some(reset.is_some_and(|(_, counts)| counts == *seq))
             }
             What::RestoreBegun { agent_id, .. } => {
-                let begun = catalog.agents.get(agent_id).and_then(|shelf| shelf.begun.as_ref());
-                Some(begun.is_some_and(|begun| begun.event == *what))
+                let shelf = catalog.agents.get(agent_id);
+                Some(shelf.is_some_and(|shelf| shelf.open_restore() == Some(what)))
             }
             _ => None,
         }
