@@ -128,12 +128,13 @@ impl Store {
         let outgoing: Vec<Outgoing<'_>> = ready.iter().map(Ready::outgoing).collect();
         let appended = writer.append(&outgoing)?;
         self.adopt_segment(&writer);
-        drop(writer);
         let mut catalog = self.catalog.write();
         for (record, at) in outgoing.iter().zip(&appended.records) {
             apply(&mut catalog, record, *at);
         }
         drop(catalog);
+        // Not before: compaction, which looks under this lock, must see what the batch names.
+        drop(writer);
         drop(outgoing);
         drop(ready);
         self.note_unviewed(drafts);
