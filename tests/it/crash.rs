@@ -17,7 +17,7 @@ use stateward::state::Kind::{PreOperation, Recovery, Routine};
 use stateward::{Outcome, Standing};
 
 use crate::history::Step::{
-    Begin, Close, Commit, Forget, MakeReady, Patch, Reopen, Reset, Restore, Settle, Undo,
+    Begin, Close, Commit, Forget, MakeReady, Patch, Prune, Reopen, Reset, Restore, Settle, Undo,
 };
 use crate::history::{Held, Image, Step, expected, held, image, options, play};
 
@@ -254,32 +254,76 @@ const WAYS_BACK: [Step; 14] = [
     Settle,
 ];
 
+const LETTING_GO: [Step; 17] = [
+    Commit("a", Routine, 20_000),
+    Commit("a", Routine, 21_000),
+    Commit("team/b", Routine, 1000),
+    Forget("a", 0),
+    Commit("a", Routine, 22_000),
+    Settle,
+    Prune,
+    Commit("a", Routine, 23_000),
+    Commit("a", Routine, 500),
+    Forget("a", 1),
+    Reopen,
+    Commit("a", Routine, 24_000),
+    Restore("a", 1),
+    Prune,
+    Undo("a"),
+    Prune,
+    Patch("a"),
+];
+
+/// States that are brought ahead of their checkpoint, in batches of their own.
+const AHEAD: [Step; 5] = [
+    Commit("a", Routine, 100),
+    Commit("a", Routine, 5 << 20),
+    Commit("team/b", Routine, 300),
+    Reopen,
+    Patch("a"),
+];
+
 #[test]
 fn small_commits() {
-    check_crashes("small", &SMALL, 1000);
+    check_crashes("small", &SMALL, 150);
 }
 
 #[test]
 fn rolling_segments() {
-    check_crashes("rolling", &ROLLING, 1000);
+    check_crashes("rolling", &ROLLING, 150);
 }
 
 #[test]
 fn ways_back() {
-    check_crashes("ways back", &WAYS_BACK, 1000);
+    check_crashes("ways back", &WAYS_BACK, 150);
 }
 
 #[test]
 fn recoveries_of_small_commits() {
-    check_crashed_recoveries("small", &SMALL, 60);
+    check_crashed_recoveries("small", &SMALL, 20);
 }
 
 #[test]
 fn recoveries_of_rolling_segments() {
-    check_crashed_recoveries("rolling", &ROLLING, 60);
+    check_crashed_recoveries("rolling", &ROLLING, 20);
 }
 
 #[test]
 fn recoveries_of_ways_back() {
-    check_crashed_recoveries("ways back", &WAYS_BACK, 60);
+    check_crashed_recoveries("ways back", &WAYS_BACK, 20);
+}
+
+#[test]
+fn letting_go() {
+    check_crashes("letting go", &LETTING_GO, 200);
+}
+
+#[test]
+fn recoveries_of_letting_go() {
+    check_crashed_recoveries("letting go", &LETTING_GO, 20);
+}
+
+#[test]
+fn content_ahead_of_its_checkpoint() {
+    check_crashes("ahead", &AHEAD, 3);
 }

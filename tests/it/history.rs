@@ -37,6 +37,7 @@ pub enum Step {
     Begin(&'static str, &'static str),
     Close(&'static str, &'static str, Outcome),
     Settle,
+    Prune,
     /// Makes the next segment ahead of need.
     MakeReady,
     Reopen,
@@ -153,6 +154,7 @@ impl Session {
                 self.agent(name).close_operation(operation, outcome, "it ended").map(drop)
             }
             Step::Settle => self.manager().settle(),
+            Step::Prune => self.manager().prune(&mut |_| {}).map(drop),
             Step::MakeReady => self.manager().make_ready(),
             Step::Reopen => {
                 // The lock falls first.
@@ -193,8 +195,11 @@ fn shelf(agent: &Agent) -> Result<Shelf, Error> {
         Err(Error::NoCheckpoint { .. }) => {}
         Err(error) => return Err(error),
     }
-    let operations = agent.operations()?;
-    shelf.operations = operations.into_iter().map(|one| (one.name, one.status)).collect();
+    for one in agent.operations()? {
+        let own = one.name == one.operation_id.to_string();
+        let name = if own { "named by its id".to_owned() } else { one.name };
+        shelf.operations.push((name, one.status));
+    }
     Ok(shelf)
 }
 
