@@ -72,7 +72,12 @@ pub(crate) fn items_of(segment: u64, found: &Found, visit: &mut dyn FnMut(Item<'
 }
 
 /// Hands the items of a pack that lies at `at` to `visit`.
-pub(crate) fn visit_pack(at: At, stored_len: u32, inner: &[Inner], visit: &mut dyn FnMut(Item<'_>)) {
+pub(crate) fn visit_pack(
+    at: At,
+    stored_len: u32,
+    inner: &[Inner],
+    visit: &mut dyn FnMut(Item<'_>),
+) {
     let raw: u64 = inner.iter().map(|one| one.payload.len() as u64 + 1).sum();
     for (slot, one) in (0..).zip(inner) {
         let share = (one.payload.len() as u64 + 1) * u64::from(stored_len) / raw.max(1);

@@ -103,10 +103,15 @@ impl Store {
             victims
         };
         if victims.is_empty() {
-            return Ok(Compacted { before_bytes, after_bytes: before_bytes, ..Compacted::default() });
+            return Ok(Compacted {
+                before_bytes,
+                after_bytes: before_bytes,
+                ..Compacted::default()
+            });
         }
         let moves = self.moves(&victims)?;
-        let run = if which == Which::UnderHalfLive { PACK_BYTES_BESIDE_COMMITS } else { PACK_BYTES };
+        let run =
+            if which == Which::UnderHalfLive { PACK_BYTES_BESIDE_COMMITS } else { PACK_BYTES };
         self.copy(&moves, run, progress)?;
         let removed = self.retire(&victims)?;
         let after_bytes = self.log_bytes();
@@ -155,7 +160,8 @@ impl Store {
     fn mark_live(&self, marked: &mut Marked) -> Result<(), ContentError> {
         let roots: Vec<(CheckpointId, Option<BlockKey>)> = {
             let catalog = self.catalog();
-            let held = catalog.held().filter(|held| !marked.checkpoints.contains(&held.manifest.id));
+            let held =
+                catalog.held().filter(|held| !marked.checkpoints.contains(&held.manifest.id));
             held.map(|held| (held.manifest.id, root_of(&held.manifest))).collect()
         };
         let mut packs = OpenPacks::default();
@@ -297,15 +303,17 @@ impl Store {
                         || (remembered && one.idempotency.is_some())
                 }))
             }
-            What::OperationClosed { operation_id, .. } => Some(catalog.get(*operation_id).is_some()),
+            What::OperationClosed { operation_id, .. } => {
+                Some(catalog.get(*operation_id).is_some())
+            }
             What::Marked { checkpoint_id, .. } => Some(catalog.get(*checkpoint_id).is_some()),
             What::Reset { agent_id, seq } => {
                 let reset = catalog.agents.get(agent_id).and_then(|shelf| shelf.reset);
                 Some(reset.is_some_and(|(_, counts)| counts == *seq))
             }
             What::RestoreBegun { agent_id, .. } => {
-                let begun = catalog.agents.get(agent_id).and_then(|shelf| shelf.begun.as_ref());
-                Some(begun.is_some_and(|begun| begun.event == *what))
+                let shelf = catalog.agents.get(agent_id);
+                Some(shelf.is_some_and(|shelf| shelf.open_restore() == Some(what)))
             }
             _ => None,
         }
@@ -325,7 +333,8 @@ impl Store {
         for (done, one) in (1..).zip(moves) {
             let (kind, payload) = self.read_record(one.at, &mut packs)?;
             if kind != one.kind {
-                let why = format!("segment {} at {}: another record", one.at.segment, one.at.offset);
+                let why =
+                    format!("segment {} at {}: another record", one.at.segment, one.at.offset);
                 return Err(ContentError::Damaged(why).into());
             }
             bytes += payload.len();
@@ -358,7 +367,9 @@ impl Store {
         self.adopt_segment(&writer);
         let mut catalog = self.catalog.write();
         for (slot, (one, old)) in (0..).zip(run.iter().zip(from)) {
-            let at = if packed { At { slot, ..appended.records[0] } } else {
+            let at = if packed {
+                At { slot, ..appended.records[0] }
+            } else {
                 appended.records[slot as usize]
             };
             let share = one.payload.len() as u64 * (pack.len() as u64) / (raw.max(1) as u64);

@@ -7,5 +7,6 @@ mod cli_contract;
 mod cli_home;
 mod cli_operation;
 mod cli_state;
-mod skeleton;
+mod crash;
+mod history;
 mod tidy;
