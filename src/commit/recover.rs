@@ -10,7 +10,7 @@ use super::frame::{Found, Outgoing, RecordType};
 use super::summary::At;
 use super::survey::{Head, Survey};
 use crate::encode::event::{Event, What};
-use super::writer::{Active, AppendError, Site, Writer};
+use super::writer::{Active, AppendError, Site, Writer, begin_room};
 
 /// A log that takes batches, and what recovery did to get there.
 #[derive(Debug)]
@@ -27,6 +27,8 @@ pub(crate) struct Tail {
     pub kept: Vec<Found>,
     /// Events to be written along.
     pub events: Vec<What>,
+    /// A view names a place behind the end of the head: it is an older copy, and not continued.
+    pub seal: bool,
 }
 
 /// Makes durable what the survey believes and returns the writer. Consumes the head of the survey.
@@ -57,6 +59,8 @@ fn can_continue(head: &Head, damage: &[super::survey::Damage], tail: &Tail) -> b
         && head.tail.is_empty()
         && head.scan.tail.is_none()
         && tail.kept.is_empty()
+        && tail.events.is_empty()
+        && !tail.seal
         && !head.segment.is_short()
         && damage.iter().all(|one| one.segment != head.segment.number())
 }
@@ -91,16 +95,19 @@ fn begin_afresh(
     records.extend(tail.kept);
     records.retain(is_worth_rewriting);
     let Options { segment_bytes_min, batch_align, .. } = site.options;
-    let outgoing: Vec<Outgoing<'_>> = records.iter().filter_map(again).collect();
-    let need = super::frame::batch_len(&outgoing, batch_align) + 4096;
-    let length = super::segment::length_for(need, batch_align).max(segment_bytes_min);
-    let number = survey.highest + 1;
-    let mut writer =
-        Writer::fresh(site, number, survey.last_event + 1, length, survey.live.clone())?;
-    let events: Vec<Vec<u8>> =
-        tail.events.into_iter().map(|what| writer.event(what).encode()).collect();
-    let mut all = outgoing;
+    let now = site.clock.now();
+    let numbers = survey.last_event + 1..;
+    let events: Vec<Vec<u8>> = numbers
+        .zip(tail.events)
+        .map(|(number, what)| Event::new(number, now, what).encode())
+        .collect();
+    let mut all: Vec<Outgoing<'_>> = records.iter().filter_map(again).collect();
     all.extend(events.iter().map(|event| Outgoing::new(RecordType::Event, event)));
+    let need = super::frame::batch_len(&all, batch_align) + begin_room(survey.live.len());
+    let length = super::segment::length_for(need, batch_align).max(segment_bytes_min);
+    let next_event = survey.last_event + 1 + events.len() as u64;
+    let number = survey.highest + 1;
+    let mut writer = Writer::fresh(site, number, next_event, length, survey.live.clone())?;
     let appended = writer.append(&all)?;
     for number in survey.empty.drain(..) {
         writer.add_void(number);

@@ -275,8 +275,7 @@ impl Writer {
 
     /// Moves on to the next segment, which takes a batch of at least `need` bytes.
     fn roll(&mut self, need: u64) -> Result<(), AppendError> {
-        // The list of live segments rides in the first batch.
-        let need = need + 512 + 128 * (self.live.len() as u64 + 2);
+        let need = need + begin_room(self.live.len());
         let spare = self.spare.take().filter(|spare| self.spare_serves(spare, need));
         let segment = match spare {
             Some(spare) => spare,
@@ -475,6 +474,11 @@ impl Active {
         let summary = summary::summary_of(record.kind, record.parts[0]);
         self.items.add(&Item { at, kind: record.kind, stored_len, summary });
     }
+}
+
+/// Bytes that the list of live segments takes at most in the first batch of the next one.
+pub(super) fn begin_room(live: usize) -> u64 {
+    512 + 128 * (live as u64 + 2)
 }
 
 fn new_header(site: &Site, number: u64, length: u64) -> SegmentHeader {
