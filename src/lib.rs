@@ -9,6 +9,10 @@ pub mod encode;
 pub mod commit;
 pub mod store;
 pub mod retention;
+pub mod verify;
 pub mod restore;
 pub mod manager;
+pub mod config;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub use manager::*;

@@ -5,6 +5,7 @@
 //! ([`restoring`]). What can wait until after a commit is done by [`housekeeping`].
 
 mod agent;
+mod bundle;
 mod committer;
 mod error;
 mod homecoming;
@@ -30,6 +31,8 @@ pub use report::{AgentSummary, LogEntry, Status, TargetStatus};
 pub use request::Request;
 pub use resolve::WalkedPast;
 pub use restoring::{Loaded, RestoreOptions, Restored};
+
+pub use crate::verify::{Progress, VerifyOptions, VerifyReport};
 
 use crate::clock::{Clock, SystemClock};
 use crate::disk::{Disk, MemoryDisk, RealDisk, Retry};

@@ -1,0 +1,133 @@
+//! `checkpoint`: makes one and prints its receipt.
+
+use clap::Args;
+use serde_json::Value;
+
+use super::failure::Failure;
+use super::operation;
+use super::output::size;
+use super::session::Session;
+use super::source::{Given, StateArguments};
+use crate::manager::Request;
+use crate::state::{Durable, Kind, Receipt, Seq};
+
+const EXAMPLES: &str = "\
+Examples:
+  stateward checkpoint --state state.json
+  my-agent dump | stateward checkpoint --state - --comment 'before the merge'
+  stateward checkpoint --state-command 'curl -s localhost:8000/state' --label keep=yes
+  stateward checkpoint --state s.json --idempotency-key \"$RUN-$STEP\" --if-match 41
+
+The state is kept as the bytes that were given. Without a state the newest one is taken over.
+On exit 0 the checkpoint is durable, and its path is printed.";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Arguments {
+    /// routine, pre_operation (opens an operation) or recovery
+    #[arg(long, default_value = "routine")]
+    kind: Kind,
+    #[command(flatten)]
+    state: StateArguments,
+    /// Words for those who read the list
+    #[arg(long, value_name = "TEXT")]
+    comment: Option<String>,
+    /// A label; `keep` pins the checkpoint unless configured otherwise
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
+    labels: Vec<(String, String)>,
+    /// JSON of your own, kept with the checkpoint
+    #[arg(long, value_name = "JSON", value_parser = metadata)]
+    meta: Option<Value>,
+    /// The same key again gives the first receipt instead of a second checkpoint
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
+    /// Only if the state last changed at this seq; otherwise exit 1
+    #[arg(long, value_name = "SEQ")]
+    if_match: Option<u64>,
+    /// The open operation this belongs to, by name or id
+    #[arg(long, value_name = "NAME|ID")]
+    operation: Option<String>,
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some(("", _)) => Err("a label has a key before the `=`".to_owned()),
+        Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
+        None => Ok((text.to_owned(), String::new())),
+    }
+}
+
+fn metadata(text: &str) -> Result<Value, serde_json::Error> {
+    serde_json::from_str(text)
+}
+
+pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failure> {
+    let given = arguments.state.take(session)?;
+    let receipt = session.with_agent(|agent| {
+        let mut request = with_state(agent.checkpoint(arguments.kind), given);
+        for (key, value) in &arguments.labels {
+            request = request.label(key, value);
+        }
+        if let Some(comment) = &arguments.comment {
+            request = request.comment(comment);
+        }
+        if let Some(meta) = &arguments.meta {
+            request = request.metadata(meta.clone());
+        }
+        if let Some(key) = &arguments.idempotency_key {
+            request = request.idempotency_key(key);
+        }
+        if let Some(seq) = arguments.if_match {
+            request = request.if_match(Seq(seq));
+        }
+        if let Some(operation) = &arguments.operation {
+            request = request.operation(operation::open(agent, operation)?);
+        }
+        Ok(request.commit()?)
+    })?;
+    session.out.data(&receipt, || in_words(&receipt))?;
+    session.out.say(&concerns(&receipt));
+    Ok(())
+}
+
+/// Adds the state to a request.
+pub(super) fn with_state(request: Request, given: Given) -> Request {
+    match given {
+        Given::Nothing => request,
+        Given::Bytes(bytes) => request.state_bytes(bytes),
+        Given::File(path, bytes) => request.state_bytes(bytes).state_file(path),
+    }
+}
+
+/// The receipt as a sentence, and the path by itself, so that it is easily taken.
+pub(super) fn in_words(receipt: &Receipt) -> String {
+    let it = &receipt.checkpoint;
+    let where_to = match it.durable {
+        Durable::Local => "",
+        Durable::Fallback => " in a fallback store",
+    };
+    let (seq, agent, kind, bytes) = (it.seq, &it.agent_id, it.kind, size(it.state_bytes));
+    format!(
+        "Checkpoint {seq} of {agent} ({kind}, {bytes}) is durable{where_to}:\n{}",
+        it.path.display()
+    )
+}
+
+/// What is to be known beside the receipt itself.
+pub(super) fn concerns(receipt: &Receipt) -> String {
+    let mut lines: Vec<String> =
+        receipt.degraded_why.iter().map(|why| format!("degraded: {why}")).collect();
+    if receipt.over_budget {
+        lines.push("what may not be forgotten exceeds the disk budget".to_owned());
+    }
+    for attempt in &receipt.attempts {
+        let why = attempt.error.as_ref().map(|why| format!("{}: {why}", attempt.target.display()));
+        lines.extend(why);
+    }
+    for (part, seq) in &receipt.checkpoint.inherited {
+        lines.push(format!("the {part} is taken over from checkpoint {seq}"));
+    }
+    lines.extend(receipt.skipped.iter().map(|what| format!("skipped: {what}")));
+    lines.extend(receipt.unsettled.iter().map(|path| format!("unsettled: {}", path.display())));
+    lines.join("\n")
+}

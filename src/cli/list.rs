@@ -1,0 +1,68 @@
+//! `list`: an agent's checkpoints.
+
+use clap::Args;
+
+use super::failure::Failure;
+use super::output::{size, span, table};
+use super::session::Session;
+use crate::manager::Filter;
+use crate::state::{Checkpoint, Durable, Kind, Seq, Timestamp};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  stateward list\n  stateward list --agent agent-3 --kind \
+                        recovery --limit 5\n  stateward list --json | jq -r '.[0].path'")]
+pub(super) struct Arguments {
+    /// Only this kind: routine, pre_operation or recovery
+    #[arg(long)]
+    kind: Option<Kind>,
+    /// At most so many
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Only those before this seq
+    #[arg(long, value_name = "SEQ")]
+    before: Option<u64>,
+}
+
+pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failure> {
+    let agent = session.look(&session.store())?.agent(session.agent_id().as_str())?;
+    let Arguments { kind, limit, before } = *arguments;
+    let filter = Filter { kind, limit, before: before.map(Seq) };
+    let found = agent.list_checkpoints(filter)?;
+    let now = session.clock.now();
+    session.out.data(&found, || {
+        if found.is_empty() {
+            format!("Agent {} has no such checkpoint.", agent.id())
+        } else {
+            rows(&found, now)
+        }
+    })
+}
+
+fn rows(found: &[Checkpoint], now: Timestamp) -> String {
+    let row = |it: &Checkpoint| {
+        [
+            it.seq.to_string(),
+            it.kind.to_string(),
+            span(now.since(it.created_at)),
+            size(it.state_bytes),
+            it.checkpoint_id.to_string(),
+            remarks(it),
+        ]
+    };
+    table(["SEQ", "KIND", "AGE", "STATE", "ID", ""], found.iter().map(row).collect())
+}
+
+/// What sets a checkpoint apart, in words.
+fn remarks(it: &Checkpoint) -> String {
+    let mut words = Vec::new();
+    words.extend(it.operation.as_ref().map(|operation| format!("operation {}", operation.name)));
+    words.extend(it.restored_from.map(|from| format!("restored from {from}")));
+    words.extend(it.tainted.then(|| "tainted".to_owned()));
+    words.extend((it.durable == Durable::Fallback).then(|| "in a fallback".to_owned()));
+    words.extend(it.labels.iter().map(|(key, value)| match value.as_str() {
+        "" => key.clone(),
+        value => format!("{key}={value}"),
+    }));
+    words.extend(it.comment.clone());
+    words.join(", ")
+}

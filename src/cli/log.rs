@@ -1,0 +1,66 @@
+//! `log`: what happened in the store.
+
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::Value;
+
+use super::failure::Failure;
+use super::session::Session;
+use crate::manager::LogEntry;
+
+/// How often `--follow` looks again.
+const LOOKS_EVERY: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  stateward log --limit 20\n  stateward log --follow --json | \
+                        jq --unbuffered -r .entry\n\nWith --follow and --json each entry is a \
+                        line of its own.")]
+pub(super) struct Arguments {
+    /// Only the newest so many
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Go on as more happens, until interrupted
+    #[arg(short, long)]
+    follow: bool,
+}
+
+pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failure> {
+    let entries = session.look(&session.store())?.log(arguments.limit)?;
+    if !arguments.follow {
+        return session.out.data(&entries, || entries.iter().map(in_words).collect());
+    }
+    let mut last = print(session, &entries, None)?;
+    loop {
+        session.clock.sleep(LOOKS_EVERY);
+        let entries = session.look(&session.store())?.log(None)?;
+        let seen = entries.iter().rposition(|entry| Some(entry) == last.as_ref());
+        last = print(session, &entries[seen.map_or(0, |at| at + 1)..], last)?;
+    }
+}
+
+/// Prints each entry by itself; answers with the last one seen.
+fn print(
+    session: &Session,
+    entries: &[LogEntry],
+    last: Option<LogEntry>,
+) -> Result<Option<LogEntry>, Failure> {
+    for entry in entries {
+        session.out.data(entry, || in_words(entry))?;
+    }
+    Ok(entries.last().cloned().or(last))
+}
+
+/// The moment, what happened, and everything else that is told of it.
+fn in_words(entry: &LogEntry) -> String {
+    let Ok(Value::Object(mut fields)) = serde_json::to_value(entry) else { return String::new() };
+    let mut take = |name: &str| fields.remove(name).map(|value| text(&value)).unwrap_or_default();
+    let (at, what) = (take("at"), take("entry"));
+    let rest: Vec<String> =
+        fields.iter().map(|(name, value)| format!("{name}={}", text(value))).collect();
+    format!("{at}  {what}  {}\n", rest.join(" "))
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}

@@ -1,0 +1,86 @@
+//! The command line.
+//!
+//! Each command calls the library and prints what it answers: data on stdout, talk on stderr. With
+//! `--json` the data is one JSON value on one line, and an error is one JSON object on stderr. Exit
+//! codes follow from the error's kind. Nothing is done here that the library cannot do.
+
+mod arguments;
+mod bundle;
+mod checkpoint;
+mod doctor;
+mod failure;
+mod list;
+mod log;
+mod operation;
+mod output;
+mod restore;
+mod retain;
+mod session;
+mod setup;
+mod show;
+mod source;
+mod status;
+mod verify;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use arguments::Command;
+pub use arguments::CommandLine;
+use failure::Failure;
+use session::Session;
+
+/// What the process gets from its surroundings.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// The environment, as far as its names are text.
+    pub variables: Vec<(String, OsString)>,
+    /// The working directory.
+    pub directory: PathBuf,
+}
+
+/// Reads the arguments; the exit code where there is nothing more to do: help was asked for, or the
+/// arguments are wrong and that was said.
+///
+/// # Errors
+/// The exit code to end with.
+pub fn parse(arguments: &[OsString]) -> Result<CommandLine, ExitCode> {
+    CommandLine::from_arguments(arguments).map_err(|error| failure::of_arguments(&error, arguments))
+}
+
+/// Does what the arguments say, and answers with the exit code.
+#[must_use]
+pub fn run(line: &CommandLine, surroundings: Surroundings) -> ExitCode {
+    let done = Session::new(&line.global, surroundings)
+        .and_then(|session| perform(&session, &line.command));
+    match done {
+        Ok(code) => code,
+        Err(failure) => failure.report(line.global.json),
+    }
+}
+
+fn perform(session: &Session, command: &Command) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Checkpoint(it) => checkpoint::run(session, it)?,
+        Command::List(it) => list::run(session, it)?,
+        Command::Show(it) => show::show(session, it)?,
+        Command::Diff(it) => show::diff(session, it)?,
+        Command::Restore(it) => restore::restore(session, it)?,
+        Command::Undo(it) => restore::undo(session, it)?,
+        Command::Reset => restore::reset(session)?,
+        Command::Operation(it) => return operation::run(session, it),
+        Command::Forget(it) => retain::forget(session, it)?,
+        Command::Prune => retain::prune(session)?,
+        Command::Verify(it) => return verify::run(session, it),
+        Command::Log(it) => log::run(session, it)?,
+        Command::Status(it) => status::run(session, it)?,
+        Command::Doctor => return doctor::run(session),
+        Command::Export(it) => bundle::export(session, it)?,
+        Command::Import(it) => bundle::import(session, it)?,
+        Command::Init => setup::init(session)?,
+        Command::Completions(it) => setup::completions(session, it)?,
+        Command::Man => setup::man(session)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

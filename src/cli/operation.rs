@@ -1,0 +1,232 @@
+//! `operation`: a risky piece of work between a checkpoint and a word on how it ended.
+
+use std::ffi::OsString;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{self, ExitCode, ExitStatus};
+
+use clap::Args;
+use serde::Serialize;
+
+use super::checkpoint::{concerns, in_words, with_state};
+use super::failure::Failure;
+use super::output::{span, table};
+use super::session::Session;
+use super::source::StateArguments;
+use crate::encode::event::Outcome;
+use crate::manager::{Agent, Error, OperationStatus, RestoreOptions, Restored, Standing};
+use crate::state::{CheckpointId, Kind, OperationRef, Receipt, Timestamp};
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Take a checkpoint and open an operation
+    Begin(Begin),
+    /// Say that it went well
+    Complete(Named),
+    /// Say that it went wrong
+    Fail(Fail),
+    /// Open one, run a command, and close it by the command's exit code
+    Run(Run),
+    /// List operations
+    List,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Begin {
+    /// What it is called
+    name: String,
+    #[command(flatten)]
+    state: StateArguments,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Named {
+    /// Its name (the newest open one of that name) or its id
+    #[arg(value_name = "NAME|ID")]
+    operation: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Fail {
+    #[command(flatten)]
+    named: Named,
+    /// Restore what was before it
+    #[arg(long)]
+    restore: bool,
+    /// Why, in words
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    why: String,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  stateward operation run deploy --restore --state s.json -- \
+                        ./deploy.sh\n\nExits with the command's own code, or 128 and the number \
+                        of the signal that ended it.")]
+pub(super) struct Run {
+    /// What it is called
+    name: String,
+    /// Restore what was before it where the command fails
+    #[arg(long)]
+    restore: bool,
+    #[command(flatten)]
+    state: StateArguments,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+/// How an operation ended, and what was restored because of it.
+#[derive(Serialize)]
+struct Closed {
+    #[serde(flatten)]
+    operation: OperationStatus,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restored: Option<Restored>,
+}
+
+pub(super) fn run(session: &Session, command: &Command) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Begin(it) => {
+            let receipt = begin(session, &it.name, &it.state)?;
+            session.out.data(&receipt, || in_words(&receipt))?;
+            session.out.say(&concerns(&receipt));
+        }
+        Command::Complete(it) => {
+            let closed = close(session, &it.operation, Outcome::Completed, "", false)?;
+            tell_closed(session, &closed)?;
+        }
+        Command::Fail(it) => {
+            let Fail { named, restore, why } = it;
+            let closed = close(session, &named.operation, Outcome::Failed, why, *restore)?;
+            tell_closed(session, &closed)?;
+        }
+        Command::Run(it) => return guard(session, it),
+        Command::List => list(session)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The open operation of this name or id.
+pub(super) fn open(agent: &Agent, name_or_id: &str) -> Result<OperationRef, Failure> {
+    let meant = |one: &OperationStatus| {
+        one.name == name_or_id || one.operation_id.to_string() == name_or_id
+    };
+    let mut all = agent.operations()?.into_iter().rev();
+    let found = all.find(|one| one.status == Standing::Open && meant(one));
+    let found = found.ok_or_else(|| Error::NoOperation {
+        agent: agent.id().clone(),
+        name: name_or_id.to_owned(),
+    })?;
+    Ok(OperationRef { id: found.operation_id, name: found.name })
+}
+
+fn begin(session: &Session, name: &str, state: &StateArguments) -> Result<Receipt, Failure> {
+    let given = state.take(session)?;
+    session.with_agent(|agent| {
+        let request = with_state(agent.checkpoint(Kind::PreOperation).opens(name), given);
+        Ok(request.commit()?)
+    })
+}
+
+fn close(
+    session: &Session,
+    name_or_id: &str,
+    outcome: Outcome,
+    why: &str,
+    restore: bool,
+) -> Result<Closed, Failure> {
+    session.with_agent(|agent| {
+        let operation = agent.close_operation(name_or_id, outcome, why)?;
+        let options = RestoreOptions { live: true, ..RestoreOptions::default() };
+        let reference = operation.operation_id.to_string();
+        let restored = restore.then(|| agent.restore(&reference, &options)).transpose()?;
+        Ok(Closed { operation, restored })
+    })
+}
+
+fn tell_closed(session: &Session, closed: &Closed) -> Result<(), Failure> {
+    session.out.data(closed, || {
+        let OperationStatus { name, status, seq, .. } = &closed.operation;
+        let restored = match &closed.restored {
+            Some(_) => format!("; checkpoint {seq}, from before it, is restored"),
+            None => String::new(),
+        };
+        format!("Operation {name} is {}{restored}.", word(*status))
+    })
+}
+
+/// The store is closed while the command runs, so that it can make checkpoints itself.
+fn guard(session: &Session, arguments: &Run) -> Result<ExitCode, Failure> {
+    let (program, rest) = arguments.command.split_first().expect("clap asks for at least one");
+    let receipt = begin(session, &arguments.name, &arguments.state)?;
+    session.out.say(&concerns(&receipt));
+    let id = receipt.checkpoint.checkpoint_id;
+    let ended = process::Command::new(program).args(rest).status();
+    let ended = match ended {
+        Ok(ended) => ended,
+        Err(error) => {
+            let why = format!("cannot run {}: {error}", program.display());
+            close_guarded(session, arguments, id, Err(&why))?;
+            return Err(Failure::Command(why));
+        }
+    };
+    let why = ended.to_string();
+    close_guarded(session, arguments, id, if ended.success() { Ok(()) } else { Err(&why) })?;
+    Ok(code_of(ended))
+}
+
+fn close_guarded(
+    session: &Session,
+    arguments: &Run,
+    id: CheckpointId,
+    ended: Result<(), &str>,
+) -> Result<(), Failure> {
+    let (outcome, why) = match ended {
+        Ok(()) => (Outcome::Completed, ""),
+        Err(why) => (Outcome::Failed, why),
+    };
+    let restore = arguments.restore && ended.is_err();
+    let closed = close(session, &id.to_string(), outcome, why, restore)?;
+    let restored =
+        if closed.restored.is_some() { ", and what was before it is restored" } else { "" };
+    let because = if why.is_empty() { String::new() } else { format!(" ({why})") };
+    let (name, status) = (&arguments.name, word(closed.operation.status));
+    session.out.say(&format!("Operation {name} is {status}{because}{restored}."));
+    Ok(())
+}
+
+fn code_of(ended: ExitStatus) -> ExitCode {
+    let code = ended.code().or_else(|| ended.signal().map(|signal| 128 + signal));
+    ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+}
+
+fn list(session: &Session) -> Result<(), Failure> {
+    let agent = session.look(&session.store())?.agent(session.agent_id().as_str())?;
+    let found = agent.operations()?;
+    let now = session.clock.now();
+    session.out.data(&found, || {
+        if found.is_empty() {
+            return format!("Agent {} has no operations.", agent.id());
+        }
+        let rows = found.iter().map(|it| row(it, now)).collect();
+        table(["NAME", "STATUS", "OPENED", "CHECKPOINT", "ID", ""], rows)
+    })
+}
+
+fn row(it: &OperationStatus, now: Timestamp) -> [String; 6] {
+    [
+        it.name.clone(),
+        word(it.status).to_owned(),
+        format!("{} ago", span(now.since(it.opened_at))),
+        it.seq.to_string(),
+        it.operation_id.to_string(),
+        it.why.clone(),
+    ]
+}
+
+fn word(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Open => "open",
+        Standing::Completed => "completed",
+        Standing::Failed => "failed",
+    }
+}

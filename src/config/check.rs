@@ -1,0 +1,43 @@
+//! Bounds that types do not express, and values that must agree with each other.
+
+use super::{Configuration, Error, Settings};
+
+/// A rule about one key: whether the settings break it, and what is allowed.
+type Rule = (&'static str, fn(&Settings) -> bool, &'static str);
+
+const RULES: [Rule; 5] = [
+    (
+        "log.batch_align",
+        |it| !(it.log.batch_align.is_power_of_two() && (8..=4096).contains(&it.log.batch_align)),
+        "it is a power of two from 8 to 4096",
+    ),
+    (
+        "log.segment_bytes_min",
+        |it| it.log.segment_bytes_min < 64 << 10,
+        "a segment has at least 65536 bytes",
+    ),
+    (
+        "log.segment_bytes_max",
+        |it| it.log.segment_bytes_max < it.log.segment_bytes_min,
+        "it is not smaller than log.segment_bytes_min",
+    ),
+    (
+        "log.segment_bytes_max",
+        |it| it.log.segment_bytes_max > 1 << 30,
+        "a segment has at most 1073741824 bytes",
+    ),
+    ("state.depth_max", |it| it.state.depth_max > 120, "it is at most 120"),
+];
+
+/// Finds the first rule that is broken.
+pub(super) fn bounds(found: &Configuration) -> Result<(), Error> {
+    let wrong = |key, why| Error::Bounds { key, origin: found.origin(key), why };
+    if let Some((key, _, why)) = RULES.iter().find(|(_, broken, _)| broken(&found.settings)) {
+        return Err(wrong(key, (*why).to_owned()));
+    }
+    found.settings.state.check().map_err(|error| Error::Bounds {
+        key: "state",
+        origin: found.origin_within("state."),
+        why: error.to_string(),
+    })
+}
