@@ -60,7 +60,7 @@ pub fn settle(manager: &CheckpointManager) {
 
 /// Frees what was forgotten.
 pub fn prune(manager: &CheckpointManager) {
-    manager.prune(&mut |_, _| {}).expect("the store is pruned");
+    manager.prune(&mut |_| {}).expect("the store is pruned");
 }
 
 /// Reads and checks everything.
