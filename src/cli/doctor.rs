@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::failure::Failure;
 use super::output::{count, size};
 use super::session::Session;
-use crate::disk::{Disk, read_holder};
+use crate::disk::{Disk, EntryKind, read_holder};
 use crate::error::ErrorKind;
 use crate::manager::Status;
 use crate::store::Layout;
@@ -155,10 +155,10 @@ fn quarantine(disk: &dyn Disk, store: &Path) -> Option<Finding> {
     (held > 0).then(|| Finding::new("quarantine", Level::Warning, message))
 }
 
-/// The store's directory, or the nearest one above it that exists.
+/// The store's directory, or what stands nearest above it; links resolved.
 fn standing_ground(disk: &dyn Disk, store: &Path) -> PathBuf {
-    let there = store.ancestors().find(|path| disk.read_dir(path).is_ok());
-    there.unwrap_or(Path::new("/")).to_owned()
+    let there = store.ancestors().find_map(|path| disk.canonical(path).ok());
+    there.unwrap_or_else(|| "/".into())
 }
 
 fn file_system(session: &Session, ground: &Path) -> Option<Finding> {
@@ -211,6 +211,9 @@ fn fallbacks(session: &Session, ground: &Path) -> Vec<Finding> {
         let shown = path.display();
         let (level, message) = match disk.metadata(&standing_ground(disk, &path)) {
             Err(error) => (Level::Problem, format!("{shown} cannot be reached: {error}")),
+            Ok(found) if found.kind != EntryKind::Dir => {
+                (Level::Problem, format!("{shown} is no directory and cannot become one"))
+            }
             Ok(found) if Some(found.device) == home => (
                 Level::Warning,
                 format!("{shown} is on the same device as the store, and fails with it"),

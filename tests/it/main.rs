@@ -6,6 +6,7 @@ mod cli_config;
 mod cli_contract;
 mod cli_home;
 mod cli_operation;
+mod cli_setup;
 mod cli_state;
 mod skeleton;
 mod tidy;
