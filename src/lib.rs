@@ -9,6 +9,7 @@ pub mod encode;
 pub mod commit;
 pub mod store;
 pub mod retention;
+pub mod verify;
 pub mod restore;
 pub mod manager;
 pub mod config;

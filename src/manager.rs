@@ -5,6 +5,7 @@
 //! ([`restoring`]). What can wait until after a commit is done by [`housekeeping`].
 
 mod agent;
+mod bundle;
 mod committer;
 mod error;
 mod homecoming;

@@ -11,13 +11,13 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::error::Error;
-use super::retained;
+use super::{letting_go, retained};
 use crate::clock::Clock;
 use crate::commit::group::Group;
 use crate::commit::writer::AppendError;
-use crate::disk::{Retry, retry};
+use crate::disk::{Retry, RetryError, retry};
 use crate::encode::event::What;
-use crate::encode::manifest::{Idempotency, Manifest, Part, Restored};
+use crate::encode::manifest::{Idempotency, Lies, Manifest, Part, Restored};
 use crate::encode::{self, Encoded};
 use crate::retention::Policy;
 use crate::state::{
@@ -82,6 +82,8 @@ pub(crate) struct Committer {
     numbers: Mutex<HashMap<AgentId, Seq>>,
     plans: Mutex<retained::Pace>,
     over_budget: Mutex<bool>,
+    /// One homecoming at a time.
+    pub(super) homecoming: Mutex<()>,
 }
 
 /// A submission that was let in.
@@ -113,6 +115,7 @@ impl Committer {
             numbers: Mutex::default(),
             plans: Mutex::default(),
             over_budget: Mutex::default(),
+            homecoming: Mutex::default(),
         }
     }
 
@@ -228,7 +231,7 @@ impl Committer {
 
     /// The next number of an agent: above every one that was ever given, here or in any store that
     /// can be seen.
-    fn take_number(&self, agent: &AgentId, drafts: &[Draft], sighted: &[Arc<Store>]) -> Seq {
+    pub(super) fn take_number(&self, agent: &AgentId, drafts: &[Draft], sighted: &[Arc<Store>]) -> Seq {
         let mut numbers = self.numbers.lock();
         let given = numbers.get(agent).copied().unwrap_or_default();
         let stored = sighted
@@ -328,7 +331,8 @@ impl Committer {
         })
     }
 
-    /// Writes to one target, with retries for errors that pass. Answers the tries that failed.
+    /// Writes to one target, with retries for errors that pass, and once more on a full disk when
+    /// room could be made. Answers the tries that failed.
     fn write(
         &self,
         store: &Arc<Store>,
@@ -336,24 +340,80 @@ impl Committer {
         events: &[What],
         retained: bool,
     ) -> Result<Vec<Attempt>, String> {
-        let mut tries = Vec::new();
+        self.bring_content(store, drafts).map_err(|error| error.to_string())?;
         let mut with = events.to_vec();
         if retained {
             with.extend(self.plans.lock().forgets(store, drafts, &self.policy));
         }
-        let wrote = self.retry.run_as(retry::classify_on_new_place, &*self.clock, "commit", || {
-            store.write(drafts, with.clone(), &self.encode).map(drop).map_err(|error| {
-                tries.push(Attempt {
-                    target: store.path().to_owned(),
-                    error: Some(error.to_string()),
-                });
+        let mut tries = Vec::new();
+        let first = self.try_to_write(store, drafts, &with, &mut tries);
+        let full = first.as_ref().is_err_and(|error| letting_go::is_full(&error.last));
+        let wrote = match first {
+            Err(error) if full => match store.make_room() {
+                Ok(()) => self.try_to_write(store, drafts, &with, &mut tries),
+                Err(room) => {
+                    tracing::warn!(error = %room, "no room could be made");
+                    Err(error)
+                }
+            },
+            other => other,
+        };
+        wrote.map(|()| tries).map_err(|error| error.to_string())
+    }
+
+    fn try_to_write(
+        &self,
+        store: &Arc<Store>,
+        drafts: &mut [Draft],
+        events: &[What],
+        tries: &mut Vec<Attempt>,
+    ) -> Result<(), RetryError> {
+        self.retry.run_as(retry::classify_on_new_place, &*self.clock, "commit", || {
+            store.write(drafts, events.to_vec(), &self.encode).map(drop).map_err(|error| {
+                let why = Some(error.to_string());
+                tries.push(Attempt { target: store.path().to_owned(), error: why });
                 into_io(error)
             })
-        });
-        match wrote {
-            Ok(()) => Ok(tries),
-            Err(error) => Err(error.to_string()),
+        })
+    }
+
+    /// A draft that takes a state over names blocks of the store it was found in; in another store
+    /// it brings them.
+    fn bring_content(&self, store: &Arc<Store>, drafts: &mut [Draft]) -> Result<(), Error> {
+        for draft in drafts.iter_mut() {
+            let Some(part) = &draft.manifest.state else { continue };
+            let named = match (&draft.state, part.lies) {
+                (DraftState::Kept(_), Lies::Tree { root, level }) => (root, level),
+                _ => continue,
+            };
+            if store.catalog().blocks.contains_key(&named) {
+                continue;
+            }
+            let bytes = self.find_content(part.digest, draft.manifest.id)?;
+            let encoded = encode::encode_complete(Arc::new(bytes), &self.encode);
+            draft.state = DraftState::Given { encoded, base: None };
         }
+        Ok(())
+    }
+
+    /// A state by its digest, from whichever store has it sound.
+    fn find_content(&self, digest: Digest, id: CheckpointId) -> Result<Vec<u8>, Error> {
+        let mut why = "no store that can be seen holds it".to_owned();
+        for store in self.targets.sighted() {
+            let held = {
+                let catalog = store.catalog();
+                let has = |held: &&store::Held| {
+                    held.manifest.state.as_ref().is_some_and(|part| part.digest == digest)
+                };
+                catalog.held().find(has).cloned()
+            };
+            match held.map(|held| store.read_state(&held)) {
+                Some(Ok(Some(bytes))) => return Ok(bytes),
+                Some(Err(error)) => why = error.to_string(),
+                Some(Ok(None)) | None => {}
+            }
+        }
+        Err(Error::Unreadable { id, why })
     }
 
     fn receipt(&self, checkpoint: crate::state::Checkpoint, attempts: Vec<Attempt>) -> Receipt {
@@ -458,7 +518,7 @@ fn content(
             let part = Part {
                 len: encoded.len,
                 digest: encoded.state_digest,
-                lies: crate::encode::manifest::Lies::Inline,
+                lies: Lies::Inline,
                 inherited_from: None,
             };
             let state = DraftState::Given { encoded: encoded.clone(), base: *base };

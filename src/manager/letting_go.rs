@@ -1,13 +1,20 @@
 //! Letting go: what retention or a person forgets, and the space it frees.
 
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::agent::Agent;
 use super::committer::Committer;
 use super::error::Error;
 use super::retained;
-use super::{CheckpointManager, absolute};
+use super::CheckpointManager;
+use crate::encode::event::What;
+use crate::retention::{self, Plan};
 use crate::state::{AgentId, Checkpoint, CheckpointId, Seq, Span};
+use crate::store::{self, Catalog, CompactionError, Held, Store, Which};
 
 /// Which checkpoints retention is to look at, and by which rule.
 #[derive(Debug, Clone, Default)]
@@ -69,16 +76,246 @@ pub struct PruneReport {
 }
 
 impl CheckpointManager {
+    /// Runs retention now, for one agent or all, by the configured rules or narrower ones.
+    ///
+    /// # Errors
+    /// `unstored` when no target took the word; `refused` where the manager only looks, unless it
+    /// is a dry run.
+    pub fn forget(&self, request: &ForgetRequest) -> Result<Vec<ForgetReport>, Error> {
+        if !request.dry_run {
+            self.must_write()?;
+        }
+        let committer = self.committer();
+        let narrowed = request.keep_last.is_some() || request.keep_within.is_some();
+        let policy = if narrowed {
+            committer.policy.narrowed(request.keep_last, request.keep_within)
+        } else {
+            committer.policy.clone()
+        };
+        let mut reports = Vec::new();
+        for store in self.seen("what to forget")? {
+            for agent in self.agents_of(&store, request.agent.as_ref())? {
+                let (report, word) = {
+                    let catalog = store.catalog();
+                    let now = store.store_time_ms();
+                    let plan = retained::plan_for(&catalog, &agent, &[], &policy, now);
+                    let seqs: Vec<Seq> = plan.forgotten.iter().map(|one| one.seq).collect();
+                    let word = retained::forgotten_event(&catalog, &agent, &seqs, &store, false);
+                    (report_of(&catalog, &agent, &plan, request.dry_run), word)
+                };
+                if let Some(word) = word.filter(|_| !request.dry_run) {
+                    say(&store, word)?;
+                }
+                reports.push(report);
+            }
+        }
+        Ok(reports)
+    }
+
+    fn agents_of(&self, store: &Store, only: Option<&AgentId>) -> Result<Vec<AgentId>, Error> {
+        let catalog = store.catalog();
+        match only {
+            None => Ok(catalog.agents.keys().cloned().collect()),
+            Some(agent) if catalog.agents.contains_key(agent) => Ok(vec![agent.clone()]),
+            Some(agent) if self.last_seq(agent) == Seq(0) => Err(Error::NoCheckpoint {
+                agent: agent.clone(),
+                reference: "latest".to_owned(),
+            }),
+            Some(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// Frees the space of what was forgotten, and compresses what is kept.
+    ///
+    /// # Errors
+    /// `unavailable` when the disk refuses.
+    pub fn prune(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<PruneReport, Error> {
+        self.must_write()?;
+        let mut report = PruneReport::default();
+        for store in self.seen("what to prune")? {
+            if !store.is_writable() {
+                continue;
+            }
+            let done = store.compact(Which::All, progress).map_err(|error| pruning(&error))?;
+            store.settle().map_err(|source| Error::Io { doing: "settle the store".into(), source })?;
+            report.before_bytes += done.before_bytes;
+            report.after_bytes += done.after_bytes;
+            report.segments_removed += done.segments_removed;
+        }
+        Ok(report)
+    }
+
+    /// Forgets single checkpoints of an agent; erased ones leave no copy in any store that is open.
     pub(super) fn forget_single(
         &self,
-        _agent: &Agent,
-        _references: &[&str],
-        _erase: bool,
+        agent: &Agent,
+        references: &[&str],
+        erase: bool,
     ) -> Result<Vec<Checkpoint>, Error> {
-        Ok(Vec::new())
+        self.must_write()?;
+        let mut forgotten = Vec::new();
+        for reference in references {
+            let found = agent.resolve(reference)?;
+            let manifest = &found.held.manifest;
+            if manifest.agent != *agent.id() {
+                return Err(Error::Refused {
+                    why: format!("{reference} is a checkpoint of agent {}", manifest.agent),
+                    way_out: "name that agent".to_owned(),
+                });
+            }
+            let facts = found.store.facts(&found.held);
+            self.check_unneeded(&found.store, &found.held, erase)?;
+            for store in self.committer().targets.sighted() {
+                forget_in(&store, &found.held, erase)?;
+            }
+            agent.forget_track();
+            forgotten.push(facts);
+        }
+        Ok(forgotten)
+    }
+
+    /// An open operation's checkpoint and one that a begun restore needs are not forgotten by hand;
+    /// erasing is about a secret and goes before.
+    fn check_unneeded(&self, store: &Store, held: &Held, erase: bool) -> Result<(), Error> {
+        let catalog = store.catalog();
+        let open = super::operation::status_of(&catalog, held)
+            .is_some_and(|operation| operation.status == super::Standing::Open);
+        if open && !erase {
+            return Err(Error::Refused {
+                why: format!("checkpoint {} guards an operation that is open", held.manifest.id),
+                way_out: "close the operation with `stateward operation complete` or `fail` first"
+                    .to_owned(),
+            });
+        }
+        Ok(())
     }
 }
 
-pub(super) fn compact_when_worthwhile(_committer: &Committer) -> Result<(), Error> {
+fn forget_in(store: &Arc<Store>, held: &Held, erase: bool) -> Result<(), Error> {
+    let id = held.manifest.id;
+    let word = {
+        let catalog = store.catalog();
+        let here = catalog.get(id).map(|held| held.manifest.seq);
+        here.and_then(|seq| {
+            retained::forgotten_event(&catalog, &held.manifest.agent, &[seq], store, erase)
+        })
+    };
+    if let Some(word) = word {
+        say(store, word)?;
+    }
+    if erase && store.is_writable() {
+        store.erase(id).map_err(|error| pruning(&error))?;
+    }
+    Ok(())
+}
+
+/// Makes the word durable that something is forgotten; on a full disk the reserve makes room.
+fn say(store: &Arc<Store>, word: What) -> Result<(), Error> {
+    let said = store.write_events(vec![word.clone()]).or_else(|error| {
+        if error.io().is_some_and(is_full) && store.release_reserve().is_ok() {
+            store.write_events(vec![word])
+        } else {
+            Err(error)
+        }
+    });
+    said.map(drop).map_err(|error| store::Error::from(error).into())
+}
+
+fn pruning(error: &CompactionError) -> Error {
+    let source = match error {
+        CompactionError::Append(error) => error.io().map(ToString::to_string),
+        CompactionError::Unlink(error) => Some(error.to_string()),
+        CompactionError::Content(_) => None,
+    };
+    let words = source.map_or_else(|| error.to_string(), |source| format!("{error} ({source})"));
+    Error::Io { doing: "compact the log".to_owned(), source: io::Error::other(words) }
+}
+
+fn report_of(catalog: &Catalog, agent: &AgentId, plan: &Plan, dry_run: bool) -> ForgetReport {
+    let shelf = catalog.agents.get(agent);
+    let id = |seq: Seq| {
+        shelf
+            .and_then(|shelf| shelf.checkpoints.get(&seq))
+            .map_or_else(|| CheckpointId(uuid::Uuid::nil()), |held| held.manifest.id)
+    };
+    let kept = plan.kept.iter().map(|one| KeptOne {
+        seq: one.seq,
+        checkpoint_id: id(one.seq),
+        reasons: one.reasons.iter().map(ToString::to_string).collect(),
+    });
+    let forgotten = plan.forgotten.iter().map(|one| ForgottenOne {
+        seq: one.seq,
+        checkpoint_id: id(one.seq),
+        reason: one.reason.to_string(),
+    });
+    ForgetReport {
+        agent_id: agent.clone(),
+        kept: kept.collect(),
+        forgotten: forgotten.collect(),
+        dry_run,
+    }
+}
+
+/// Whether an error says that the disk, or the user's share of it, is full.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// Compacts where enough was written since the last look that there may be something to gain, and
+/// keeps the store within its budget.
+pub(super) fn compact_when_worthwhile(committer: &Committer) -> Result<(), Error> {
+    for target in committer.targets.all() {
+        let Some(store) = target.ready() else { continue };
+        if !store.is_compaction_due() {
+            continue;
+        }
+        store.compact(Which::UnderHalfLive, &mut |_, _| {}).map_err(|error| pruning(&error))?;
+        keep_budget(committer, &store)?;
+    }
+    Ok(())
+}
+
+/// Forgets what the budget asks for, fairly among agents, and never what recovery needs.
+pub(super) fn keep_budget(committer: &Committer, store: &Arc<Store>) -> Result<(), Error> {
+    let space = store
+        .disk()
+        .space(store.path())
+        .map_err(|source| Error::Io { doing: "ask for the free space".to_owned(), source })?;
+    let used = store.log_bytes();
+    let allowed = committer.policy.allowed_bytes(used, space.free, space.total);
+    if used <= allowed {
+        committer.set_over_budget(false);
+        return Ok(());
+    }
+    let (words, over) = {
+        let catalog = store.catalog();
+        let now = store.store_time_ms();
+        let plans: Vec<(AgentId, Plan)> = catalog
+            .agents
+            .keys()
+            .map(|agent| {
+                let plan = retained::plan_for(&catalog, agent, &[], &committer.policy, now);
+                (agent.clone(), plan)
+            })
+            .collect();
+        let all: Vec<&Plan> = plans.iter().map(|(_, plan)| plan).collect();
+        let fit = retention::fit(&all, used, allowed);
+        let mut by_agent: BTreeMap<usize, Vec<Seq>> = BTreeMap::new();
+        for cut in &fit.cuts {
+            by_agent.entry(cut.plan).or_default().push(cut.seq);
+        }
+        let words: Vec<What> = by_agent
+            .iter()
+            .filter_map(|(plan, seqs)| {
+                retained::forgotten_event(&catalog, &plans[*plan].0, seqs, store, false)
+            })
+            .collect();
+        (words, fit.over_budget)
+    };
+    committer.set_over_budget(over);
+    for word in words {
+        say(store, word)?;
+    }
+    store.compact(Which::UnderHalfLive, &mut |_, _| {}).map_err(|error| pruning(&error))?;
     Ok(())
 }

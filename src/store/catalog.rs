@@ -261,12 +261,66 @@ impl Catalog {
         }
     }
 
-    /// Forgets that a segment ever held anything: it was unlinked.
-    pub(crate) fn drop_segment(&mut self, segment: u64) {
-        self.segments.remove(&segment);
-        self.lingering.retain(|_, at| *at != segment);
-        self.blocks.retain(|_, block| block.at.segment != segment);
-        self.events.retain(|_, event| event.at.segment != segment);
+    /// Notes that compaction copied a record, unless a newer copy is known already.
+    pub(crate) fn relocate(
+        &mut self,
+        kind: RecordType,
+        summary: &[u8],
+        from: At,
+        to: At,
+        stored_len: u32,
+    ) {
+        *self.segments.entry(to.segment).or_default() += u64::from(stored_len);
+        match kind {
+            RecordType::Block => {
+                let Some((digest, [level, ..])) = summary.split_first_chunk::<32>() else { return };
+                if let Some(block) = self.blocks.get_mut(&(Digest(*digest), *level))
+                    && block.at == from
+                {
+                    *block = BlockAt { at: to, stored_len };
+                }
+            }
+            RecordType::Checkpoint => {
+                let Ok(manifest) = Manifest::decode(summary) else { return };
+                self.apply_checkpoint(manifest, to, stored_len);
+            }
+            RecordType::Event => {
+                let Some(event) = Event::decode(summary) else { return };
+                if let Some(kept) = self.events.get_mut(&event.n) {
+                    kept.at = to;
+                    kept.stored_len = stored_len;
+                }
+            }
+            RecordType::Pack => {}
+        }
+    }
+
+    /// Segments in which a checkpoint or a block lies that counts.
+    pub(crate) fn busy_segments(&self) -> BTreeSet<u64> {
+        let held = self.held().map(|held| held.at.segment);
+        held.chain(self.blocks.values().map(|block| block.at.segment)).collect()
+    }
+
+    /// Forgets that segments ever held anything: they are about to be unlinked. Checkpoints that
+    /// were forgotten are no longer remembered where nothing of them is left.
+    pub(crate) fn drop_segments(
+        &mut self,
+        gone: &BTreeSet<u64>,
+        viewed: &HashSet<CheckpointId>,
+    ) {
+        self.segments.retain(|number, _| !gone.contains(number));
+        self.lingering.retain(|_, at| !gone.contains(at));
+        self.events.retain(|_, event| !gone.contains(&event.at.segment));
+        let nowhere = BTreeSet::new();
+        let over: Vec<CheckpointId> = self
+            .forgotten
+            .keys()
+            .filter(|id| !viewed.contains(id) && !self.forgetting_matters(**id, &nowhere))
+            .copied()
+            .collect();
+        for id in over {
+            self.forgotten.remove(&id);
+        }
     }
 
     /// Lets a block go that is known to be damaged, so that it never counts as present.
@@ -286,10 +340,9 @@ impl Catalog {
         lingers || highest
     }
 
-    /// Drops what is remembered of a forgotten checkpoint once nothing of it is left.
-    pub(crate) fn forget_forgotten(&mut self, id: CheckpointId) {
-        self.forgotten.remove(&id);
-        self.lingering.remove(&id);
+    /// The segment in which the record of a forgotten checkpoint still lies.
+    pub(crate) fn lingers_in(&self, id: CheckpointId) -> Option<u64> {
+        self.lingering.get(&id).copied()
     }
 
     /// Drops idempotency keys whose time is over.
@@ -335,6 +388,11 @@ impl Catalog {
 
     pub(crate) fn held(&self) -> impl Iterator<Item = &Held> {
         self.agents.values().flat_map(|shelf| shelf.checkpoints.values())
+    }
+
+    /// Whether the restore that this recovery checkpoint was taken for has finished.
+    pub(crate) fn finished_restore(&self, recovery: CheckpointId) -> bool {
+        self.agents.values().any(|shelf| shelf.finished(recovery))
     }
 
     /// Restores that were begun and neither finished nor rolled back.

@@ -5,6 +5,7 @@
 //!   .gitignore                    `*`: a store inside a repository is not part of it
 //!   store.json                    identity; published last when a store is made
 //!   lock                          advisory lock of the one writer
+//!   reserve                       room for letting go on a full disk
 //!   log/0000000000000001.log …    segments, and .idx summaries of the sealed ones
 //!   checkpoints/AGENT/SEQ-KIND-ID.json     views; `/` in the agent's id is written `%2F`
 //!   quarantine/                   copies of what was found damaged or unfinished
@@ -71,6 +72,10 @@ impl Layout {
 
     pub(crate) fn view(&self, agent: &AgentId, name: &ViewName) -> PathBuf {
         self.views_of(agent).join(name.to_string())
+    }
+
+    pub(crate) fn reserve(&self) -> PathBuf {
+        self.root.join("reserve")
     }
 
     pub(crate) fn quarantine(&self) -> PathBuf {

@@ -7,12 +7,15 @@
 //! told to. All names and paths are in [`layout`].
 
 mod catalog;
+mod compaction;
 mod fallback;
 mod identity;
 mod layout;
 mod open;
 mod quarantine;
 mod read;
+mod reserve;
+mod scrub;
 mod upkeep;
 mod views;
 mod write;
@@ -26,19 +29,22 @@ use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 
 use crate::commit::segment::Segment;
-use crate::commit::survey::{Survey, SurveyError};
+use crate::commit::survey::{Damage, Survey, SurveyError};
 use crate::commit::writer::{AppendError, Site, Writer};
 use crate::disk::{Disk, LockError, StoreLock};
 use crate::error::ErrorKind;
 use crate::state::{CheckpointId, Timestamp};
 
 pub(crate) use catalog::{Catalog, Held, Remembered};
+pub(crate) use compaction::{Compacted, CompactionError, Which};
 pub(crate) use fallback::{Target, Targets};
 pub use identity::{Home, Identity};
 pub(crate) use layout::{Layout, ViewPath};
 pub use open::OpenReport;
 pub(crate) use open::{Ground, IfMissing};
 pub(crate) use read::ContentError;
+pub(crate) use scrub::ViewFault;
+pub use scrub::{DamagedCheckpoint, Finding};
 pub(crate) use upkeep::Pinned;
 pub(crate) use write::{Draft, DraftState};
 
@@ -254,12 +260,13 @@ impl Store {
             store_ms: catalog.store_time_ms + millis(gap),
             monotonic: ground.clock.monotonic(),
         };
+        let faults = found.damage.iter().map(fault_of).collect();
         let mut segments = found.segments;
         if let Some(writer) = &writer {
             let active = writer.active().segment.clone();
             segments.insert(active.number(), active);
         }
-        let shown = upkeep::Shown::new(viewed, found.unsummarised);
+        let shown = upkeep::Shown::new(viewed, found.unsummarised, faults);
         Self {
             layout: Layout::new(&ground.path),
             ground,
@@ -325,6 +332,15 @@ impl Store {
 
     pub(crate) fn disk(&self) -> &dyn Disk {
         &*self.ground.disk
+    }
+}
+
+fn fault_of(damage: &Damage) -> Finding {
+    Finding {
+        file: Path::new("log").join(&damage.file),
+        what: damage.what.clone(),
+        offset: damage.range.start,
+        bytes: damage.range.end - damage.range.start,
     }
 }
 

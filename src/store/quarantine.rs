@@ -99,6 +99,18 @@ fn read_range(disk: &dyn Disk, file: &Path, range: &Range<u64>) -> io::Result<Ve
     Ok(bytes)
 }
 
+/// Removes every copy.
+pub(crate) fn clear(disk: &dyn Disk, layout: &Layout) -> io::Result<()> {
+    let entries = match disk.read_dir(&layout.quarantine()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    for entry in entries.iter().filter(|entry| entry.kind == EntryKind::File) {
+        super::remove_if_there(disk, &layout.quarantine().join(&entry.name))?;
+    }
+    Ok(())
+}
+
 /// How many copies lie there.
 pub(crate) fn count(disk: &dyn Disk, layout: &Layout) -> io::Result<usize> {
     match disk.read_dir(&layout.quarantine()) {

@@ -7,6 +7,7 @@ use super::catalog::{BlockKey, Held, root_of};
 use crate::commit::frame::{Found, RecordType};
 use crate::commit::segment::RecordFault;
 use crate::commit::summary::{self, ALONE, At, Inner};
+use crate::encode::event::Event;
 use crate::encode::manifest::{Lies, Manifest};
 use crate::encode::{self, Content};
 use super::write::DraftState;
@@ -84,6 +85,21 @@ impl Store {
         if self.identity().home.is_some() { Durable::Fallback } else { Durable::Local }
     }
 
+    /// Every event that is held, in the order it happened.
+    pub(crate) fn events(&self) -> Result<Vec<Event>, ContentError> {
+        let places: Vec<At> = self.catalog().events.values().map(|event| event.at).collect();
+        let mut packs = OpenPacks::default();
+        let mut events = Vec::with_capacity(places.len());
+        for at in places {
+            match self.read_record(at, &mut packs) {
+                Ok((_, payload)) => events.extend(Event::decode(&payload)),
+                Err(ContentError::Damaged(why)) => tracing::error!(%why, "an event is damaged"),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(events)
+    }
+
     /// The payload of the record at a place, and its type.
     pub(crate) fn read_record(
         &self,
@@ -129,10 +145,18 @@ impl Store {
         key: &BlockKey,
         packs: &mut OpenPacks,
     ) -> Result<Vec<u8>, ContentError> {
-        let place = self.catalog.read().blocks.get(key).copied();
-        let Some(place) = place else {
+        let place = |store: &Self| store.catalog.read().blocks.get(key).copied();
+        let Some(mut found) = place(self) else {
             return Err(ContentError::Damaged(format!("block {} is not held", key.0)));
         };
+        // Compaction may move the block on between the two steps.
+        while !self.segments.read().contains_key(&found.at.segment) {
+            match place(self) {
+                Some(moved) if moved.at != found.at => found = moved,
+                _ => break,
+            }
+        }
+        let place = found;
         let (_, mut payload) = self.read_record(place.at, packs)?;
         if payload.len() < summary::BLOCK_PREFIX {
             return Err(damaged(place.at, "it is too short for a block"));
@@ -143,6 +167,16 @@ impl Store {
 
     /// The state of a checkpoint, byte for byte, proven; `None` where it has none.
     pub(crate) fn read_state(&self, held: &Held) -> Result<Option<Vec<u8>>, ContentError> {
+        let read = self.read_state_at(held);
+        let moved = self.catalog().get(held.manifest.id).filter(|now| now.at != held.at).cloned();
+        match (read, moved) {
+            // Compaction moved it on while it was read.
+            (Err(ContentError::Damaged(_)), Some(moved)) => self.read_state_at(&moved),
+            (read, _) => read,
+        }
+    }
+
+    fn read_state_at(&self, held: &Held) -> Result<Option<Vec<u8>>, ContentError> {
         let mut packs = OpenPacks::default();
         let (kind, payload) = self.read_record(held.at, &mut packs)?;
         if kind != RecordType::Checkpoint {

@@ -4,7 +4,7 @@
 //! next pass. Views are made newest first and there is no queue of them: what lacks one is known
 //! from the catalog.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 
@@ -19,19 +19,26 @@ use crate::encode::Block;
 use crate::encode::manifest::Lies;
 use crate::state::{AgentId, CheckpointId};
 use crate::store::layout::ViewName;
+use crate::store::scrub::Finding;
 
 /// What is shown beside the log, and what is still to be.
 #[derive(Debug, Default)]
 pub(super) struct Shown {
     /// Checkpoints whose view is there.
-    viewed: HashSet<CheckpointId>,
+    pub(super) viewed: HashSet<CheckpointId>,
     /// Live checkpoints that lack one; committed since the store was opened, by age.
-    unviewed: BTreeMap<CheckpointId, ()>,
+    pub(super) unviewed: BTreeMap<CheckpointId, ()>,
     /// Whether every live checkpoint was compared with the views once.
     compared: bool,
     unsummarised: Vec<Unsummarised>,
     /// Blocks that a commit in flight has brought ahead.
     pinned: HashMap<BlockKey, usize>,
+    /// The newest segment when it was last asked whether compaction pays.
+    pub(super) compaction_looked_at: Option<u64>,
+    /// What was found damaged when the store was opened.
+    pub(super) faults: Vec<Finding>,
+    /// Segments that a scrub found damaged.
+    pub(super) broken: BTreeSet<u64>,
 }
 
 /// Blocks that are kept although no checkpoint names them yet.
@@ -56,8 +63,12 @@ impl Drop for Pinned {
 }
 
 impl Shown {
-    pub(super) fn new(viewed: HashSet<CheckpointId>, unsummarised: Vec<Unsummarised>) -> Self {
-        Self { viewed, unsummarised, ..Self::default() }
+    pub(super) fn new(
+        viewed: HashSet<CheckpointId>,
+        unsummarised: Vec<Unsummarised>,
+        faults: Vec<Finding>,
+    ) -> Self {
+        Self { viewed, unsummarised, faults, ..Self::default() }
     }
 }
 
@@ -140,6 +151,19 @@ impl Store {
         Ok(())
     }
 
+    /// Takes segments that are about to be unlinked out of the catalog.
+    pub(super) fn forget_segments(&self, gone: &BTreeSet<u64>) {
+        let shown = self.shown.lock();
+        let mut catalog = self.catalog.write();
+        catalog.drop_segments(gone, &shown.viewed);
+        catalog.expire_keys(self.now());
+    }
+
+    /// Whether the view of a checkpoint is there, as far as is known.
+    pub(super) fn is_viewed(&self, id: CheckpointId) -> bool {
+        self.shown.lock().viewed.contains(&id)
+    }
+
     fn make_view_dir(&self, agent: &AgentId) -> io::Result<()> {
         for dir in [self.layout.views(), self.layout.views_of(agent)] {
             match self.disk().create_dir(&dir) {
@@ -214,6 +238,7 @@ impl Store {
     pub(crate) fn settle(&self) -> io::Result<()> {
         self.make_views(&|| false)?;
         self.tidy_log()?;
+        self.fill_reserve()?;
         self.mark()
     }
 }

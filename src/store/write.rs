@@ -221,7 +221,7 @@ impl Store {
     }
 
     /// Makes the segment that took the last batch readable.
-    fn adopt_segment(&self, writer: &crate::commit::writer::Writer) {
+    pub(super) fn adopt_segment(&self, writer: &crate::commit::writer::Writer) {
         let segment = &writer.active().segment;
         let known = self.segments.read().contains_key(&segment.number());
         if !known {

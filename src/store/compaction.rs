@@ -1,0 +1,407 @@
+//! Compaction: the live records of a segment are copied to the front, then the segment goes.
+//!
+//! The order is what makes it safe. What is live is found without holding anyone up; then, for a
+//! moment under the writer's lock, what was committed meanwhile is added, and the dead blocks of the
+//! victims stop counting as present. From then on no new checkpoint can name them. The live records
+//! are copied in batches that take turns with commits, compressed together where that pays. Only
+//! when all of them are durable elsewhere does one batch say that the victims are compacted; then
+//! they are unlinked. A crash before that leaves copies, which are harmless; a crash after it leaves
+//! files that the next opening removes.
+//!
+//! A victim that holds a live record which cannot be read is left as it is.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::io;
+
+use super::Store;
+use super::catalog::{BlockKey, Catalog, root_of};
+use super::read::{ContentError, OpenPacks};
+use crate::commit::frame::{Outgoing, RecordType};
+use crate::commit::summary::{self, ALONE, At, Inner};
+use crate::commit::writer::{AppendError, Writer};
+use crate::encode::event::{Event, What};
+use crate::encode::{self};
+use crate::state::{CheckpointId, Timestamp};
+
+/// Records are compressed together in runs of this many bytes: longer runs compress better, shorter
+/// ones cost less to read a single record from.
+const PACK_BYTES: usize = 1 << 20;
+/// zstd's level; compaction is off the commit path, and higher levels gain little on JSON.
+const PACK_LEVEL: i32 = 3;
+/// How long events are kept that only tell, in milliseconds, and how many bytes of them.
+const TELLING_MS: i64 = 30 * 24 * 3_600_000;
+const TELLING_BYTES: u64 = 64 << 20;
+
+/// Which segments are to be compacted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which<'a> {
+    /// Sealed ones that are under half live.
+    UnderHalfLive,
+    /// Every one that holds something dead or uncompressed, the newest included.
+    All,
+    /// Just these.
+    These(&'a BTreeSet<u64>),
+}
+
+/// What a compaction came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Compacted {
+    pub segments_removed: u64,
+    pub before_bytes: u64,
+    pub after_bytes: u64,
+}
+
+/// Why a compaction stopped.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CompactionError {
+    #[error(transparent)]
+    Content(#[from] ContentError),
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    #[error("cannot unlink a compacted segment: {0}")]
+    Unlink(#[from] io::Error),
+}
+
+/// What is live.
+#[derive(Debug, Default)]
+struct Marked {
+    checkpoints: HashSet<CheckpointId>,
+    blocks: HashSet<BlockKey>,
+}
+
+/// A record that is to be copied.
+#[derive(Debug, Clone, Copy)]
+struct Move {
+    kind: RecordType,
+    at: At,
+}
+
+impl Store {
+    /// Copies what is live out of segments and removes them. `progress` is told the bytes done and
+    /// those there are in all.
+    pub(crate) fn compact(
+        &self,
+        which: Which<'_>,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Compacted, CompactionError> {
+        let Some(writer) = &self.writer else { return Ok(Compacted::default()) };
+        let mut marked = Marked::default();
+        self.mark_live(&mut marked)?;
+        if which == Which::All {
+            writer.lock().seal();
+            // An empty batch begins the next segment, so that the last one is sealed and can go.
+            self.write_events(Vec::new())?;
+        }
+        let before_bytes = self.log_bytes();
+        let victims = {
+            let writer = writer.lock();
+            self.mark_live(&mut marked)?;
+            let victims = self.victims(which, &writer, &marked);
+            self.drop_dead(&victims, &marked);
+            victims
+        };
+        if victims.is_empty() {
+            return Ok(Compacted { before_bytes, after_bytes: before_bytes, ..Compacted::default() });
+        }
+        let moves = self.moves(&victims)?;
+        self.copy(&moves, progress)?;
+        let removed = self.retire(&victims)?;
+        let after_bytes = self.log_bytes();
+        tracing::info!(segments = removed, before_bytes, after_bytes, "compacted");
+        Ok(Compacted { segments_removed: removed, before_bytes, after_bytes })
+    }
+
+    /// Whether so much was written since compaction was last looked at that it may pay: a quarter
+    /// of what there is, and there is a sealed segment.
+    pub(crate) fn is_compaction_due(&self) -> bool {
+        let Some(writer) = &self.writer else { return false };
+        let sealed = writer.lock().live().len() as u64;
+        let newest = self.catalog().segments.keys().next_back().copied().unwrap_or(0);
+        let looked = self.shown.lock().compaction_looked_at.replace(newest);
+        sealed > 0 && looked.is_none_or(|looked| newest > looked && (newest - looked) * 4 >= sealed)
+    }
+
+    /// Leaves no copy of a forgotten checkpoint in this store: the segments that hold its record or
+    /// blocks only it named are rewritten, its view goes, and so does everything set aside.
+    pub(crate) fn erase(&self, id: CheckpointId) -> Result<(), CompactionError> {
+        if let Some(writer) = &self.writer {
+            writer.lock().seal();
+            self.write_events(Vec::new())?;
+        }
+        let mut marked = Marked::default();
+        self.mark_live(&mut marked)?;
+        let holding = {
+            let catalog = self.catalog();
+            let dead = catalog.blocks.iter().filter(|(key, _)| !marked.blocks.contains(key));
+            let mut holding: BTreeSet<u64> = dead.map(|(_, block)| block.at.segment).collect();
+            holding.extend(catalog.lingers_in(id));
+            holding
+        };
+        self.compact(Which::These(&holding), &mut |_, _| {})?;
+        self.make_views(&|| false)?;
+        super::quarantine::clear(self.disk(), &self.layout)?;
+        Ok(())
+    }
+
+    /// Bytes of records in the log, live or not.
+    pub(crate) fn log_bytes(&self) -> u64 {
+        self.catalog().segments.values().sum()
+    }
+
+    /// Marks what is live, beyond what is marked already.
+    fn mark_live(&self, marked: &mut Marked) -> Result<(), ContentError> {
+        let roots: Vec<(CheckpointId, Option<BlockKey>)> = {
+            let catalog = self.catalog();
+            let held = catalog.held().filter(|held| !marked.checkpoints.contains(&held.manifest.id));
+            held.map(|held| (held.manifest.id, root_of(&held.manifest))).collect()
+        };
+        let mut packs = OpenPacks::default();
+        for (id, root) in roots {
+            marked.checkpoints.insert(id);
+            if let Some(root) = root {
+                self.mark_tree(root, &mut marked.blocks, &mut packs)?;
+            }
+        }
+        marked.blocks.extend(self.pinned());
+        Ok(())
+    }
+
+    fn mark_tree(
+        &self,
+        root: BlockKey,
+        live: &mut HashSet<BlockKey>,
+        packs: &mut OpenPacks,
+    ) -> Result<(), ContentError> {
+        let mut waiting = vec![root];
+        while let Some(key) = waiting.pop() {
+            let (_, level) = key;
+            if !live.insert(key) || level == 0 {
+                continue;
+            }
+            let node = match self.read_block(&key, packs) {
+                Ok(node) => node,
+                // What a damaged node names cannot be known; its checkpoint is lost already.
+                Err(ContentError::Damaged(why)) => {
+                    tracing::error!(digest = %key.0, %why, "a node is damaged");
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            match encode::children(level, &node) {
+                Ok(children) => {
+                    waiting.extend(children.into_iter().map(|child| (child.digest, level - 1)));
+                }
+                Err(error) => tracing::error!(digest = %key.0, %error, "a node is damaged"),
+            }
+        }
+        Ok(())
+    }
+
+    fn victims(&self, which: Which<'_>, writer: &Writer, marked: &Marked) -> BTreeSet<u64> {
+        let sealed = writer.live().keys().copied();
+        match which {
+            Which::These(these) => sealed.filter(|number| these.contains(number)).collect(),
+            Which::All => sealed.collect(),
+            Which::UnderHalfLive => {
+                let catalog = self.catalog();
+                let live = live_bytes(&catalog, marked);
+                sealed
+                    .filter(|number| {
+                        let all = catalog.segments.get(number).copied().unwrap_or(0);
+                        live.get(number).copied().unwrap_or(0) * 2 < all.max(1)
+                    })
+                    .collect()
+            }
+        }
+    }
+
+    /// From here on no new checkpoint can name a dead block of a victim.
+    fn drop_dead(&self, victims: &BTreeSet<u64>, marked: &Marked) {
+        let mut catalog = self.catalog.write();
+        catalog.blocks.retain(|key, block| {
+            !victims.contains(&block.at.segment) || marked.blocks.contains(key)
+        });
+    }
+
+    /// The live records of the victims: events, then manifests, then blocks, each in log order, so
+    /// that like stands beside like and compresses well.
+    fn moves(&self, victims: &BTreeSet<u64>) -> Result<Vec<Move>, ContentError> {
+        let mut moves = self.events_to_keep(victims)?;
+        let catalog = self.catalog();
+        let inside = |at: &At| victims.contains(&at.segment);
+        let mut manifests: Vec<At> =
+            catalog.held().map(|held| held.at).filter(|at| inside(at)).collect();
+        let mut nodes = Vec::new();
+        let mut chunks = Vec::new();
+        for ((_, level), block) in catalog.blocks.iter().filter(|(_, block)| inside(&block.at)) {
+            if *level == 0 { chunks.push(block.at) } else { nodes.push(block.at) }
+        }
+        for (kind, places) in [
+            (RecordType::Checkpoint, &mut manifests),
+            (RecordType::Block, &mut nodes),
+            (RecordType::Block, &mut chunks),
+        ] {
+            places.sort_unstable();
+            moves.extend(places.iter().map(|at| Move { kind, at: *at }));
+        }
+        Ok(moves)
+    }
+
+    /// The victims' events that still decide something, or still have something to tell.
+    fn events_to_keep(&self, victims: &BTreeSet<u64>) -> Result<Vec<Move>, ContentError> {
+        let candidates: Vec<(At, u64, Timestamp)> = {
+            let catalog = self.catalog();
+            let inside = catalog.events.values().rev();
+            inside
+                .filter(|event| victims.contains(&event.at.segment))
+                .map(|event| (event.at, u64::from(event.stored_len), event.when))
+                .collect()
+        };
+        let now = self.now();
+        let mut packs = OpenPacks::default();
+        let mut telling = 0;
+        let mut keep = Vec::new();
+        for (at, len, when) in candidates {
+            let (_, payload) = self.read_record(at, &mut packs)?;
+            let Some(event) = Event::decode(&payload) else {
+                keep.push(Move { kind: RecordType::Event, at });
+                continue;
+            };
+            let decides = self.decides(&event.what, victims);
+            let tells = decides.is_none()
+                && now.unix_ms() - when.unix_ms() < TELLING_MS
+                && telling + len < TELLING_BYTES;
+            if tells {
+                telling += len;
+            }
+            if decides == Some(true) || tells {
+                keep.push(Move { kind: RecordType::Event, at });
+            }
+        }
+        Ok(keep)
+    }
+
+    /// Whether an event still decides something; `None` for those that only tell.
+    fn decides(&self, what: &What, victims: &BTreeSet<u64>) -> Option<bool> {
+        let catalog = self.catalog();
+        match what {
+            What::SegmentBegun { .. } | What::SegmentCompacted { .. } => Some(false),
+            What::Forgotten { checkpoints, remember_until, .. } => {
+                let remembered = *remember_until > self.now();
+                Some(checkpoints.iter().any(|one| {
+                    catalog.forgetting_matters(one.id, victims)
+                        || self.is_viewed(one.id)
+                        || (remembered && one.idempotency.is_some())
+                }))
+            }
+            What::OperationClosed { operation_id, .. } => Some(catalog.get(*operation_id).is_some()),
+            What::Marked { checkpoint_id, .. } => Some(catalog.get(*checkpoint_id).is_some()),
+            What::Reset { agent_id, seq } => {
+                let reset = catalog.agents.get(agent_id).and_then(|shelf| shelf.reset);
+                Some(reset.is_some_and(|(_, counts)| counts == *seq))
+            }
+            What::RestoreBegun { agent_id, .. } => {
+                let begun = catalog.agents.get(agent_id).and_then(|shelf| shelf.begun.as_ref());
+                Some(begun.is_some_and(|begun| begun.event == *what))
+            }
+            _ => None,
+        }
+    }
+
+    fn copy(&self, moves: &[Move], progress: &mut dyn FnMut(u64, u64)) -> Result<(), CompactionError> {
+        let mut packs = OpenPacks::default();
+        let mut run: Vec<Inner> = Vec::new();
+        let mut from: Vec<At> = Vec::new();
+        let mut bytes = 0;
+        let total = moves.len() as u64;
+        for (done, one) in (1..).zip(moves) {
+            let (kind, payload) = self.read_record(one.at, &mut packs)?;
+            if kind != one.kind {
+                let why = format!("segment {} at {}: another record", one.at.segment, one.at.offset);
+                return Err(ContentError::Damaged(why).into());
+            }
+            bytes += payload.len();
+            run.push(Inner { kind, payload });
+            from.push(one.at);
+            if bytes >= PACK_BYTES || done == total {
+                self.append_run(&run, &from)?;
+                run.clear();
+                from.clear();
+                bytes = 0;
+                progress(done, total);
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends a run of records, as one pack where that is shorter.
+    fn append_run(&self, run: &[Inner], from: &[At]) -> Result<(), CompactionError> {
+        let Some(writer) = &self.writer else { return Ok(()) };
+        let raw: usize = run.iter().map(|one| one.payload.len() + 24).sum();
+        let pack = summary::pack_records(run, PACK_LEVEL);
+        let packed = pack.len() < raw;
+        let outgoing: Vec<Outgoing<'_>> = if packed {
+            vec![Outgoing::new(RecordType::Pack, &pack)]
+        } else {
+            run.iter().map(|one| Outgoing::new(one.kind, &one.payload)).collect()
+        };
+        let mut writer = writer.lock();
+        let appended = writer.append(&outgoing)?;
+        self.adopt_segment(&writer);
+        let mut catalog = self.catalog.write();
+        for (slot, (one, old)) in (0..).zip(run.iter().zip(from)) {
+            let at = if packed { At { slot, ..appended.records[0] } } else {
+                appended.records[slot as usize]
+            };
+            let share = one.payload.len() as u64 * (pack.len() as u64) / (raw.max(1) as u64);
+            let stored_len = if packed { share } else { one.payload.len() as u64 };
+            let stored_len = u32::try_from(stored_len).unwrap_or(u32::MAX);
+            let summary = summary::summary_of(one.kind, &one.payload);
+            catalog.relocate(one.kind, summary, *old, at, stored_len);
+        }
+        debug_assert!(appended.records.iter().all(|at| at.slot == ALONE));
+        Ok(())
+    }
+
+    /// Says in one durable batch that the victims are compacted, then unlinks them. A victim that
+    /// something live still lies in stays.
+    fn retire(&self, victims: &BTreeSet<u64>) -> Result<u64, CompactionError> {
+        let Some(writer) = &self.writer else { return Ok(0) };
+        let mut writer = writer.lock();
+        let empty: Vec<u64> = {
+            let catalog = self.catalog();
+            let busy = catalog.busy_segments();
+            victims.iter().copied().filter(|number| !busy.contains(number)).collect()
+        };
+        let events: Vec<Vec<u8>> = empty
+            .iter()
+            .map(|segment| writer.event(What::SegmentCompacted { segment: *segment }).encode())
+            .collect();
+        let outgoing: Vec<Outgoing<'_>> =
+            events.iter().map(|event| Outgoing::new(RecordType::Event, event)).collect();
+        writer.append(&outgoing)?;
+        self.adopt_segment(&writer);
+        for number in &empty {
+            writer.drop_live(*number);
+        }
+        drop(writer);
+        self.forget_segments(&empty.iter().copied().collect());
+        for number in &empty {
+            self.unlink_segment(*number)?;
+        }
+        Ok(empty.len() as u64)
+    }
+}
+
+fn live_bytes(catalog: &Catalog, marked: &Marked) -> BTreeMap<u64, u64> {
+    let mut live: BTreeMap<u64, u64> = BTreeMap::new();
+    for held in catalog.held() {
+        *live.entry(held.at.segment).or_default() += u64::from(held.stored_len);
+    }
+    for (key, block) in &catalog.blocks {
+        if marked.blocks.contains(key) {
+            *live.entry(block.at.segment).or_default() += u64::from(block.stored_len);
+        }
+    }
+    live
+}

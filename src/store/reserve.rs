@@ -1,0 +1,65 @@
+//! The reserve, and what is done when the disk is full.
+//!
+//! A file of zeros keeps room for one small segment and the live half of a large one. When the disk
+//! is full the segment made ahead goes first, then what retention already let go is compacted, with
+//! the reserve's room to copy into. The reserve serves forgets, compaction and events; before a new
+//! checkpoint is tried again it is filled again.
+
+use std::io;
+
+use super::compaction::{CompactionError, Which};
+use super::{Store, remove_if_there};
+use crate::disk::{Durability, PublishError, publish_with};
+
+const PIECE: [u8; 64 << 10] = [0; 64 << 10];
+
+impl Store {
+    /// Bytes the reserve should have: a smallest segment, or half the largest one there is.
+    fn reserve_bytes(&self) -> u64 {
+        let largest = self.segments.read().values().map(|segment| segment.header.length).max();
+        let smallest = self.ground.commit.segment_bytes_min;
+        smallest.max(largest.unwrap_or(0) / 2)
+    }
+
+    /// Fills the reserve where it is missing or too small.
+    pub(crate) fn fill_reserve(&self) -> io::Result<()> {
+        let path = self.layout.reserve();
+        let wanted = self.reserve_bytes();
+        let there = match self.disk().metadata(&path) {
+            Ok(found) => found.len,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(error),
+        };
+        if there >= wanted {
+            return Ok(());
+        }
+        publish_with(self.disk(), &path, Durability::Unsynced, |file| {
+            let mut at = 0;
+            while at < wanted {
+                let piece = usize::try_from(wanted - at).unwrap_or(PIECE.len()).min(PIECE.len());
+                file.write_all_at(&PIECE[..piece], at)?;
+                at += piece as u64;
+            }
+            Ok(())
+        })
+        .map_err(PublishError::into_io)
+    }
+
+    /// Frees what can be freed on a full disk; an error where a new checkpoint must not be tried.
+    pub(crate) fn make_room(&self) -> Result<(), CompactionError> {
+        if let Some(writer) = &self.writer {
+            writer.lock().drop_spare();
+            self.tidy_log()?;
+        }
+        remove_if_there(self.disk(), &self.layout.reserve())?;
+        self.compact(Which::UnderHalfLive, &mut |_, _| {})?;
+        self.tidy_log()?;
+        self.fill_reserve()?;
+        Ok(())
+    }
+
+    /// Lets the reserve go, so that a word (a forget, an event) finds room.
+    pub(crate) fn release_reserve(&self) -> io::Result<()> {
+        remove_if_there(self.disk(), &self.layout.reserve())
+    }
+}
