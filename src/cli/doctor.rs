@@ -56,7 +56,8 @@ pub(super) fn run(session: &Session) -> Result<ExitCode, Failure> {
     let store = session.store();
     let disk = &*session.disk;
     let there = disk.metadata(&store).is_ok();
-    let mut findings = vec![configuration(session), of_store(session, &store)];
+    let mut findings = vec![configuration(session)];
+    findings.extend(of_store(session, &store));
     if there {
         findings.push(lock(disk, &store));
         findings.extend(quarantine(disk, &store));
@@ -105,20 +106,39 @@ fn configuration(session: &Session) -> Finding {
     Finding::new("configuration", Level::Ok, message)
 }
 
-fn of_store(session: &Session, store: &Path) -> Finding {
-    match session.look(store) {
-        Ok(manager) => health(&manager.status()),
+fn of_store(session: &Session, store: &Path) -> Vec<Finding> {
+    let finding = match session.look(store) {
+        Ok(manager) => return health(&manager.status()),
         Err(Failure::Manager(error)) if error.kind() == ErrorKind::NotFound => Finding::new(
             "store",
             Level::Warning,
             "there is none yet; `stateward init` or the first checkpoint makes it",
         ),
         Err(error) => Finding::new("store", Level::Problem, format!("it does not open: {error}")),
-    }
+    };
+    vec![finding]
 }
 
-fn health(status: &Status) -> Finding {
-    Finding::new("store", Level::Ok, "it opens")
+/// What opening found: it opens in any case, or there would be no status.
+fn health(status: &Status) -> Vec<Finding> {
+    let finding = |level, message: String| Finding::new("store", level, message);
+    let mut findings: Vec<Finding> = status
+        .damage
+        .iter()
+        .map(|what| finding(Level::Problem, format!("{what}; `stateward verify` tells more")))
+        .collect();
+    for target in &status.targets {
+        let trouble = target.trouble.iter();
+        findings.extend(trouble.map(|why| {
+            finding(Level::Problem, format!("{} takes nothing: {why}", target.path.display()))
+        }));
+    }
+    findings.extend(status.notes.iter().map(|note| finding(Level::Warning, note.clone())));
+    if findings.is_empty() {
+        let held: u64 = status.agents.iter().map(|agent| agent.checkpoints).sum();
+        findings.push(finding(Level::Ok, format!("it opens; it holds {held} checkpoints")));
+    }
+    findings
 }
 
 fn lock(disk: &dyn Disk, store: &Path) -> Finding {

@@ -51,14 +51,20 @@ fn print(
     Ok(entries.last().cloned().or(last))
 }
 
-/// The moment, what happened, and everything else that is told of it.
+/// The moment, what happened, to whom, and what is told of it.
 fn in_words(entry: &LogEntry) -> String {
-    let Ok(Value::Object(mut fields)) = serde_json::to_value(entry) else { return String::new() };
-    let mut take = |name: &str| fields.remove(name).map(|value| text(&value)).unwrap_or_default();
-    let (at, what) = (take("at"), take("entry"));
-    let rest: Vec<String> =
-        fields.iter().map(|(name, value)| format!("{name}={}", text(value))).collect();
-    format!("{at}  {what}  {}\n", rest.join(" "))
+    let LogEntry { at, entry, agent_id, detail } = entry;
+    let agent = agent_id.as_ref().map_or(String::new(), |agent| format!("  {agent}"));
+    let detail = match detail {
+        Value::Object(fields) => fields
+            .iter()
+            .filter(|(name, _)| *name != "agent_id")
+            .map(|(name, value)| format!("  {name}={}", text(value)))
+            .collect(),
+        Value::Null => String::new(),
+        other => format!("  {}", text(other)),
+    };
+    format!("{at}  {entry}{agent}{detail}\n")
 }
 
 fn text(value: &Value) -> String {

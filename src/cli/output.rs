@@ -54,12 +54,12 @@ impl Output {
         }
     }
 
-    /// A bar for long work in bytes; it shows only where people look.
+    /// A bar for long work; it shows only where people look.
     pub(super) fn progress(self, what: &'static str) -> Progress {
         let seen = io::stderr().is_terminal() && !self.quiet && !self.json;
         let target = if seen { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(Some(0), target).with_message(what);
-        let style = ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes}  {eta}")
+        let style = ProgressStyle::with_template("{msg} {wide_bar} {percent}%  {eta}")
             .expect("the template is a constant that parses");
         Progress(bar.with_style(style))
     }
@@ -69,9 +69,9 @@ impl Output {
 pub(super) struct Progress(ProgressBar);
 
 impl Progress {
-    pub(super) fn show(&self, done_bytes: u64, total_bytes: u64) {
-        self.0.set_length(total_bytes);
-        self.0.set_position(done_bytes);
+    pub(super) fn show(&self, done: u64, total: u64) {
+        self.0.set_length(total);
+        self.0.set_position(done);
     }
 }
 
