@@ -8,5 +8,6 @@ mod cli_home;
 mod cli_operation;
 mod cli_setup;
 mod cli_state;
+mod cli_upkeep;
 mod skeleton;
 mod tidy;
