@@ -32,6 +32,8 @@ pub use request::Request;
 pub use resolve::WalkedPast;
 pub use restoring::{Loaded, RestoreOptions, Restored};
 
+pub use crate::verify::{Progress, VerifyOptions, VerifyReport};
+
 use crate::clock::{Clock, SystemClock};
 use crate::disk::{Disk, MemoryDisk, RealDisk, Retry};
 use crate::encode::event::What;

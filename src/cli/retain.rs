@@ -92,7 +92,7 @@ fn forget_single(session: &Session, arguments: &Forget) -> Result<(), Failure> {
 pub(super) fn prune(session: &Session) -> Result<(), Failure> {
     let bar = session.out.progress("compacting");
     let report = session.write(&session.store(), |manager| {
-        Ok(manager.prune(&mut |done, total| bar.show(done, total))?)
+        Ok(manager.prune(&mut |progress| bar.show(progress.done, progress.total))?)
     })?;
     drop(bar);
     session.out.data(&report, || {

@@ -10,7 +10,7 @@ use super::agent::Agent;
 use super::committer::Committer;
 use super::error::Error;
 use super::retained;
-use super::CheckpointManager;
+use super::{CheckpointManager, Progress};
 use crate::encode::event::What;
 use crate::retention::{self, Plan};
 use crate::state::{AgentId, Checkpoint, CheckpointId, Seq, Span};
@@ -129,14 +129,16 @@ impl CheckpointManager {
     ///
     /// # Errors
     /// `unavailable` when the disk refuses.
-    pub fn prune(&self, progress: &mut dyn FnMut(u64, u64)) -> Result<PruneReport, Error> {
+    pub fn prune(&self, progress: &mut dyn FnMut(Progress)) -> Result<PruneReport, Error> {
         self.must_write()?;
         let mut report = PruneReport::default();
         for store in self.seen("what to prune")? {
             if !store.is_writable() {
                 continue;
             }
-            let done = store.compact(Which::All, progress).map_err(|error| pruning(&error))?;
+            let done = store
+                .compact(Which::All, &mut |done, total| progress(Progress { done, total }))
+                .map_err(|error| pruning(&error))?;
             store.settle().map_err(|source| Error::Io { doing: "settle the store".into(), source })?;
             report.before_bytes += done.before_bytes;
             report.after_bytes += done.after_bytes;
