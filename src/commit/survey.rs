@@ -211,7 +211,14 @@ impl Survey {
         if segment.by_second {
             self.damage.push(header_damage(&segment));
         }
-        let sealed = sealed.1;
+        let mut sealed = sealed.1;
+        // Sealed at the last whole batch, the segment would be read no further when it is no longer
+        // the head, and what is sound in a damaged last batch, and the damage itself, be forgotten.
+        for gap in &scan.gaps {
+            if (Place { segment: segment.number(), offset: gap.range.end }) <= scan.mark {
+                sealed.end = sealed.end.max(gap.range.end);
+            }
+        }
         self.head = Some(Head { segment, scan, tail, sealed, items });
     }
 
