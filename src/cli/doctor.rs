@@ -79,7 +79,7 @@ pub(super) fn run(session: &Session) -> Result<ExitCode, Failure> {
 }
 
 fn in_words(told: &Told<'_>, problems: usize) -> String {
-    let mut text = format!("The store {}\n", told.store.display());
+    let mut lines = vec![format!("The store {}", told.store.display())];
     for Finding { check, level, message } in told.findings {
         let (word, colour) = match level {
             Level::Ok => ("ok", AnsiColor::Green),
@@ -87,12 +87,13 @@ fn in_words(told: &Told<'_>, problems: usize) -> String {
             Level::Problem => ("problem", AnsiColor::Red),
         };
         let style = colour.on_default();
-        text += &format!("{style}{word:7}{style:#}  {check}: {message}\n");
+        lines.push(format!("{style}{word:7}{style:#}  {check}: {message}"));
     }
     let warnings = told.findings.iter().filter(|it| it.level == Level::Warning).count();
     let (problems, warnings) =
         (count(problems, "problem", "problems"), count(warnings, "warning", "warnings"));
-    text + &format!("{problems}, {warnings}.\n")
+    lines.push(format!("{problems}, {warnings}."));
+    lines.join("\n")
 }
 
 fn configuration(session: &Session) -> Finding {

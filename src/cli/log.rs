@@ -54,17 +54,17 @@ fn print(
 /// The moment, what happened, to whom, and what is told of it.
 fn in_words(entry: &LogEntry) -> String {
     let LogEntry { at, entry, agent_id, detail } = entry;
-    let agent = agent_id.as_ref().map_or(String::new(), |agent| format!("  {agent}"));
-    let detail = match detail {
-        Value::Object(fields) => fields
-            .iter()
-            .filter(|(name, _)| *name != "agent_id")
-            .map(|(name, value)| format!("  {name}={}", text(value)))
-            .collect(),
-        Value::Null => String::new(),
-        other => format!("  {}", text(other)),
-    };
-    format!("{at}  {entry}{agent}{detail}\n")
+    let mut words = vec![at.to_string(), entry.clone()];
+    words.extend(agent_id.as_ref().map(ToString::to_string));
+    match detail {
+        Value::Object(fields) => {
+            let told = fields.iter().filter(|(name, it)| *name != "agent_id" && !it.is_null());
+            words.extend(told.map(|(name, value)| format!("{name}={}", text(value))));
+        }
+        Value::Null => {}
+        other => words.push(text(other)),
+    }
+    words.join("  ") + "\n"
 }
 
 fn text(value: &Value) -> String {

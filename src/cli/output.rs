@@ -18,7 +18,8 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Prints data: as JSON on one line, or in the words of `people`.
+    /// Prints data: as JSON on one line, or in the words of `people`, with colours where they are
+    /// wanted.
     pub(super) fn data<T: Serialize + ?Sized>(
         self,
         value: &T,
@@ -32,19 +33,8 @@ impl Output {
         if !text.is_empty() && !text.ends_with('\n') {
             text.push('\n');
         }
-        self.text(&text)
-    }
-
-    /// Prints text, with colours where they are wanted.
-    pub(super) fn text(self, text: &str) -> Result<(), Failure> {
         let mut out = anstream::stdout().lock();
         out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::of_output)
-    }
-
-    /// Writes bytes as they are.
-    pub(super) fn bytes(self, bytes: &[u8]) -> Result<(), Failure> {
-        let mut out = io::stdout().lock();
-        out.write_all(bytes).and_then(|()| out.flush()).map_err(Failure::of_output)
     }
 
     /// Says something that is not data.
@@ -81,6 +71,12 @@ impl Drop for Progress {
     }
 }
 
+/// Writes data to stdout as it is.
+pub(super) fn bytes(bytes: &[u8]) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes).and_then(|()| out.flush()).map_err(Failure::of_output)
+}
+
 /// Writes to stderr. Where nobody listens any more there is nobody to be told so.
 pub(super) fn talk(text: &str) {
     let mut out = anstream::stderr().lock();
@@ -102,7 +98,8 @@ pub(super) fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) -> 
 /// Names and values, one to a line, the values in a column of their own.
 pub(super) fn facts(facts: &[(&str, String)]) -> String {
     let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    facts.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
+    let lines = facts.iter().map(|(name, value)| format!("{name:width$}  {value}\n"));
+    lines.collect::<Vec<_>>().concat()
 }
 
 /// A number of bytes as people read it.

@@ -93,5 +93,5 @@ fn concerns(status: &Status) -> String {
     if status.degraded {
         lines.push("degraded: `stateward doctor` tells what follows".to_owned());
     }
-    lines.into_iter().map(|line| format!("\n{line}")).collect::<String>() + "\n"
+    lines.iter().flat_map(|line| ["\n", line]).collect()
 }

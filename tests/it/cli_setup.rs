@@ -52,6 +52,7 @@ fn completions_and_the_manual_page_are_printed() {
         let script = home.done(&["completions", shell]);
         assert!(script.text().contains("if-match"), "{shell}");
     }
+    home.write("stateward.toml", "mistake");
     let page = home.done(&["man"]);
     assert!(page.text().starts_with(".ie") || page.text().starts_with(".TH"), "{page}");
     assert!(page.text().contains("idempotency"), "subcommands have their part");
