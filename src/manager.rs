@@ -67,6 +67,9 @@ pub struct Options {
     pub background: bool,
     /// Make the store where none is.
     pub create: bool,
+    /// A directory that remembers which stores were made, so that an empty directory where one was
+    /// is not taken for a fresh start; nothing is remembered where absent.
+    pub registry: Option<PathBuf>,
 }
 
 impl Options {
@@ -85,6 +88,7 @@ impl Options {
             clock: SystemClock::shared(),
             background: true,
             create: true,
+            registry: None,
         }
     }
 
@@ -161,19 +165,30 @@ impl CheckpointManager {
         options.state.check()?;
         let targets = options.targets();
         let background = options.background;
-        let knows = fallback_knows(&targets);
+        let primary = targets.primary.path().to_owned();
+        let registered = options
+            .registry
+            .as_deref()
+            .is_some_and(|registry| store::registry::known(&*options.disk, registry, &primary).is_some());
+        let knows = registered || fallback_knows(&targets);
         let if_missing = if options.create && !knows {
             IfMissing::Make { home: None }
         } else {
             IfMissing::Fail
         };
         let opened = targets.primary.open(&if_missing);
-        if let Err(error) = opened {
-            let passes = !targets.fallbacks.is_empty() && may_fall_back(&error, knows);
-            if !passes {
-                return Err(error.into());
+        match opened {
+            Ok(store) => note_made(&options, &store),
+            Err(error) => {
+                let error = match error {
+                    store::Error::NoStore { path } if knows => store::Error::Gone { path },
+                    other => other,
+                };
+                if targets.fallbacks.is_empty() || error.kind() != ErrorKind::Unavailable {
+                    return Err(error.into());
+                }
+                targets.primary.fail(error.to_string());
             }
-            targets.primary.fail(error.to_string());
         }
         let manager = Self::assemble(options, targets, background, false);
         manager.open_known_fallbacks();
@@ -414,11 +429,17 @@ fn fallback_knows(targets: &Targets) -> bool {
     targets.fallbacks.iter().any(|fallback| fallback.is_there().unwrap_or(false))
 }
 
-/// Whether commits may go to a fallback although the primary did not open.
-fn may_fall_back(error: &store::Error, knows: bool) -> bool {
-    match error {
-        store::Error::NoStore { .. } => knows,
-        other => other.kind() == ErrorKind::Unavailable,
+/// Notes in the registry that a store is here; without it everything still works.
+fn note_made(options: &Options, store: &Store) {
+    let Some(registry) = &options.registry else { return };
+    let noted = store::registry::note(
+        &*options.disk,
+        registry,
+        store.path(),
+        store.identity().store_id,
+    );
+    if let Err(error) = noted {
+        tracing::warn!(%error, "the registry of stores cannot be written");
     }
 }
 

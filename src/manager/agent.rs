@@ -281,6 +281,15 @@ impl Agent {
         self.source.as_ref().map_or(Ok(()), |source| source.apply(state)).map_err(Error::Source)
     }
 
+    /// What the view at a path shows, where it is sound and holds the state.
+    pub(super) fn load_lone_view(&self, path: &Path) -> Option<Loaded> {
+        let stores = self.committer().targets.sighted();
+        let store = stores.first()?;
+        let (manifest, state) = store.read_view(path)?;
+        tracing::warn!(path = %path.display(), "the log does not hold this checkpoint; its view does");
+        Some(Loaded::of_view(store.facts_of(&manifest, manifest.digest()), state))
+    }
+
     /// Encodes a state against the agent's last one.
     pub(super) fn encode(&self, id: CheckpointId, given: Given) -> Result<Wanted, Error> {
         let options = self.committer().encode;

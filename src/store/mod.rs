@@ -14,6 +14,7 @@ mod layout;
 mod open;
 mod quarantine;
 mod read;
+pub(crate) mod registry;
 mod reserve;
 mod scrub;
 mod upkeep;
@@ -72,6 +73,12 @@ pub enum Error {
     #[error("there is no store at {}", path.display())]
     NoStore {
         /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// A store was made here and nothing of it is left: an unmounted volume, or it was removed.
+    #[error("the store that was made at {} is not there", path.display())]
+    Gone {
+        /// Where it was.
         path: PathBuf,
     },
     /// Something of a store is there, but no segment that can be read.
@@ -152,6 +159,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::NoStore { .. } => ErrorKind::NotFound,
+            Self::Gone { .. } => ErrorKind::Unavailable,
             Self::NoSegments { .. } => ErrorKind::Damaged,
             Self::Network { .. } | Self::Newer { .. } => ErrorKind::Refused,
             Self::Locked(error) => match error {
@@ -182,6 +190,9 @@ impl Error {
         let text = match self {
             Self::NoStore { .. } => {
                 "`stateward init` or the first `stateward checkpoint` makes one; `--store DIR` names another"
+            }
+            Self::Gone { .. } => {
+                "mount the volume it lies on; if it is really gone, `stateward init` makes a new one"
             }
             Self::NoSegments { .. } => {
                 "put the segments under log/ back from a copy; nothing here was changed"

@@ -277,7 +277,10 @@ impl<'a> Opening<'a> {
             _ => {}
         }
         let identity = Identity::new(Uuid::new_v4(), ground.clock.now(), home);
-        drop(Writer::create(ground.site(identity.store_id))?);
+        let mut writer = Writer::create(ground.site(identity.store_id))?;
+        // With its mark the segment can be continued.
+        writer.mark().map_err(ground.io("mark the log of"))?;
+        drop(writer);
         disk.sync_dir(&ground.path).map_err(ground.io("sync the directory of"))?;
         identity.publish(disk, &self.layout).map_err(ground.io("publish store.json in"))?;
         self.report.made = true;
