@@ -213,15 +213,10 @@ impl Agent {
         let meant = |one: &&OperationStatus| {
             one.name == name_or_id || one.operation_id.to_string() == name_or_id
         };
-        let open = all
-            .iter()
-            .rev()
-            .filter(meant)
-            .find(|one| one.status == Standing::Open)
-            .ok_or_else(|| Error::NoOperation {
-                agent: self.id.clone(),
-                name: name_or_id.to_owned(),
-            })?;
+        let open =
+            all.iter().rev().filter(meant).find(|one| one.status == Standing::Open).ok_or_else(
+                || Error::NoOperation { agent: self.id.clone(), name: name_or_id.to_owned() },
+            )?;
         let reference = OperationRef { id: open.operation_id, name: open.name.clone() };
         operation::close(self, &reference, outcome, why)?;
         let closed = self.operations()?.into_iter().find(|one| one.operation_id == reference.id);

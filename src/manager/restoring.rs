@@ -143,11 +143,7 @@ pub(super) fn load(agent: &Agent, reference: &str) -> Result<Loaded, Error> {
         other => other?,
     };
     let state = take_state(&mut found)?;
-    Ok(Loaded {
-        checkpoint: found.store.facts(&found.held),
-        walked_past: found.walked_past,
-        state,
-    })
+    Ok(Loaded { checkpoint: found.store.facts(&found.held), walked_past: found.walked_past, state })
 }
 
 fn take_state(found: &mut Resolved) -> Result<Option<Vec<u8>>, Error> {
@@ -211,7 +207,8 @@ fn run(
         });
     }
     let recovery = job.take_recovery()?;
-    let finished = job.replace(recovery.as_ref().map(|receipt| receipt.checkpoint.checkpoint_id))?;
+    let finished =
+        job.replace(recovery.as_ref().map(|receipt| receipt.checkpoint.checkpoint_id))?;
     let recovery = recovery.map(|receipt| receipt.checkpoint.checkpoint_id);
     Ok(job.answer(reference, files, recovery, Some(finished.checkpoint.checkpoint_id), false))
 }

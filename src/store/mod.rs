@@ -210,9 +210,7 @@ impl Error {
     /// The store can be read but not written: it is on a read-only or full disk, or belongs to
     /// someone else.
     fn is_unwritable(&self) -> bool {
-        use io::ErrorKind::{
-            PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
-        };
+        use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
         matches!(self, Self::Newer { .. })
             || self.io_error().is_some_and(|error| {
                 let kind = error.kind();

@@ -24,7 +24,7 @@ use crate::clock::Clock;
 use crate::commit;
 use crate::commit::frame::{Found as FoundRecord, Place, ReadBatch};
 use crate::commit::recover::{self, Recovered, Tail};
-use crate::commit::summary::{self, Item};
+use crate::commit::summary::{self, At, Item};
 use crate::commit::survey::{Damage, Survey, survey};
 use crate::commit::writer::{Site, Writer};
 use crate::disk::{
@@ -48,7 +48,9 @@ pub(crate) struct Ground {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum IfMissing {
     /// Make one; a fallback store names the store whose commits it takes.
-    Make { home: Option<Home> },
+    Make {
+        home: Option<Home>,
+    },
     Fail,
 }
 
@@ -102,7 +104,11 @@ impl Ground {
     }
 
     /// Opens to write.
-    pub(crate) fn open(&self, if_missing: &IfMissing, socket: Option<PathBuf>) -> Result<Store, Error> {
+    pub(crate) fn open(
+        &self,
+        if_missing: &IfMissing,
+        socket: Option<PathBuf>,
+    ) -> Result<Store, Error> {
         let there = self.is_there().map_err(self.io("look at the store"))?;
         if !there {
             if *if_missing == IfMissing::Fail {
@@ -128,7 +134,8 @@ impl Ground {
         if !there {
             return Err(Error::NoStore { path: self.path.clone() });
         }
-        let patient = Self { store: Options { lock_wait_ms: 0, ..self.store.clone() }, ..self.clone() };
+        let patient =
+            Self { store: Options { lock_wait_ms: 0, ..self.store.clone() }, ..self.clone() };
         match patient.open(&IfMissing::Fail, None) {
             Err(Error::Locked(_)) => self.read_beside_writer(),
             Err(error) if error.is_unwritable() => self.read_only(true),
@@ -171,8 +178,8 @@ impl Ground {
         let mut found = opening.survey(id, Access::Read)?;
         opening.show_tail(&found, &views::ids(&listed), show_beyond);
         let id = found.store_id.ok_or_else(|| Error::NoSegments { path: self.path.clone() })?;
-        let identity = identity
-            .unwrap_or_else(|| Identity::new(Uuid::from_bytes(id), self.clock.now(), None));
+        let identity =
+            identity.unwrap_or_else(|| Identity::new(Uuid::from_bytes(id), self.clock.now(), None));
         let site = self.site(identity.store_id);
         if let Some(head) = found.head.take() {
             found.segments.insert(head.segment.number(), head.segment);
@@ -201,6 +208,8 @@ struct Opening<'a> {
     lock: Option<StoreLock>,
     catalog: Catalog,
     report: OpenReport,
+    /// The identity was rebuilt and is to be published.
+    identity_is_new: bool,
 }
 
 impl<'a> Opening<'a> {
@@ -211,6 +220,7 @@ impl<'a> Opening<'a> {
             lock,
             catalog: Catalog::default(),
             report: OpenReport::default(),
+            identity_is_new: false,
         }
     }
 
@@ -221,7 +231,8 @@ impl<'a> Opening<'a> {
     /// Finds out which store this is; makes one, or finishes a making, where there is none.
     fn identify(&mut self, if_missing: &IfMissing) -> Result<Identity, Error> {
         let ground = self.ground;
-        let found = Identity::read(self.disk(), &self.layout).map_err(ground.io("read store.json"))?;
+        let found =
+            Identity::read(self.disk(), &self.layout).map_err(ground.io("read store.json"))?;
         let why = match found {
             Found::Identity(identity) if identity.format > FORMAT => {
                 return Err(Error::Newer { path: ground.path.clone(), format: identity.format });
@@ -232,7 +243,8 @@ impl<'a> Opening<'a> {
         };
         match if_missing {
             IfMissing::Make { home } if self.is_unfinished_making()? => self.make(home.clone()),
-            _ => self.rebuild_identity(&why),
+            IfMissing::Make { home } => self.rebuild_identity(&why, home.clone()),
+            IfMissing::Fail => self.rebuild_identity(&why, None),
         }
     }
 
@@ -278,32 +290,39 @@ impl<'a> Opening<'a> {
         }
         let identity = Identity::new(Uuid::new_v4(), ground.clock.now(), home);
         let mut writer = Writer::create(ground.site(identity.store_id))?;
+        // Before the first batch: a log that holds one has a durable name.
+        disk.sync_dir(&ground.path).map_err(ground.io("sync the directory of"))?;
+        writer.begin(&[])?;
         // With its mark the segment can be continued.
         writer.mark().map_err(ground.io("mark the log of"))?;
-        drop(writer);
-        disk.sync_dir(&ground.path).map_err(ground.io("sync the directory of"))?;
         identity.publish(disk, &self.layout).map_err(ground.io("publish store.json in"))?;
         self.report.made = true;
         Ok(identity)
     }
 
-    /// `store.json` is gone or unreadable: it is made again from the segments, which all name the
-    /// store. Without a readable segment nothing is touched.
-    fn rebuild_identity(&mut self, why: &str) -> Result<Identity, Error> {
+    /// `store.json` is gone or unreadable: the segments all name the store. Without a readable one
+    /// nothing is touched.
+    fn rebuild_identity(&mut self, why: &str, home: Option<Home>) -> Result<Identity, Error> {
         let ground = self.ground;
         let site = ground.site(Uuid::nil());
         let found = survey(&site, None, Access::Read, &mut |_| {})?;
         let (Some(id), Some(_)) = (found.store_id, found.head) else {
             return Err(Error::NoSegments { path: ground.path.clone() });
         };
+        self.report.notes.push(format!("store.json was rebuilt from the log: {why}"));
+        self.identity_is_new = true;
+        Ok(Identity::new(Uuid::from_bytes(id), ground.clock.now(), home))
+    }
+
+    /// Publishes a rebuilt `store.json`, once what it was rebuilt from is durable; the text that
+    /// could not be read is set aside.
+    fn publish_identity(&self, identity: &Identity) -> Result<(), Error> {
+        let ground = self.ground;
         if self.disk().metadata(&self.layout.identity()).is_ok() {
             quarantine::move_in(self.disk(), &self.layout, &self.layout.identity())
                 .map_err(ground.io("set store.json aside in"))?;
         }
-        let identity = Identity::new(Uuid::from_bytes(id), ground.clock.now(), None);
-        identity.publish(self.disk(), &self.layout).map_err(ground.io("publish store.json in"))?;
-        self.report.notes.push(format!("store.json was rebuilt from the log: {why}"));
-        Ok(identity)
+        identity.publish(self.disk(), &self.layout).map_err(ground.io("publish store.json in"))
     }
 
     fn survey(&mut self, id: Option<Uuid>, access: Access) -> Result<Survey, Error> {
@@ -325,13 +344,19 @@ impl<'a> Opening<'a> {
         let tail = self.judge_tail(&found, &listed)?;
         self.set_damage_aside(&found)?;
         let head = found.head.as_ref().map(|head| head.segment.clone());
-        let recovered = recover::recover(site.clone(), &mut found, tail)?;
-        self.take_rewritten(&recovered);
+        let Recovered { mut writer, rewritten, records } =
+            recover::recover(site.clone(), &mut found, tail)?;
+        if self.identity_is_new {
+            self.publish_identity(&identity)?;
+        }
+        self.report.rewritten = rewritten;
+        self.take_in(&records);
         if let Some(head) = head {
             found.segments.entry(head.number()).or_insert(head);
         }
         self.clean_up(&mut found)?;
-        Ok(self.finish(site, identity, found, Some(recovered.writer), &listed))
+        self.unlink_void(&mut writer)?;
+        Ok(self.finish(site, identity, found, Some(writer), &listed))
     }
 
     /// Decides on what is broken behind the last whole batch of the head: an unfinished tail, unless
@@ -431,9 +456,8 @@ impl<'a> Opening<'a> {
         }
     }
 
-    fn take_rewritten(&mut self, recovered: &Recovered) {
-        self.report.rewritten = recovered.rewritten.len();
-        for (record, at) in &recovered.rewritten {
+    fn take_in(&mut self, records: &[(FoundRecord, At)]) {
+        for (record, at) in records {
             let moved = FoundRecord { offset: at.offset, ..record.clone() };
             summary::items_of(at.segment, &moved, &mut |item| self.catalog.apply(&item));
         }
@@ -463,7 +487,7 @@ impl<'a> Opening<'a> {
         for number in std::mem::take(&mut found.stale) {
             let log = self.layout.log();
             let file = log.join(commit::segment::file_name(number));
-            if found.was_compacted(number) {
+            if found.was_compacted(number) || found.was_given_up(number) {
                 super::remove_if_there(self.disk(), &file).map_err(ground.io("tidy"))?;
             } else {
                 let path = quarantine::move_in(self.disk(), &self.layout, &file)
@@ -473,6 +497,15 @@ impl<'a> Opening<'a> {
             }
             let summary = log.join(commit::segment::summary_name(number));
             super::remove_if_there(self.disk(), &summary).map_err(ground.io("tidy"))?;
+        }
+        Ok(())
+    }
+
+    /// Unlinks the segments that hold nothing, now that a batch is durable behind them.
+    fn unlink_void(&self, writer: &mut Writer) -> Result<(), Error> {
+        for number in writer.take_void() {
+            let file = self.layout.log().join(commit::segment::file_name(number));
+            super::remove_if_there(self.disk(), &file).map_err(self.ground.io("tidy"))?;
         }
         Ok(())
     }

@@ -9,5 +9,6 @@ mod cli_operation;
 mod cli_setup;
 mod cli_state;
 mod cli_upkeep;
-mod skeleton;
+mod crash;
+mod history;
 mod tidy;
