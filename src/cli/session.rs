@@ -82,6 +82,8 @@ impl Session {
         }
         options.disk = Arc::clone(&self.disk);
         options.clock = Arc::clone(&self.clock);
+        // A command is over before a thread of its own is worth it: it settles before it ends.
+        options.background = false;
         options
     }
 
