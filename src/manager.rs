@@ -36,6 +36,7 @@ pub use crate::verify::{Progress, VerifyOptions, VerifyReport};
 
 use crate::clock::{Clock, SystemClock};
 use crate::disk::{Disk, MemoryDisk, RealDisk, Retry};
+pub use crate::encode::event::Outcome;
 use crate::encode::event::What;
 use crate::error::ErrorKind;
 use crate::state::{AgentId, Checkpoint, CheckpointId, Seq};
@@ -67,6 +68,9 @@ pub struct Options {
     pub background: bool,
     /// Make the store where none is.
     pub create: bool,
+    /// A directory that remembers which stores were made, so that an empty directory where one was
+    /// is not taken for a fresh start; nothing is remembered where absent.
+    pub registry: Option<PathBuf>,
 }
 
 impl Options {
@@ -85,6 +89,7 @@ impl Options {
             clock: SystemClock::shared(),
             background: true,
             create: true,
+            registry: None,
         }
     }
 
@@ -119,6 +124,7 @@ impl Options {
                 .iter()
                 .map(|path| Target::impatient(self.ground(path)))
                 .collect(),
+            registered: false,
         }
     }
 }
@@ -159,19 +165,29 @@ impl CheckpointManager {
     #[tracing::instrument(level = "debug", skip_all, fields(path = %options.path.display()))]
     pub fn open(options: Options) -> Result<Self, Error> {
         options.state.check()?;
-        let targets = options.targets();
+        let mut targets = options.targets();
         let background = options.background;
+        let primary = targets.primary.path().to_owned();
+        targets.registered = options.registry.as_deref().is_some_and(|registry| {
+            store::registry::known(&*options.disk, registry, &primary).is_some()
+        });
         let knows = targets.know_of_home();
         let if_missing =
             if options.create && !knows { IfMissing::Make { home: None } } else { IfMissing::Fail };
         let opened = targets.primary.open(&if_missing);
-        if let Err(error) = opened {
-            let passes = !targets.fallbacks.is_empty() && may_fall_back(&error, knows);
-            if !passes {
-                return Err(error.into());
+        match opened {
+            Ok(store) => note_made(&options, &store),
+            Err(error) => {
+                let error = match error {
+                    store::Error::NoStore { path } if knows => store::Error::Gone { path },
+                    other => other,
+                };
+                if targets.fallbacks.is_empty() || error.kind() != ErrorKind::Unavailable {
+                    return Err(error.into());
+                }
+                targets.primary.fail(error.to_string());
+                targets.primary.look_meanwhile();
             }
-            targets.primary.fail(error.to_string());
-            targets.primary.look_meanwhile();
         }
         let manager = Self::assemble(options, targets, background, false);
         manager.come_home();
@@ -247,6 +263,8 @@ impl CheckpointManager {
     pub fn settle(&self) -> Result<(), Error> {
         if !self.inner.looks_only {
             self.come_home();
+        }
+        if self.inner.housekeeper.is_none() && !self.inner.looks_only {
             letting_go::compact_when_worthwhile(self.committer())?;
         }
         for store in self.inner.committer.targets.sighted() {
@@ -255,6 +273,22 @@ impl CheckpointManager {
                     .settle()
                     .map_err(|source| Error::Io { doing: "settle the store".to_owned(), source })?;
             }
+        }
+        Ok(())
+    }
+
+    /// Makes the next segment of each store ahead of need, where the current one is half full, as
+    /// the background thread does.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    #[cfg(feature = "testing")]
+    pub fn make_ready(&self) -> Result<(), Error> {
+        for store in self.inner.committer.targets.sighted() {
+            store.make_spare().map_err(|source| Error::Io {
+                doing: "make the next segment".to_owned(),
+                source,
+            })?;
         }
         Ok(())
     }
@@ -271,10 +305,22 @@ impl CheckpointManager {
             .iter()
             .flat_map(|store| store.catalog().begun_restores())
             .collect();
-        for (agent, begun) in begun {
-            restoring::roll_forward(&self.agent(agent.as_str())?, &begun)?;
+        for (agent, begun) in &begun {
+            restoring::roll_forward(&self.agent(agent.as_str())?, begun)?;
+        }
+        if !begun.is_empty() {
+            self.mark();
         }
         Ok(())
+    }
+
+    /// Marks what opening wrote, so that an opening that follows at once finds nothing to do.
+    fn mark(&self) {
+        for store in self.committer().targets.sighted() {
+            if let Err(error) = store.mark() {
+                tracing::warn!(store = %store.path().display(), %error, "cannot mark the log");
+            }
+        }
     }
 
     fn list(&self, agent: &AgentId, filter: Filter) -> Result<Vec<Checkpoint>, Error> {
@@ -383,11 +429,13 @@ impl Filter {
     }
 }
 
-/// Whether commits may go to a fallback although the primary did not open.
-fn may_fall_back(error: &store::Error, knows: bool) -> bool {
-    match error {
-        store::Error::NoStore { .. } => knows,
-        other => other.kind() == ErrorKind::Unavailable,
+/// Notes in the registry that a store is here; without it everything still works.
+fn note_made(options: &Options, store: &Store) {
+    let Some(registry) = &options.registry else { return };
+    let noted =
+        store::registry::note(&*options.disk, registry, store.path(), store.identity().store_id);
+    if let Err(error) = noted {
+        tracing::warn!(%error, "the registry of stores cannot be written");
     }
 }
 

@@ -121,8 +121,9 @@ fn bring_home(committer: &Committer, home: &Arc<Store>) -> Result<Brought, Error
     }
     let mut brought = Vec::new();
     for away in stores {
-        bring_events(home, &away)?;
-        brought.push((Arc::clone(&away), ids_at_home(home, &away)));
+        if bring_events(committer, home, &away)? {
+            brought.push((Arc::clone(&away), ids_at_home(home, &away)));
+        }
     }
     if count > 0 {
         let from = brought.first().map(|(away, _)| away.path().to_owned()).unwrap_or_default();
@@ -275,25 +276,42 @@ fn time_at_home(home: &Store, away: &Store, away_ms: u64) -> u64 {
     home.store_time_ms().saturating_sub(age).max(known)
 }
 
-/// Words that were said while away and decide something at home.
-fn bring_events(home: &Arc<Store>, away: &Arc<Store>) -> Result<(), Error> {
-    let events = away.events().map_err(|error| reading(&error))?;
+/// Words that were said while away and decide something at home. `false` where the fallback fails.
+fn bring_events(
+    committer: &Committer,
+    home: &Arc<Store>,
+    away: &Arc<Store>,
+) -> Result<bool, Error> {
+    let failed = |error: &dyn std::fmt::Display| {
+        committer.fail_target_of(away, &error.to_string());
+        Ok(false)
+    };
+    let events = match away.events() {
+        Ok(events) => events,
+        Err(error) => return failed(&error),
+    };
     let newest = events.last().map_or(0, |event| event.n);
+    if away.is_at_home(newest) {
+        return Ok(true);
+    }
     for event in events.into_iter().filter(|event| !away.is_at_home(event.n)) {
         let what = in_home_terms(home, away, &event);
         if decides_at_home(home, &what) {
             write(home, vec![what])?;
         }
     }
-    away.note_at_home(newest);
-    Ok(())
+    // Before its checkpoints are let go: they tell where a fresh start falls.
+    match away.note_home(home, newest) {
+        Ok(()) => Ok(true),
+        Err(error) => failed(&error),
+    }
 }
 
 /// The same word in home's numbers and time.
 fn in_home_terms(home: &Store, away: &Store, event: &Event) -> What {
     match event.what.clone() {
         What::Reset { agent_id, seq } => {
-            let seq = start_at_home(home, &agent_id, seq, event.at);
+            let seq = start_at_home(home, away, &agent_id, (seq, event.at));
             What::Reset { agent_id, seq }
         }
         What::OperationClosed { agent_id, operation_id, outcome, store_time_ms, why } => {
@@ -305,12 +323,19 @@ fn in_home_terms(home: &Store, away: &Store, event: &Event) -> What {
 }
 
 /// Where a fresh start falls at home: behind everything that was made before it was said.
-fn start_at_home(home: &Store, agent: &AgentId, seq: Seq, said: Timestamp) -> Seq {
+fn start_at_home(home: &Store, away: &Store, agent: &AgentId, said: (Seq, Timestamp)) -> Seq {
+    let (seq, at) = said;
+    let later: BTreeSet<CheckpointId> = {
+        let catalog = away.catalog();
+        let shelf = catalog.agents.get(agent).into_iter();
+        let after = shelf.flat_map(|shelf| shelf.checkpoints.range(seq.next()..));
+        after.map(|(_, held)| held.manifest.id).collect()
+    };
     let catalog = home.catalog();
-    let shelf = catalog.agents.get(agent);
-    let held = shelf.into_iter().flat_map(|shelf| shelf.checkpoints.values());
-    let before = held.filter(|held| held.manifest.created_at <= said);
-    before.map(|held| held.manifest.seq).max().unwrap_or(seq)
+    let held = catalog.agents.get(agent).into_iter();
+    let held = held.flat_map(|shelf| shelf.checkpoints.values()).map(|held| &held.manifest);
+    let before = held.filter(|one| one.created_at <= at && !later.contains(&one.id));
+    before.map(|one| one.seq).max().unwrap_or_default()
 }
 
 fn decides_at_home(home: &Store, what: &What) -> bool {
@@ -329,9 +354,10 @@ fn decides_at_home(home: &Store, what: &What) -> bool {
             let shelf = catalog.agents.get(agent_id);
             shelf.is_none_or(|shelf| shelf.reset.is_none_or(|(_, known)| known < *seq))
         }
-        What::RestoreBegun { recovery, from, .. } => {
-            let held = catalog.get(*recovery).is_some() && catalog.get(*from).is_some();
-            held && !catalog.finished_restore(*recovery)
+        What::RestoreBegun { agent_id, recovery, .. } => {
+            catalog.agents.get(agent_id).is_some_and(|shelf| {
+                shelf.ends_with(*recovery) && shelf.open_restore() != Some(what)
+            })
         }
         _ => false,
     }
@@ -345,7 +371,7 @@ fn let_go_and_retain(committer: &Committer, home: &Arc<Store>, brought: &Brought
         if ids.is_empty() {
             continue;
         }
-        if let Err(error) = let_go(committer, home, away, ids, &mut agents) {
+        if let Err(error) = let_go(away, ids, &mut agents) {
             committer.fail_target_of(away, &error.to_string());
         }
     }
@@ -355,8 +381,6 @@ fn let_go_and_retain(committer: &Committer, home: &Arc<Store>, brought: &Brought
 }
 
 fn let_go(
-    committer: &Committer,
-    home: &Store,
     away: &Arc<Store>,
     ids: &[CheckpointId],
     agents: &mut BTreeSet<AgentId>,
@@ -375,7 +399,6 @@ fn let_go(
     };
     let io = |source| Error::Io { doing: "let a fallback go".to_owned(), source };
     write(away, words)?;
-    away.name_home(committer.targets.home_of(home)).map_err(io)?;
     away.compact(Which::All, &mut |_, _| {}).map_err(|error| reading(&error))?;
     away.settle().map_err(io)
 }

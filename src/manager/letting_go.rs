@@ -136,9 +136,17 @@ impl CheckpointManager {
             if !store.is_writable() {
                 continue;
             }
-            let done = store
-                .compact(Which::All, &mut |done, total| progress(Progress { done, total }))
-                .map_err(|error| pruning(&error))?;
+            let mut show = |done, total| progress(Progress { done, total });
+            let done = match store.compact(Which::All, &mut show) {
+                // What is dead goes first, in the reserve's room; then there is room for the rest.
+                Err(error) if error.is_full() => store
+                    .release_reserve()
+                    .map_err(CompactionError::from)
+                    .and_then(|()| store.compact(Which::UnderHalfLive, &mut |_, _| {}))
+                    .and_then(|_| store.compact(Which::All, &mut show)),
+                other => other,
+            };
+            let done = done.map_err(|error| pruning(&error))?;
             store
                 .settle()
                 .map_err(|source| Error::Io { doing: "settle the store".into(), source })?;

@@ -182,10 +182,11 @@ pub(crate) fn newest_first(
 }
 
 /// The number after which an agent's checkpoints count: its last fresh start, whichever store holds
-/// the word.
+/// the word. What a fallback says in its own numbers counts until it is said at home.
 pub(crate) fn fresh_start(stores: &[Arc<Store>], agent: &AgentId) -> Seq {
     let resets = stores.iter().filter_map(|store| {
-        store.catalog().agents.get(agent).and_then(|shelf| shelf.reset).map(|(_, seq)| seq)
+        let (n, seq) = store.catalog().agents.get(agent)?.reset?;
+        (!store.is_at_home(n)).then_some(seq)
     });
     resets.max().unwrap_or_default()
 }

@@ -16,16 +16,18 @@ use std::io;
 use super::Store;
 use super::catalog::{BlockKey, Catalog, root_of};
 use super::read::{ContentError, OpenPacks};
-use crate::commit::frame::{Outgoing, RecordType};
-use crate::commit::summary::{self, ALONE, At, Inner};
+use crate::commit::frame::{Inner, Outgoing, RecordType};
+use crate::commit::summary::{self, ALONE, At};
 use crate::commit::writer::{AppendError, Writer};
 use crate::encode::event::{Event, What};
 use crate::encode::{self};
 use crate::state::{CheckpointId, Timestamp};
 
-/// Records are compressed together in runs of this many bytes: longer runs compress better, shorter
-/// ones cost less to read a single record from.
+/// Records are compressed together in runs of this many bytes when a person prunes: longer runs
+/// compress better, shorter ones cost less to read a single record from.
 const PACK_BYTES: usize = 1 << 20;
+/// The same in the background, where commits wait while a run is written.
+const PACK_BYTES_BESIDE_COMMITS: usize = 256 << 10;
 /// zstd's level; compaction is off the commit path, and higher levels gain little on JSON.
 const PACK_LEVEL: i32 = 3;
 /// How long events are kept that only tell, in milliseconds, and how many bytes of them.
@@ -62,6 +64,20 @@ pub(crate) enum CompactionError {
     Unlink(#[from] io::Error),
     #[error("segment {segment} could not be rewritten")]
     Kept { segment: u64 },
+}
+
+impl CompactionError {
+    /// The disk, or the user's share of it, is full.
+    pub(crate) fn is_full(&self) -> bool {
+        let io = match self {
+            Self::Append(error) => error.io(),
+            Self::Unlink(error) => Some(error),
+            Self::Content(_) | Self::Kept { .. } => None,
+        };
+        io.is_some_and(|error| {
+            matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        })
+    }
 }
 
 /// What is live.
@@ -112,7 +128,9 @@ impl Store {
             });
         }
         let moves = self.moves(&victims)?;
-        self.copy(&moves, progress)?;
+        let run =
+            if which == Which::UnderHalfLive { PACK_BYTES_BESIDE_COMMITS } else { PACK_BYTES };
+        self.copy(&moves, run, progress)?;
         let removed = self.retire(&victims)?;
         let after_bytes = self.log_bytes();
         tracing::info!(segments = removed, before_bytes, after_bytes, "compacted");
@@ -324,8 +342,8 @@ impl Store {
                 Some(reset.is_some_and(|(_, counts)| counts == *seq))
             }
             What::RestoreBegun { agent_id, .. } => {
-                let begun = catalog.agents.get(agent_id).and_then(|shelf| shelf.begun.as_ref());
-                Some(begun.is_some_and(|begun| begun.event == *what))
+                let shelf = catalog.agents.get(agent_id);
+                Some(shelf.is_some_and(|shelf| shelf.open_restore() == Some(what)))
             }
             _ => None,
         }
@@ -334,6 +352,7 @@ impl Store {
     fn copy(
         &self,
         moves: &[Move],
+        run_bytes: usize,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<(), CompactionError> {
         let mut packs = OpenPacks::default();
@@ -351,7 +370,7 @@ impl Store {
             bytes += payload.len();
             run.push(Inner { kind, payload });
             from.push(one.at);
-            if bytes >= PACK_BYTES || done == total {
+            if bytes >= run_bytes || done == total {
                 self.append_run(&run, &from)?;
                 run.clear();
                 from.clear();
@@ -369,7 +388,7 @@ impl Store {
         let pack = summary::pack_records(run, PACK_LEVEL);
         let packed = pack.len() < raw;
         let outgoing: Vec<Outgoing<'_>> = if packed {
-            vec![Outgoing::new(RecordType::Pack, &pack)]
+            vec![Outgoing::pack(&pack, run)]
         } else {
             run.iter().map(|one| Outgoing::new(one.kind, &one.payload)).collect()
         };

@@ -46,6 +46,8 @@ pub(crate) struct Target {
 pub(crate) struct Targets {
     pub primary: Target,
     pub fallbacks: Vec<Target>,
+    /// The registry of stores knows that the primary was there.
+    pub registered: bool,
 }
 
 impl Target {
@@ -173,18 +175,13 @@ impl Targets {
             let stores = self.fallbacks.iter().filter_map(Target::store);
             stores.filter_map(|store| store.identity().home.clone()).find_map(|home| home.store_id)
         };
-        Home { store_id: sighted.or_else(told), path }
+        Home { store_id: sighted.or_else(told), path, events_known: 0 }
     }
 
-    /// What a fallback store is to know once its home is seen.
-    pub(crate) fn home_of(&self, home: &Store) -> Home {
-        Home { store_id: Some(home.identity().store_id), path: self.primary.path().to_owned() }
-    }
-
-    /// Whether a fallback knows that the primary was there: then an empty directory in its place is
+    /// Whether the registry or a fallback knows that the primary was there: then an empty directory in its place is
     /// an unmounted volume, not a place to start afresh.
     pub(crate) fn know_of_home(&self) -> bool {
-        self.fallbacks.iter().any(Target::has_seen_home)
+        self.registered || self.fallbacks.iter().any(Target::has_seen_home)
     }
 
     /// Why something that is not found may still be there: a target holds a store that cannot be

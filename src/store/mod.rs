@@ -11,9 +11,12 @@ mod compaction;
 mod fallback;
 mod identity;
 mod layout;
+mod lost;
 mod open;
+mod proof;
 mod quarantine;
 mod read;
+pub(crate) mod registry;
 mod reserve;
 mod scrub;
 mod upkeep;
@@ -73,6 +76,12 @@ pub enum Error {
     #[error("there is no store at {}", path.display())]
     NoStore {
         /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// A store was made here and nothing of it is left: an unmounted volume, or it was removed.
+    #[error("the store that was made at {} is not there", path.display())]
+    Gone {
+        /// Where it was.
         path: PathBuf,
     },
     /// Something of a store is there, but no segment that can be read.
@@ -161,6 +170,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::NoStore { .. } => ErrorKind::NotFound,
+            Self::Gone { .. } => ErrorKind::Unavailable,
             Self::NoSegments { .. } => ErrorKind::Damaged,
             Self::Network { .. } | Self::Newer { .. } | Self::Foreign { .. } => ErrorKind::Refused,
             Self::Locked(error) => match error {
@@ -192,6 +202,9 @@ impl Error {
             Self::NoStore { .. } => {
                 "`stateward init` or the first `stateward checkpoint` makes one; `--store DIR` names another"
             }
+            Self::Gone { .. } => {
+                "mount the volume it lies on; if it is really gone, `stateward init` makes a new one"
+            }
             Self::NoSegments { .. } => {
                 "put the segments under log/ back from a copy; nothing here was changed"
             }
@@ -204,6 +217,13 @@ impl Error {
             Self::Io { .. } | Self::Survey(_) | Self::Append(_) => return None,
         };
         Some(text.to_owned())
+    }
+
+    /// The disk, or the user's share of it, is full.
+    fn is_full(&self) -> bool {
+        self.io_error().is_some_and(|error| {
+            matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        })
     }
 
     /// The store can be read but not written: it is on a read-only or full disk, or belongs to
@@ -285,6 +305,11 @@ impl Store {
             let active = writer.active().segment.clone();
             segments.insert(active.number(), active);
         }
+        // The reserve of a new store is filled when the log first falls idle.
+        let reserve_is_out = writer.is_some()
+            && !report.made
+            && ground.disk.metadata(&Layout::new(&ground.path).reserve()).is_err();
+        let events_known = identity.home.as_ref().map_or(0, |home| home.events_known);
         let first_segment = writer.as_ref().map_or(0, |writer| writer.active().number());
         let shown = upkeep::Shown::new(viewed, found.unsummarised, faults);
         Self {
@@ -301,8 +326,8 @@ impl Store {
             lock: RwLock::new(lock),
             first_segment,
             compacting: Mutex::default(),
-            reserve_is_out: AtomicBool::new(false),
-            events_at_home: AtomicU64::new(0),
+            reserve_is_out: AtomicBool::new(reserve_is_out),
+            events_at_home: AtomicU64::new(events_known),
         }
     }
 
@@ -405,19 +430,16 @@ impl Store {
         event <= self.events_at_home.load(Ordering::Relaxed)
     }
 
-    /// Notes that events up to this number are known at home.
-    pub(crate) fn note_at_home(&self, event: u64) {
-        self.events_at_home.fetch_max(event, Ordering::Relaxed);
-    }
-
-    /// Writes into `store.json` where home is now.
-    pub(crate) fn name_home(&self, home: Home) -> io::Result<()> {
-        if self.identity.home.as_ref() == Some(&home) {
-            return Ok(());
-        }
+    /// Writes into a fallback's `store.json` which store its home is, and that events up to this
+    /// number are known there.
+    pub(crate) fn note_home(&self, home: &Self, events_known: u64) -> io::Result<()> {
         let _tenure = self.tenure()?;
+        let path = home.path().to_owned();
+        let home = Home { store_id: Some(home.identity.store_id), path, events_known };
         let identity = Identity { home: Some(home), ..self.identity.clone() };
-        identity.publish(self.disk(), &self.layout)
+        identity.publish(self.disk(), &self.layout)?;
+        self.events_at_home.fetch_max(events_known, Ordering::Relaxed);
+        Ok(())
     }
 
     pub(crate) fn disk(&self) -> &dyn Disk {

@@ -55,10 +55,10 @@ impl Ready<'_> {
     fn outgoing(&self) -> Outgoing<'_> {
         match self {
             Self::Block(prefix, block) => {
-                Outgoing { kind: RecordType::Block, parts: [prefix, &block.data] }
+                Outgoing::in_parts(RecordType::Block, [prefix, &block.data])
             }
             Self::Checkpoint(manifest, inline) => {
-                Outgoing { kind: RecordType::Checkpoint, parts: [manifest, inline] }
+                Outgoing::in_parts(RecordType::Checkpoint, [manifest, inline])
             }
             Self::Event(event) => Outgoing::new(RecordType::Event, event),
         }
@@ -129,12 +129,13 @@ impl Store {
         let outgoing: Vec<Outgoing<'_>> = ready.iter().map(Ready::outgoing).collect();
         let appended = writer.append(&outgoing)?;
         self.adopt_segment(&writer);
-        drop(writer);
         let mut catalog = self.catalog.write();
         for (record, at) in outgoing.iter().zip(&appended.records) {
             apply(&mut catalog, record, *at);
         }
         drop(catalog);
+        // Not before: compaction, which looks under this lock, must see what the batch names.
+        drop(writer);
         drop(outgoing);
         drop(ready);
         self.note_unviewed(drafts);

@@ -3,7 +3,7 @@
 use rustix::io::Errno;
 use serde_json::json;
 use stateward::disk::{Disk, Fault, FaultDisk, Loss, MemoryDisk, Op};
-use stateward::encode::event::Outcome;
+use stateward::Outcome;
 use stateward::error::ErrorKind;
 use stateward::state::{Durable, Kind, Receipt};
 use stateward::{CheckpointManager, Options, Standing};
@@ -216,8 +216,9 @@ fn a_locked_fallback_is_skipped_and_named() {
 #[test]
 fn passing_errors_are_tried_again_within_bounds_and_others_at_once() {
     use stateward::clock::Clock;
+    // A full disk is tried once more, when room was made.
     for (errno, attempts) in
-        [(Errno::BUSY, 5), (Errno::AGAIN, 5), (Errno::NOSPC, 1), (Errno::ROFS, 1), (Errno::ACCESS, 1)]
+        [(Errno::BUSY, 5), (Errno::AGAIN, 5), (Errno::NOSPC, 2), (Errno::ROFS, 1), (Errno::ACCESS, 1)]
     {
         let world = World::new();
         let manager = world.open();
@@ -229,14 +230,15 @@ fn passing_errors_are_tried_again_within_bounds_and_others_at_once() {
         let receipt = commit(&manager, 2);
         let waited = world.clock.monotonic() - before;
         assert_eq!(receipt.checkpoint.durable, Durable::Fallback);
-        let tried = world.fault.calls().iter().filter(|call| {
+        let calls = world.fault.calls();
+        let tried = calls.iter().filter(|call| {
             let path = call.path.to_string_lossy();
             (call.op == Op::Sync && path.starts_with("/p/store/log/00"))
                 || (call.op == Op::Write && path.starts_with("/p/store/log/.tmp"))
         });
         let tried = tried.count();
         assert_eq!(tried, attempts, "{errno:?}");
-        assert_eq!(waited.is_zero(), attempts == 1, "{errno:?} {waited:?}");
+        assert_eq!(waited.is_zero(), attempts < 5, "{errno:?} {waited:?}");
         assert!(waited.as_millis() < 1500, "{waited:?}");
         // The next one does not wait again.
         let before = world.clock.monotonic();
