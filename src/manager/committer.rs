@@ -327,13 +327,19 @@ impl Committer {
             }
             match self.write(&store, drafts, events, index == 0) {
                 Ok(tries) => {
+                    target.recover();
                     attempts.extend(tries);
                     attempts.push(Attempt { target: target.path().to_owned(), error: None });
                     return Ok((store, attempts));
                 }
                 Err(error) => {
-                    target.fail(error.clone());
-                    attempts.push(failed(target, error));
+                    let why = error.to_string();
+                    attempts.push(failed(target, why.clone()));
+                    if letting_go::is_full(&error.last) {
+                        target.fail_for_room(why);
+                    } else {
+                        target.fail(why);
+                    }
                 }
             }
         }
@@ -364,6 +370,10 @@ impl Committer {
         if let Some(store) = target.ready() {
             return Ok(store);
         }
+        let due = self.targets.fallbacks.is_empty() || target.is_due();
+        if let Some(store) = target.waiting_for_room().filter(|_| due) {
+            return Ok(store);
+        }
         if let Some(trouble) = target.trouble()
             && (index == 0 || !target.is_due())
         {
@@ -387,7 +397,7 @@ impl Committer {
         drafts: &mut [Draft],
         events: &[What],
         retained: bool,
-    ) -> Result<Vec<Attempt>, String> {
+    ) -> Result<Vec<Attempt>, RetryError> {
         let mut with = events.to_vec();
         if retained {
             with.extend(self.plans.lock().forgets(store, drafts, &self.policy));
@@ -408,7 +418,7 @@ impl Committer {
             },
             other => other,
         };
-        wrote.map(|()| tries).map_err(|error| error.to_string())
+        wrote.map(|()| tries)
     }
 
     fn try_to_write(

@@ -76,6 +76,13 @@ fn reopen(committer: &Committer) -> Option<Arc<Store>> {
     if !primary.is_due() {
         return None;
     }
+    if let Some(store) = primary.waiting_for_room() {
+        if let Err(error) = store.takes_checkpoints() {
+            primary.fail_for_room(error.to_string());
+            return None;
+        }
+        return Some(store);
+    }
     let if_missing = if primary.store().is_none() && !targets.know_of_home() {
         IfMissing::Make { home: None }
     } else {
@@ -354,11 +361,10 @@ fn decides_at_home(home: &Store, what: &What) -> bool {
             let shelf = catalog.agents.get(agent_id);
             shelf.is_none_or(|shelf| shelf.reset.is_none_or(|(_, known)| known < *seq))
         }
-        What::RestoreBegun { agent_id, recovery, .. } => {
-            catalog.agents.get(agent_id).is_some_and(|shelf| {
-                shelf.ends_with(*recovery) && shelf.open_restore() != Some(what)
-            })
-        }
+        What::RestoreBegun { agent_id, recovery, .. } => catalog
+            .agents
+            .get(agent_id)
+            .is_some_and(|shelf| shelf.ends_with(*recovery) && shelf.open_restore() != Some(what)),
         _ => false,
     }
 }

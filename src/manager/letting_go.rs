@@ -261,7 +261,9 @@ fn pruning(error: &CompactionError) -> Error {
     let source = match error {
         CompactionError::Append(error) => error.io().map(ToString::to_string),
         CompactionError::Unlink(error) => Some(error.to_string()),
-        CompactionError::Content(_) | CompactionError::Kept { .. } => None,
+        CompactionError::Content(_)
+        | CompactionError::Kept { .. }
+        | CompactionError::Damaged { .. } => None,
     };
     let words = source.map_or_else(|| error.to_string(), |source| format!("{error} ({source})"));
     Error::Io { doing: "compact the log".to_owned(), source: io::Error::other(words) }

@@ -64,6 +64,8 @@ pub(crate) enum CompactionError {
     Unlink(#[from] io::Error),
     #[error("segment {segment} could not be rewritten")]
     Kept { segment: u64 },
+    #[error("segment {segment} is damaged: {why}")]
+    Damaged { segment: u64, why: String },
 }
 
 impl CompactionError {
@@ -72,7 +74,7 @@ impl CompactionError {
         let io = match self {
             Self::Append(error) => error.io(),
             Self::Unlink(error) => Some(error),
-            Self::Content(_) | Self::Kept { .. } => None,
+            Self::Content(_) | Self::Kept { .. } | Self::Damaged { .. } => None,
         };
         io.is_some_and(|error| {
             matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
@@ -113,7 +115,7 @@ impl Store {
             self.write_events(Vec::new())?;
         }
         let before_bytes = self.log_bytes();
-        let victims = {
+        let mut victims = {
             let writer = writer.lock();
             self.mark_live(&mut marked)?;
             let victims = self.victims(which, &writer, &marked);
@@ -127,10 +129,17 @@ impl Store {
                 ..Compacted::default()
             });
         }
-        let moves = self.moves(&victims)?;
         let run =
             if which == Which::UnderHalfLive { PACK_BYTES_BESIDE_COMMITS } else { PACK_BYTES };
-        self.copy(&moves, run, progress)?;
+        // Begun again without a victim that is damaged: which words still matter depends on all that
+        // go together.
+        while let Err(error) =
+            self.moves(&victims).and_then(|moves| self.copy(&moves, run, progress))
+        {
+            let CompactionError::Damaged { segment, why } = error else { return Err(error) };
+            tracing::error!(segment, %why, "a damaged segment is not compacted");
+            victims.remove(&segment);
+        }
         let removed = self.retire(&victims)?;
         let after_bytes = self.log_bytes();
         tracing::info!(segments = removed, before_bytes, after_bytes, "compacted");
@@ -254,7 +263,7 @@ impl Store {
 
     /// The live records of the victims: events, then manifests, then blocks, each in log order, so
     /// that like stands beside like and compresses well.
-    fn moves(&self, victims: &BTreeSet<u64>) -> Result<Vec<Move>, ContentError> {
+    fn moves(&self, victims: &BTreeSet<u64>) -> Result<Vec<Move>, CompactionError> {
         let mut moves = self.events_to_keep(victims)?;
         let catalog = self.catalog();
         let inside = |at: &At| victims.contains(&at.segment);
@@ -277,7 +286,7 @@ impl Store {
     }
 
     /// The victims' events that still decide something, or still have something to tell.
-    fn events_to_keep(&self, victims: &BTreeSet<u64>) -> Result<Vec<Move>, ContentError> {
+    fn events_to_keep(&self, victims: &BTreeSet<u64>) -> Result<Vec<Move>, CompactionError> {
         let candidates: Vec<(At, u64, Timestamp)> = {
             let catalog = self.catalog();
             let inside = catalog.events.values().rev();
@@ -291,7 +300,7 @@ impl Store {
         let mut telling = 0;
         let mut keep = Vec::new();
         for (at, len, when) in candidates {
-            let (_, payload) = self.read_record(at, &mut packs)?;
+            let payload = self.take(RecordType::Event, at, &mut packs)?;
             let Some(event) = Event::decode(&payload) else {
                 keep.push(Move { kind: RecordType::Event, at });
                 continue;
@@ -361,14 +370,9 @@ impl Store {
         let mut bytes = 0;
         let total = moves.len() as u64;
         for (done, one) in (1..).zip(moves) {
-            let (kind, payload) = self.read_record(one.at, &mut packs)?;
-            if kind != one.kind {
-                let why =
-                    format!("segment {} at {}: another record", one.at.segment, one.at.offset);
-                return Err(ContentError::Damaged(why).into());
-            }
+            let payload = self.take(one.kind, one.at, &mut packs)?;
             bytes += payload.len();
-            run.push(Inner { kind, payload });
+            run.push(Inner { kind: one.kind, payload });
             from.push(one.at);
             if bytes >= run_bytes || done == total {
                 self.append_run(&run, &from)?;
@@ -379,6 +383,25 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// Reads a record that is to be copied.
+    fn take(
+        &self,
+        kind: RecordType,
+        at: At,
+        packs: &mut OpenPacks,
+    ) -> Result<Vec<u8>, CompactionError> {
+        let segment = at.segment;
+        match self.read_record(at, packs) {
+            Ok((found, payload)) if found == kind => Ok(payload),
+            Ok(_) => {
+                let why = format!("another record lies at {}", at.offset);
+                Err(CompactionError::Damaged { segment, why })
+            }
+            Err(ContentError::Damaged(why)) => Err(CompactionError::Damaged { segment, why }),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Appends a run of records, as one pack where that is shorter.
@@ -412,17 +435,16 @@ impl Store {
         Ok(())
     }
 
-    /// Says in one durable batch that the victims are compacted, then unlinks them. A victim that
-    /// something live still lies in stays.
+    /// Says in one durable batch that the victims are compacted, then unlinks them; all or none,
+    /// because which words were kept depends on all of them going.
     fn retire(&self, victims: &BTreeSet<u64>) -> Result<u64, CompactionError> {
         let Some(writer) = &self.writer else { return Ok(0) };
         let mut writer = writer.lock();
-        let empty: Vec<u64> = {
-            let catalog = self.catalog();
-            let busy = catalog.busy_segments();
-            victims.iter().copied().filter(|number| !busy.contains(number)).collect()
-        };
-        let events: Vec<Vec<u8>> = empty
+        let busy = self.catalog().busy_segments();
+        if let Some(segment) = victims.iter().copied().find(|number| busy.contains(number)) {
+            return Err(CompactionError::Kept { segment });
+        }
+        let events: Vec<Vec<u8>> = victims
             .iter()
             .map(|segment| writer.event(What::SegmentCompacted { segment: *segment }).encode())
             .collect();
@@ -430,15 +452,15 @@ impl Store {
             events.iter().map(|event| Outgoing::new(RecordType::Event, event)).collect();
         writer.append(&outgoing)?;
         self.adopt_segment(&writer);
-        for number in &empty {
+        for number in victims {
             writer.drop_live(*number);
         }
         drop(writer);
-        self.forget_segments(&empty.iter().copied().collect());
-        for number in &empty {
+        self.forget_segments(victims);
+        for number in victims {
             self.unlink_segment(*number)?;
         }
-        Ok(empty.len() as u64)
+        Ok(victims.len() as u64)
     }
 }
 

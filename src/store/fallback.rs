@@ -26,6 +26,8 @@ pub(crate) struct Trouble {
     pub why: String,
     next_try: Duration,
     pause: Duration,
+    /// Only room is missing: the store is well, and is tried again without being opened anew.
+    for_room: bool,
 }
 
 #[derive(Debug, Default)]
@@ -145,12 +147,36 @@ impl Target {
 
     /// Notes that the target failed.
     pub(crate) fn fail(&self, why: String) {
+        self.fail_as(why, false);
+    }
+
+    /// Notes that the target's disk is full.
+    pub(crate) fn fail_for_room(&self, why: String) {
+        self.fail_as(why, true);
+    }
+
+    /// The store, where nothing but room was missing.
+    pub(crate) fn waiting_for_room(&self) -> Option<Arc<Store>> {
+        let standing = self.standing.read();
+        let waits = standing.trouble.as_ref().is_some_and(|trouble| trouble.for_room);
+        standing.store.clone().filter(|store| waits && store.is_writable())
+    }
+
+    /// Notes that the target takes commits again.
+    pub(crate) fn recover(&self) {
+        let troubled = self.standing.read().trouble.is_some();
+        if troubled {
+            self.standing.write().trouble = None;
+        }
+    }
+
+    fn fail_as(&self, why: String, for_room: bool) {
         let now = self.ground.clock.monotonic();
         let mut standing = self.standing.write();
         let before = standing.trouble.as_ref().map_or(PAUSE_FIRST / 2, |trouble| trouble.pause);
         let pause = (before * 2).min(PAUSE_MAX);
         tracing::warn!(target_store = %self.path().display(), %why, ?pause, "a target failed");
-        standing.trouble = Some(Trouble { why, next_try: now + pause, pause });
+        standing.trouble = Some(Trouble { why, next_try: now + pause, pause, for_room });
     }
 
     /// Whether the time has come to try a failed target again.

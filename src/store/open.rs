@@ -113,7 +113,9 @@ impl Ground {
         socket: Option<PathBuf>,
     ) -> Result<Store, Error> {
         match self.try_to_open(if_missing, socket.clone()) {
-            Err(error) if error.is_full() && self.disk.remove_file(&self.layout().reserve()).is_ok() => {
+            Err(error)
+                if error.is_full() && self.disk.remove_file(&self.layout().reserve()).is_ok() =>
+            {
                 tracing::warn!(%error, "opening on the reserve");
                 self.try_to_open(if_missing, socket)
             }
@@ -121,11 +123,7 @@ impl Ground {
         }
     }
 
-    fn try_to_open(
-        &self,
-        if_missing: &IfMissing,
-        socket: Option<PathBuf>,
-    ) -> Result<Store, Error> {
+    fn try_to_open(&self, if_missing: &IfMissing, socket: Option<PathBuf>) -> Result<Store, Error> {
         let there = self.is_there().map_err(self.io("look at the store"))?;
         if !there {
             if *if_missing == IfMissing::Fail {

@@ -55,7 +55,8 @@ impl Store {
         .map_err(PublishError::into_io)
     }
 
-    /// Whether a new checkpoint may be written: not into the room that the reserve left behind.
+    /// Whether a new checkpoint, or what can be made anew, may be written: not into the room that the
+    /// reserve left behind.
     pub(crate) fn takes_checkpoints(&self) -> io::Result<()> {
         if self.reserve_is_out.load(Ordering::Relaxed) { self.fill_reserve() } else { Ok(()) }
     }
@@ -64,7 +65,7 @@ impl Store {
     pub(crate) fn make_room(&self) -> Result<(), CompactionError> {
         self.release_reserve()?;
         self.compact(Which::UnderHalfLive, &mut |_, _| {})?;
-        self.tidy_log()?;
+        self.unlink_void()?;
         self.fill_reserve()?;
         Ok(())
     }
@@ -75,7 +76,7 @@ impl Store {
         let Some(writer) = &self.writer else { return Ok(()) };
         let _tenure = self.tenure()?;
         writer.lock().drop_spare();
-        self.tidy_log()?;
+        self.unlink_void()?;
         self.reserve_is_out.store(true, Ordering::Relaxed);
         remove_if_there(self.disk(), &self.layout.reserve())
     }

@@ -65,7 +65,9 @@ fn a_full_disk_refuses_what_is_new_and_keeps_what_is_there() {
     world.clock.advance(std::time::Duration::from_mins(1));
     manager.settle().ok();
     for _ in 0..50 {
-        match agent.create_checkpoint(Kind::Routine, &json!({"n": made.len(), "pad": words(1, 4000)})) {
+        match agent
+            .create_checkpoint(Kind::Routine, &json!({"n": made.len(), "pad": words(1, 4000)}))
+        {
             Ok(receipt) => {
                 assert!(reserve(&world).is_some_and(|bytes| bytes >= 256 << 10));
                 made.push(receipt);

@@ -2,15 +2,13 @@
 
 use rustix::io::Errno;
 use serde_json::json;
-use stateward::disk::{Disk, Fault, FaultDisk, Loss, MemoryDisk, Op};
 use stateward::Outcome;
+use stateward::disk::{Disk, Fault, FaultDisk, Loss, MemoryDisk, Op};
 use stateward::error::ErrorKind;
 use stateward::state::{Durable, Kind, Receipt};
 use stateward::{CheckpointManager, Options, Standing};
 
-use crate::fallback::{
-    FALLBACK, PRIMARY, SECOND, World, check_home, commit, listed, n_of,
-};
+use crate::fallback::{FALLBACK, PRIMARY, SECOND, World, check_home, commit, listed, n_of};
 
 fn break_primary(world: &World) {
     world.fault.inject(Fault::new(Errno::ROFS).on(Op::Write).at("/p/"));
@@ -160,11 +158,16 @@ fn a_fallback_of_another_home_is_named_and_left_alone() {
     let other = Options { path: "/q/store".into(), ..world.options() };
     let manager = CheckpointManager::open(other.clone()).unwrap();
     world.fault.inject(Fault::new(Errno::ROFS).on(Op::Write).at("/q/"));
-    let error = manager.agent("a").unwrap().create_checkpoint(Kind::Routine, &json!({})).unwrap_err();
+    let error =
+        manager.agent("a").unwrap().create_checkpoint(Kind::Routine, &json!({})).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unstored);
-    assert!(error.attempts().iter().any(|one| {
-        one.target.starts_with(FALLBACK) && one.error.as_ref().unwrap().contains("its home is /p/store")
-    }), "{error}");
+    assert!(
+        error.attempts().iter().any(|one| {
+            one.target.starts_with(FALLBACK)
+                && one.error.as_ref().unwrap().contains("its home is /p/store")
+        }),
+        "{error}"
+    );
 }
 
 #[test]
@@ -217,9 +220,13 @@ fn a_locked_fallback_is_skipped_and_named() {
 fn passing_errors_are_tried_again_within_bounds_and_others_at_once() {
     use stateward::clock::Clock;
     // A full disk is tried once more, when room was made.
-    for (errno, attempts) in
-        [(Errno::BUSY, 5), (Errno::AGAIN, 5), (Errno::NOSPC, 2), (Errno::ROFS, 1), (Errno::ACCESS, 1)]
-    {
+    for (errno, attempts) in [
+        (Errno::BUSY, 5),
+        (Errno::AGAIN, 5),
+        (Errno::NOSPC, 2),
+        (Errno::ROFS, 1),
+        (Errno::ACCESS, 1),
+    ] {
         let world = World::new();
         let manager = world.open();
         commit(&manager, 1);

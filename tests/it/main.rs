@@ -9,6 +9,7 @@ mod cli_operation;
 mod cli_setup;
 mod cli_state;
 mod cli_upkeep;
+mod compaction;
 mod crash;
 mod fallback;
 mod full_disk;
