@@ -171,3 +171,32 @@ fn each_store(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::state::Kind;
+    use crate::{CheckpointManager, Options};
+
+    #[test]
+    fn what_was_let_go_is_not_remembered_for_ever() {
+        const COMMITS: usize = 20_000;
+        let mut options = Options::in_memory();
+        options.retention.routine.anchors = Vec::new();
+        options.log.segment_bytes_min = 64 << 10;
+        options.log.segment_bytes_max = 256 << 10;
+        let manager = CheckpointManager::open(options).unwrap();
+        let agent = manager.agent("a").unwrap();
+        let mut most = 0;
+        for n in 0..COMMITS {
+            if n % 10 == 0 {
+                agent.begin_operation("step").unwrap().complete().unwrap();
+            }
+            agent.create_checkpoint(Kind::Routine, &serde_json::json!({ "n": n })).unwrap();
+            let store = manager.committer().targets.primary.store().unwrap();
+            most = most.max(store.catalog().memories());
+        }
+        manager.settle().unwrap();
+        // What lies in the segments that are not compacted yet, and no more.
+        assert!(most < COMMITS / 2, "{most} at most");
+    }
+}

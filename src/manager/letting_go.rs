@@ -137,15 +137,10 @@ impl CheckpointManager {
                 continue;
             }
             let mut show = |done, total| progress(Progress { done, total });
-            let done = match store.compact(Which::All, &mut show) {
-                // What is dead goes first, in the reserve's room; then there is room for the rest.
-                Err(error) if error.is_full() => store
-                    .release_reserve()
-                    .map_err(CompactionError::from)
-                    .and_then(|()| store.compact(Which::UnderHalfLive, &mut |_, _| {}))
-                    .and_then(|_| store.compact(Which::All, &mut show)),
-                other => other,
-            };
+            // What is dead goes first on a full disk; then there is room to copy the rest.
+            let full = store.takes_checkpoints().is_err();
+            let room = if full { store.compact_in_reserve() } else { Ok(()) };
+            let done = room.and_then(|()| store.compact(Which::All, &mut show));
             let done = done.map_err(|error| pruning(&error))?;
             store
                 .settle()

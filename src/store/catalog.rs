@@ -357,6 +357,18 @@ impl Catalog {
         }
     }
 
+    /// How many things are remembered of what is held no more.
+    #[cfg(test)]
+    pub(crate) fn memories(&self) -> usize {
+        self.forgotten.len()
+            + self.lingering.len()
+            + self.closed.len()
+            + self.marked.len()
+            + self.events.len()
+            + self.damaged.len()
+            + self.unreadable.len()
+    }
+
     pub(crate) fn get(&self, id: CheckpointId) -> Option<&Held> {
         let (agent, seq) = self.ids.get(&id)?;
         self.agents.get(agent)?.checkpoints.get(seq)

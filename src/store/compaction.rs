@@ -37,6 +37,8 @@ const TELLING_BYTES: u64 = 64 << 20;
 /// Which segments are to be compacted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Which<'a> {
+    /// Sealed ones in which nothing but words is live: they go without room for a copy.
+    Dead,
     /// Sealed ones that are under half live.
     UnderHalfLive,
     /// Every one that holds something dead or uncompressed, the newest included.
@@ -66,20 +68,6 @@ pub(crate) enum CompactionError {
     Kept { segment: u64 },
     #[error("segment {segment} is damaged: {why}")]
     Damaged { segment: u64, why: String },
-}
-
-impl CompactionError {
-    /// The disk, or the user's share of it, is full.
-    pub(crate) fn is_full(&self) -> bool {
-        let io = match self {
-            Self::Append(error) => error.io(),
-            Self::Unlink(error) => Some(error),
-            Self::Content(_) | Self::Kept { .. } | Self::Damaged { .. } => None,
-        };
-        io.is_some_and(|error| {
-            matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-        })
-    }
 }
 
 /// What is live.
@@ -129,8 +117,11 @@ impl Store {
                 ..Compacted::default()
             });
         }
-        let run =
-            if which == Which::UnderHalfLive { PACK_BYTES_BESIDE_COMMITS } else { PACK_BYTES };
+        let run = if matches!(which, Which::Dead | Which::UnderHalfLive) {
+            PACK_BYTES_BESIDE_COMMITS
+        } else {
+            PACK_BYTES
+        };
         // Begun again without a victim that is damaged: which words still matter depends on all that
         // go together.
         while let Err(error) =
@@ -240,15 +231,15 @@ impl Store {
         match which {
             Which::All => sealed.collect(),
             Which::These(these) => sealed.filter(|number| these.contains(number)).collect(),
-            Which::UnderHalfLive => {
+            Which::Dead | Which::UnderHalfLive => {
                 let catalog = self.catalog();
                 let live = live_bytes(&catalog, marked);
-                sealed
-                    .filter(|number| {
-                        let all = catalog.segments.get(number).copied().unwrap_or(0);
-                        live.get(number).copied().unwrap_or(0) * 2 < all.max(1)
-                    })
-                    .collect()
+                let goes = |number: &u64| {
+                    let all = catalog.segments.get(number).copied().unwrap_or(0);
+                    let live = live.get(number).copied().unwrap_or(0);
+                    if which == Which::Dead { live == 0 } else { live * 2 < all.max(1) }
+                };
+                sealed.filter(goes).collect()
             }
         }
     }

@@ -63,10 +63,17 @@ impl Store {
 
     /// Frees what can be freed on a full disk; an error where a new checkpoint must not be tried.
     pub(crate) fn make_room(&self) -> Result<(), CompactionError> {
+        self.compact_in_reserve()?;
+        self.fill_reserve()?;
+        Ok(())
+    }
+
+    /// Compacts what retention let go, in the room that the reserve keeps; what needs no copy first.
+    pub(crate) fn compact_in_reserve(&self) -> Result<(), CompactionError> {
         self.release_reserve()?;
+        self.compact(Which::Dead, &mut |_, _| {})?;
         self.compact(Which::UnderHalfLive, &mut |_, _| {})?;
         self.unlink_void()?;
-        self.fill_reserve()?;
         Ok(())
     }
 

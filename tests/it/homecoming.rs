@@ -223,7 +223,7 @@ fn passing_errors_are_tried_again_within_bounds_and_others_at_once() {
     for (errno, attempts) in [
         (Errno::BUSY, 5),
         (Errno::AGAIN, 5),
-        (Errno::NOSPC, 2),
+        (Errno::NOSPC, 3),
         (Errno::ROFS, 1),
         (Errno::ACCESS, 1),
     ] {

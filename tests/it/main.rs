@@ -12,6 +12,7 @@ mod cli_upkeep;
 mod compaction;
 mod crash;
 mod fallback;
+mod fallback_real;
 mod full_disk;
 mod history;
 mod homecoming;
