@@ -388,9 +388,11 @@ impl CheckpointManager {
         newest.is_some_and(|(_, newest)| newest == id)
     }
 
-    /// Writes one event to the first target that takes it.
+    /// Writes one event to the first target that takes it; where none does, those that are left
+    /// alone after a failure are tried all the same.
     fn write_event(&self, what: impl Fn(&Store) -> What) -> Result<(), Error> {
         let mut attempts = Vec::new();
+        let resting = self.committer().targets.resting();
         for target in self.committer().targets.all() {
             let Some(store) = target.ready() else {
                 let why = target.trouble().map_or_else(|| "it is not open".into(), |one| one.why);
@@ -404,6 +406,15 @@ impl CheckpointManager {
                     let error = Some(error.to_string());
                     attempts.push(Attempt { target: target.path().to_owned(), error });
                 }
+            }
+        }
+        for (target, store) in resting {
+            let wrote = store.write_events(vec![what(&store)]);
+            let error = wrote.as_ref().err().map(ToString::to_string);
+            attempts.push(Attempt { target: target.path().to_owned(), error });
+            if wrote.is_ok() {
+                target.mend();
+                return Ok(());
             }
         }
         Err(Error::Unstored { attempts })
