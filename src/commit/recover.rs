@@ -30,6 +30,8 @@ pub(crate) struct Tail {
     pub kept: Vec<Found>,
     /// Events to be written along.
     pub events: Vec<What>,
+    /// A view names a place behind the end of the head: it is an older copy, and not continued.
+    pub seal: bool,
 }
 
 /// Makes durable what the survey believes and returns the writer. Consumes the head of the survey.
@@ -61,6 +63,8 @@ fn can_continue(head: &Head, damage: &[super::survey::Damage], tail: &Tail) -> b
         && head.tail.is_empty()
         && head.scan.tail.is_none()
         && tail.kept.is_empty()
+        && tail.events.is_empty()
+        && !tail.seal
         && !head.segment.is_short()
         && damage.iter().all(|one| one.segment != head.segment.number())
 }

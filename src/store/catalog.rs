@@ -182,6 +182,12 @@ impl Catalog {
         self.ids.insert(id, (agent, seq));
     }
 
+    /// Notes that a number was given, though its checkpoint is not held.
+    pub(crate) fn note_number(&mut self, agent: &AgentId, seq: Seq) {
+        let shelf = self.agents.entry(agent.clone()).or_default();
+        shelf.last_seq = shelf.last_seq.max(seq);
+    }
+
     fn apply_event(&mut self, event: &Event, at: At, stored_len: u32) {
         let kept = KeptEvent { at, stored_len, when: event.at };
         let known = self.events.insert(event.n, kept);

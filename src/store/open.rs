@@ -7,6 +7,7 @@
 
 use std::collections::HashSet;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,13 +18,15 @@ use super::catalog::Catalog;
 pub(crate) use super::identity::Home;
 use super::identity::{FORMAT, Found, Identity};
 use super::layout::Layout;
+use super::lost::{self, Lost};
 use super::quarantine::{self, Kept};
-use super::views::{self, Listed, View, ViewPlace};
+use super::views::{self, Listed};
 use super::{Error, Options, Store};
 use crate::clock::Clock;
 use crate::commit;
 use crate::commit::frame::{Found as FoundRecord, Place, ReadBatch};
 use crate::commit::recover::{self, Recovered, Tail};
+use crate::commit::scan::Broken;
 use crate::commit::summary::{self, At, Item};
 use crate::commit::survey::{Damage, Survey, survey};
 use crate::commit::writer::{Site, Writer};
@@ -177,6 +180,7 @@ impl Ground {
         let id = identity.as_ref().map(|identity| identity.store_id);
         let mut found = opening.survey(id, Access::Read)?;
         opening.show_tail(&found, &views::ids(&listed), show_beyond);
+        opening.note_lost(&found, &listed);
         let id = found.store_id.ok_or_else(|| Error::NoSegments { path: self.path.clone() })?;
         let identity =
             identity.unwrap_or_else(|| Identity::new(Uuid::from_bytes(id), self.clock.now(), None));
@@ -293,8 +297,6 @@ impl<'a> Opening<'a> {
         // Before the first batch: a log that holds one has a durable name.
         disk.sync_dir(&ground.path).map_err(ground.io("sync the directory of"))?;
         writer.begin(&[])?;
-        // With its mark the segment can be continued.
-        writer.mark().map_err(ground.io("mark the log of"))?;
         identity.publish(disk, &self.layout).map_err(ground.io("publish store.json in"))?;
         self.report.made = true;
         Ok(identity)
@@ -341,8 +343,9 @@ impl<'a> Opening<'a> {
         let listed = views::list(self.disk(), &self.layout).map_err(ground.io("list the views"))?;
         let mut found = self.survey(Some(identity.store_id), Access::Write)?;
         let site = ground.site(identity.store_id);
-        let tail = self.judge_tail(&found, &listed)?;
-        self.set_damage_aside(&found)?;
+        let lost = self.note_lost(&found, &listed);
+        let mut tail = Tail { events: self.set_damage_aside(&found)?, ..Tail::default() };
+        self.judge_tails(&mut found, &lost, &mut tail)?;
         let head = found.head.as_ref().map(|head| head.segment.clone());
         let Recovered { mut writer, rewritten, records } =
             recover::recover(site.clone(), &mut found, tail)?;
@@ -359,75 +362,105 @@ impl<'a> Opening<'a> {
         Ok(self.finish(site, identity, found, Some(writer), &listed))
     }
 
-    /// Decides on what is broken behind the last whole batch of the head: an unfinished tail, unless
-    /// a view names something in it.
-    fn judge_tail(&mut self, found: &Survey, listed: &[Listed]) -> Result<Tail, Error> {
-        let mut tail = Tail::default();
-        let Some(head) = &found.head else { return Ok(tail) };
-        let Some(broken) = &head.scan.tail else { return Ok(tail) };
-        let segment = head.segment.number();
-        let start = Place { segment, offset: broken.range.start };
-        let proven = self.proven_by_views(found, listed).is_some_and(|place| place > start);
-        let file = self.layout.log().join(commit::segment::file_name(segment));
-        let kept = self.keep(&file, &broken.range)?;
-        let bytes = broken.range.end - broken.range.start;
-        if proven {
-            tail.kept.clone_from(&broken.salvaged);
+    /// Finds the checkpoints that views name and the log does not hold. Their numbers are not given
+    /// again.
+    fn note_lost(&mut self, found: &Survey, listed: &[Listed]) -> Vec<Lost> {
+        let in_tail = tail_ids(found);
+        let catalog = &self.catalog;
+        let lost = lost::find(self.disk(), &self.layout, listed, |id| {
+            catalog.get(id).is_some() || catalog.is_forgotten(id) || in_tail.contains(&id)
+        });
+        self.report.damage.extend(lost::damage(&lost));
+        self.report.notes.extend(lost::notes(&lost));
+        for one in &lost {
+            self.catalog.note_number(&one.view.agent, one.view.name.seq);
+        }
+        lost
+    }
+
+    /// Decides on what is broken behind the last whole batch of the head, and on first batches that
+    /// are not whole: unfinished tails, unless a view names something in them.
+    fn judge_tails(
+        &mut self,
+        found: &mut Survey,
+        lost: &[Lost],
+        tail: &mut Tail,
+    ) -> Result<(), Error> {
+        let durable = lost::furthest(lost);
+        if let Some(head) = &found.head {
+            let segment = head.segment.number();
+            let end = Place { segment, offset: head.scan.end };
+            tail.seal = durable.is_some_and(|place| place >= end);
+            if let Some(broken) = &head.scan.tail {
+                self.judge_tail(segment, broken, durable, tail)?;
+            }
+        }
+        for (segment, broken) in &found.unfinished {
+            self.judge_tail(*segment, broken, durable, tail)?;
+        }
+        // Places that views name are not given again.
+        found.highest = found.highest.max(durable.map_or(0, |place| place.segment));
+        Ok(())
+    }
+
+    fn judge_tail(
+        &mut self,
+        segment: u64,
+        broken: &Broken,
+        durable: Option<Place>,
+        tail: &mut Tail,
+    ) -> Result<(), Error> {
+        let offset = broken.range.start;
+        let bytes = broken.range.end - offset;
+        let (copy, _) = self.keep(segment, &broken.range)?;
+        if durable.is_some_and(|place| place > Place { segment, offset }) {
+            tail.kept.extend_from_slice(&broken.salvaged);
             self.report.damage.push(format!(
-                "segment {segment}: {bytes} bytes at {} are damaged; a view proves that they were durable",
-                broken.range.start
+                "segment {segment}: {bytes} bytes at {offset} are damaged; a view proves that they were durable"
             ));
             tail.events.push(What::DamageFound {
                 file: file_in_log(segment),
-                offset: broken.range.start,
+                offset,
                 bytes,
                 what: "a durable tail is broken".to_owned(),
-                copy: Some(kept),
+                copy: Some(copy),
             });
         } else {
             self.report.cut_bytes += bytes;
-            tracing::warn!(segment, offset = broken.range.start, bytes, "cut an unfinished tail");
-            let offset = broken.range.start;
-            tail.events.push(What::TailCut { segment, offset, bytes, copy: kept });
+            tracing::warn!(segment, offset, bytes, "cut an unfinished tail");
+            tail.events.push(What::TailCut { segment, offset, bytes, copy });
         }
-        Ok(tail)
+        Ok(())
     }
 
-    /// The furthest place that a view of a checkpoint unknown to the log names.
-    fn proven_by_views(&self, found: &Survey, listed: &[Listed]) -> Option<Place> {
-        let in_tail: HashSet<CheckpointId> = tail_ids(found);
-        listed
-            .iter()
-            .filter(|view| {
-                let id = view.name.id;
-                self.catalog.get(id).is_none()
-                    && !self.catalog.is_forgotten(id)
-                    && !in_tail.contains(&id)
-            })
-            .filter_map(|view| {
-                let path = self.layout.view(&view.agent, &view.name);
-                View::read(self.disk(), &path).ok()
-            })
-            .map(|view| {
-                let ViewPlace { segment, offset } = view.place;
-                Place { segment, offset }
-            })
-            .max()
-    }
-
-    fn keep(&self, file: &Path, range: &std::ops::Range<u64>) -> Result<PathBuf, Error> {
-        let kept = quarantine::keep_range(self.disk(), &self.layout, file, range)
+    /// Copies a range of a segment aside; answers where, and whether the copy was made just now.
+    fn keep(&self, segment: u64, range: &Range<u64>) -> Result<(PathBuf, bool), Error> {
+        let file = self.layout.log().join(commit::segment::file_name(segment));
+        let kept = quarantine::keep_range(self.disk(), &self.layout, &file, range)
             .map_err(self.ground.io("copy damage aside in"))?;
+        let is_new = matches!(kept, Kept::New(_));
         let (Kept::New(path) | Kept::Known(path)) = kept;
-        Ok(path.strip_prefix(self.layout.root()).map(Path::to_owned).unwrap_or(path))
+        let path = path.strip_prefix(self.layout.root()).map(Path::to_owned).unwrap_or(path);
+        Ok((path, is_new))
     }
 
-    /// Copies every damaged range aside and words it for the report.
-    fn set_damage_aside(&mut self, found: &Survey) -> Result<(), Error> {
+    /// Copies every damaged range aside and words it for the report; answers events for what was
+    /// not known before.
+    fn set_damage_aside(&mut self, found: &Survey) -> Result<Vec<What>, Error> {
+        let mut events = Vec::new();
         for one in &found.damage {
-            let file = self.layout.log().join(&one.file);
-            if !one.range.is_empty() && exists(self.disk(), &file).unwrap_or(true) {
-                self.keep(&file, &one.range)?;
+            if !self.is_in_file(one) {
+                continue;
+            }
+            let (copy, is_new) = self.keep(one.segment, &one.range)?;
+            if is_new {
+                events.push(What::DamageFound {
+                    file: file_in_log(one.segment),
+                    offset: one.range.start,
+                    bytes: one.range.end - one.range.start,
+                    what: one.what.clone(),
+                    copy: Some(copy),
+                });
             }
         }
         self.describe(&found.damage);
@@ -436,7 +469,14 @@ impl<'a> Opening<'a> {
                 self.report.damage.push(format!("segment {number} cannot be used: {why}"));
             }
         }
-        Ok(())
+        Ok(events)
+    }
+
+    /// Whether some of the damaged bytes are there to be copied.
+    fn is_in_file(&self, damage: &Damage) -> bool {
+        let file = self.layout.log().join(&damage.file);
+        let len = self.disk().metadata(&file).map_or(0, |found| found.len);
+        damage.range.start < damage.range.end.min(len)
     }
 
     fn describe(&mut self, damage: &[Damage]) {
