@@ -278,6 +278,13 @@ impl CheckpointManager {
         Ok(())
     }
 
+    /// How many commits wait while another is being made durable.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.committer().waiting()
+    }
+
     fn open_known_fallbacks(&self) {
         for fallback in &self.committer().targets.fallbacks {
             match fallback.is_there() {

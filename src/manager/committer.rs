@@ -124,6 +124,12 @@ impl Committer {
             .unwrap_or_else(|died| Err(Error::Interrupted(died.to_string())))
     }
 
+    /// How many commits wait for the next turn.
+    #[cfg(feature = "testing")]
+    pub(crate) fn waiting(&self) -> usize {
+        self.group.waiting()
+    }
+
     pub(crate) fn set_over_budget(&self, over: bool) {
         *self.over_budget.lock() = over;
     }

@@ -7,6 +7,8 @@ mod cli_contract;
 mod cli_home;
 mod cli_operation;
 mod cli_state;
+mod cost;
 mod crash;
+mod faults;
 mod history;
 mod tidy;
