@@ -11,4 +11,5 @@ mod cost;
 mod crash;
 mod faults;
 mod history;
+mod rules;
 mod tidy;
