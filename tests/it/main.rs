@@ -11,5 +11,6 @@ mod cost;
 mod crash;
 mod faults;
 mod history;
+mod kill;
 mod rules;
 mod tidy;

@@ -84,8 +84,10 @@ fn a_found_segment_is_not_used() {
     let (memory, calls, made) = prepare(number_of(&calls, |call| call.op == Op::SyncDir));
     assert!(!made && memory.get(&calls[calls.len() - 2].path).is_some(), "it stands there");
     let manager = open(memory.shared());
-    (4..30).for_each(|n| assert!(commit(&manager, n)));
-    check_after_loss(&memory, &(0..30).collect::<Vec<_>>());
+    for n in 4..16 {
+        assert!(commit(&manager, n));
+        check_after_loss(&memory, &(0..=n).collect::<Vec<_>>());
+    }
 }
 
 /// A store whose making failed when it synced the name of the log: no later sync makes that name
@@ -97,7 +99,7 @@ fn a_found_log_is_not_used() {
         let disk = FaultDisk::over(&memory);
         let store = Fault::new(Errno::IO).on(Op::SyncDir).at(STORE);
         disk.inject(store.skipping(fail).times(1));
-        drop(CheckpointManager::open(keep_all(disk.clone())));
+        let _may_fail = CheckpointManager::open(keep_all(disk.clone()));
         (memory, disk.calls())
     };
     let (_, calls) = make(u64::MAX);
