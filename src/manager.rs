@@ -383,16 +383,17 @@ impl CheckpointManager {
         last.max().unwrap_or_default()
     }
 
-    fn is_newest(&self, agent: &AgentId, id: CheckpointId) -> bool {
+    /// Whether this is the agent's `latest`, damage apart: what a patch is against.
+    fn is_latest(&self, agent: &AgentId, id: CheckpointId) -> bool {
         let stores = self.committer().targets.sighted();
-        let newest = stores
+        let latest = stores
             .iter()
             .filter_map(|store| {
                 let catalog = store.catalog();
-                catalog.since_reset(agent).next().map(|held| (held.manifest.seq, held.manifest.id))
+                catalog.latest(agent).map(|held| (held.manifest.seq, held.manifest.id))
             })
             .max();
-        newest.is_some_and(|(_, newest)| newest == id)
+        latest.is_some_and(|(_, latest)| latest == id)
     }
 
     /// Writes one event to the first target that takes it; where none does, those that are left

@@ -12,5 +12,6 @@ mod crash;
 mod faults;
 mod history;
 mod kill;
+mod model;
 mod rules;
 mod tidy;
