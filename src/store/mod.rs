@@ -330,9 +330,9 @@ impl Store {
         self.catalog.write().set_damaged(id, true);
     }
 
-    /// Whether commits can be made here.
+    /// Whether commits can be made here; not once the lock was given back.
     pub(crate) fn is_writable(&self) -> bool {
-        self.writer.is_some()
+        self.writer.is_some() && self.lock.lock().is_some()
     }
 
     /// Gives the lock back: the store failed, is read from as far as it can be, and is about to be
