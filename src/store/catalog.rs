@@ -245,12 +245,7 @@ impl Catalog {
         }
     }
 
-    fn forget(
-        &mut self,
-        agent: &AgentId,
-        one: &Forgotten,
-        key: Option<(Idempotency, Timestamp)>,
-    ) {
+    fn forget(&mut self, agent: &AgentId, one: &Forgotten, key: Option<(Idempotency, Timestamp)>) {
         let Forgotten { seq, id, kind, .. } = *one;
         let shelf = self.agents.entry(agent.clone()).or_default();
         shelf.last_seq = shelf.last_seq.max(seq);
@@ -309,11 +304,7 @@ impl Catalog {
 
     /// Forgets that segments ever held anything: they are about to be unlinked. Checkpoints that
     /// were forgotten are no longer remembered where nothing of them is left.
-    pub(crate) fn drop_segments(
-        &mut self,
-        gone: &BTreeSet<u64>,
-        viewed: &HashSet<CheckpointId>,
-    ) {
+    pub(crate) fn drop_segments(&mut self, gone: &BTreeSet<u64>, viewed: &HashSet<CheckpointId>) {
         self.segments.retain(|number, _| !gone.contains(number));
         self.lingering.retain(|_, at| !gone.contains(at));
         self.events.retain(|_, event| !gone.contains(&event.at.segment));
@@ -329,9 +320,11 @@ impl Catalog {
         }
     }
 
-    /// Lets a block go that is known to be damaged, so that it never counts as present.
-    pub(crate) fn drop_block(&mut self, key: &BlockKey) {
-        self.blocks.remove(key);
+    /// Lets the blocks go whose record at this place is known to be damaged, so that they never
+    /// count as present.
+    pub(crate) fn drop_blocks_at(&mut self, at: At) {
+        let place = (at.segment, at.offset);
+        self.blocks.retain(|_, block| (block.at.segment, block.at.offset) != place);
     }
 
     /// Whether the word that this checkpoint was forgotten must still be kept: its record lies in a
@@ -503,9 +496,11 @@ impl Shelf {
     /// The newest finished restore that was not taken back and took nothing back itself.
     pub(crate) fn undoable(&self) -> Option<&Held> {
         self.checkpoints.values().rev().find(|held| {
-            held.manifest.restored.as_ref().is_some_and(|one| {
-                one.undoes.is_none() && one.recovery.is_some()
-            }) && !self.undone.contains(&held.manifest.id)
+            held.manifest
+                .restored
+                .as_ref()
+                .is_some_and(|one| one.undoes.is_none() && one.recovery.is_some())
+                && !self.undone.contains(&held.manifest.id)
         })
     }
 }

@@ -201,9 +201,7 @@ impl Error {
     /// The store can be read but not written: it is on a read-only or full disk, or belongs to
     /// someone else.
     fn is_unwritable(&self) -> bool {
-        use io::ErrorKind::{
-            PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
-        };
+        use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
         matches!(self, Self::Newer { .. })
             || self.io_error().is_some_and(|error| {
                 let kind = error.kind();
@@ -318,7 +316,11 @@ impl Store {
     /// Notes that a checkpoint was read and found damaged: nothing new leans on it, and nothing
     /// that it names counts as present unless it is proven again.
     pub(crate) fn note_damaged(&self, id: CheckpointId) {
-        self.catalog.write().set_damaged(id, true);
+        let known = self.catalog().is_damaged(id);
+        if !known {
+            self.catalog.write().set_damaged(id, true);
+            self.forget_blocks_of(id);
+        }
     }
 
     /// Whether commits can be made here.

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use super::{Store, views};
 use super::catalog::{BlockKey, Held, root_of};
+use super::write::DraftState;
+use super::{Store, views};
 use crate::commit::frame::{Found, RecordType};
 use crate::commit::segment::RecordFault;
 use crate::commit::summary::{self, ALONE, At, Inner};
 use crate::encode::event::Event;
 use crate::encode::manifest::{Lies, Manifest};
 use crate::encode::{self, Content};
-use super::write::DraftState;
 use crate::state::{Checkpoint, Digest, Durable};
 
 /// Why content cannot be read.
@@ -157,12 +157,18 @@ impl Store {
             }
         }
         let place = found;
-        let (_, mut payload) = self.read_record(place.at, packs)?;
-        if payload.len() < summary::BLOCK_PREFIX {
-            return Err(damaged(place.at, "it is too short for a block"));
+        let read = self.read_record(place.at, packs).and_then(|(_, mut payload)| {
+            if payload.len() < summary::BLOCK_PREFIX {
+                return Err(damaged(place.at, "it is too short for a block"));
+            }
+            payload.drain(..summary::BLOCK_PREFIX);
+            Ok(payload)
+        });
+        if let Err(ContentError::Damaged(_)) = &read {
+            // It no longer counts as present: the next commit that brings its content heals it.
+            self.catalog.write().drop_blocks_at(place.at);
         }
-        payload.drain(..summary::BLOCK_PREFIX);
-        Ok(payload)
+        read
     }
 
     /// The state of a checkpoint, byte for byte, proven; `None` where it has none.

@@ -80,9 +80,10 @@ impl Store {
     /// Segments that something damaged lies in.
     pub(crate) fn broken_segments(&self) -> BTreeSet<u64> {
         let shown = self.shown.lock();
-        let named = shown.faults.iter().filter_map(|fault| {
-            segment::number_of(fault.file.file_name()?.to_str()?, "log")
-        });
+        let named = shown
+            .faults
+            .iter()
+            .filter_map(|fault| segment::number_of(fault.file.file_name()?.to_str()?, "log"));
         named.chain(shown.broken.iter().copied()).collect()
     }
 
@@ -90,8 +91,7 @@ impl Store {
     pub(crate) fn is_newest(&self, held: &Held) -> bool {
         let catalog = self.catalog();
         let shelf = catalog.agents.get(&held.manifest.agent);
-        shelf.and_then(|shelf| shelf.checkpoints.keys().next_back())
-            == Some(&held.manifest.seq)
+        shelf.and_then(|shelf| shelf.checkpoints.keys().next_back()) == Some(&held.manifest.seq)
     }
 
     /// Notes that a checkpoint was read and is sound.
@@ -117,7 +117,8 @@ impl Store {
         };
         let io = |source| ContentError::Io { segment: number, source };
         let mut found = Scrubbed::default();
-        let sealed = self.writer.as_ref().and_then(|writer| writer.lock().live().get(&number).copied());
+        let sealed =
+            self.writer.as_ref().and_then(|writer| writer.lock().live().get(&number).copied());
         let until = match &sealed {
             Some(sealed) => Until::Sealed(sealed.end),
             None => self.written_end(number),
@@ -135,12 +136,8 @@ impl Store {
         if let Some(sealed) = sealed {
             self.check_end(&segment, &scan, &sealed, &mut found.findings);
         }
-        let here = Segment::open(
-            self.disk(),
-            &self.layout.log(),
-            number,
-            crate::disk::Access::Read,
-        );
+        let here =
+            Segment::open(self.disk(), &self.layout.log(), number, crate::disk::Access::Read);
         match here {
             Ok(here) if here.by_second => {
                 found.findings.push(finding(number, 0, 512, "its first header is broken"));
@@ -262,8 +259,7 @@ impl Store {
         Some((view.manifest, state))
     }
 
-    /// No block that a damaged checkpoint names counts as present any more, as far as its nodes can
-    /// be read.
+    /// No damaged block of a checkpoint counts as present any more, as far as its nodes can be read.
     pub(crate) fn forget_blocks_of(&self, id: CheckpointId) {
         let root = self.catalog().get(id).and_then(|held| root_of(&held.manifest));
         let mut waiting: Vec<_> = root.into_iter().collect();
@@ -275,8 +271,9 @@ impl Store {
                 let children = encode::children(level, bytes).unwrap_or_default();
                 waiting.extend(children.into_iter().map(|child| (child.digest, level - 1)));
             }
-            if !sound {
-                self.catalog.write().drop_block(&key);
+            let at = self.catalog().blocks.get(&key).map(|block| block.at);
+            if let (false, Some(at)) = (sound, at) {
+                self.catalog.write().drop_blocks_at(at);
             }
         }
     }
