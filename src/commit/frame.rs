@@ -98,7 +98,8 @@ impl SegmentHeader {
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, HeaderFault> {
         let whole = bytes.len() == SEGMENT_HEADER as usize
             && &bytes[0..8] == SEGMENT_MAGIC
-            && blake3::hash(&bytes[..480]) == *<&[u8; 32]>::try_from(&bytes[480..]).expect("32 bytes");
+            && blake3::hash(&bytes[..480])
+                == *<&[u8; 32]>::try_from(&bytes[480..]).expect("32 bytes");
         if !whole {
             return Err(HeaderFault::Broken);
         }

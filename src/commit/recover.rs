@@ -9,8 +9,8 @@ use super::Options;
 use super::frame::{Found, Outgoing, RecordType};
 use super::summary::At;
 use super::survey::{Head, Survey};
-use crate::encode::event::{Event, What};
 use super::writer::{Active, AppendError, Site, Writer, begin_room};
+use crate::encode::event::{Event, What};
 
 /// A log that takes batches, and what recovery did to get there.
 #[derive(Debug)]
@@ -78,8 +78,7 @@ fn go_on(site: Site, survey: &mut Survey, head: Head) -> Writer {
         segment: head.segment,
     };
     let live = survey.live.clone();
-    let mut writer =
-        Writer::resume(site, active, live, survey.highest + 1, survey.last_event + 1);
+    let mut writer = Writer::resume(site, active, live, survey.highest + 1, survey.last_event + 1);
     for number in survey.empty.drain(..) {
         writer.add_void(number);
     }

@@ -51,9 +51,9 @@ pub(crate) enum AppendError {
 impl AppendError {
     pub(crate) fn io(&self) -> Option<&io::Error> {
         match self {
-            Self::Segment { source, .. } | Self::Write { source, .. } | Self::Sync { source, .. } => {
-                Some(source)
-            }
+            Self::Segment { source, .. }
+            | Self::Write { source, .. }
+            | Self::Sync { source, .. } => Some(source),
             Self::TooLarge { .. } => None,
         }
     }
@@ -329,8 +329,7 @@ impl Writer {
             self.void.push(last.number());
             return;
         }
-        let sealed =
-            Sealed { segment: last.number(), end: last.data_end, checksum: last.before };
+        let sealed = Sealed { segment: last.number(), end: last.data_end, checksum: last.before };
         self.live.insert(sealed.segment, sealed);
         let salt = last.segment.header.salt;
         self.unsummarised.push(Unsummarised { sealed, salt, items: last.items });
@@ -461,11 +460,8 @@ impl Active {
         let at = At { segment, offset, slot: summary::ALONE };
         let stored_len = u32::try_from(record.payload_len()).unwrap_or(u32::MAX);
         if record.kind == RecordType::Pack {
-            let found = frame::Found {
-                code: record.kind as u8,
-                offset,
-                payload: record.parts.concat(),
-            };
+            let found =
+                frame::Found { code: record.kind as u8, offset, payload: record.parts.concat() };
             let opened = summary::items_of(segment, &found, &mut |item| self.items.add(&item));
             debug_assert!(opened, "a pack that was just made opens");
             return;

@@ -93,9 +93,10 @@ pub(super) fn damage(lost: &[Lost]) -> Vec<String> {
 pub(super) fn notes(lost: &[Lost]) -> Vec<String> {
     lost.iter()
         .filter_map(|one| match one.says {
-            Says::Another(id) => {
-                Some(format!("the view {} of agent {} is that of {id}", one.view.name, one.view.agent))
-            }
+            Says::Another(id) => Some(format!(
+                "the view {} of agent {} is that of {id}",
+                one.view.name, one.view.agent
+            )),
             Says::Durable(_) | Says::Nothing(_) => None,
         })
         .collect()

@@ -51,7 +51,9 @@ pub(crate) struct Ground {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum IfMissing {
     /// Make one; a fallback store names the store whose commits it takes.
-    Make { home: Option<Home> },
+    Make {
+        home: Option<Home>,
+    },
     Fail,
 }
 
@@ -105,7 +107,11 @@ impl Ground {
     }
 
     /// Opens to write.
-    pub(crate) fn open(&self, if_missing: &IfMissing, socket: Option<PathBuf>) -> Result<Store, Error> {
+    pub(crate) fn open(
+        &self,
+        if_missing: &IfMissing,
+        socket: Option<PathBuf>,
+    ) -> Result<Store, Error> {
         let there = self.is_there().map_err(self.io("look at the store"))?;
         if !there {
             if *if_missing == IfMissing::Fail {
@@ -131,7 +137,8 @@ impl Ground {
         if !there {
             return Err(Error::NoStore { path: self.path.clone() });
         }
-        let patient = Self { store: Options { lock_wait_ms: 0, ..self.store.clone() }, ..self.clone() };
+        let patient =
+            Self { store: Options { lock_wait_ms: 0, ..self.store.clone() }, ..self.clone() };
         match patient.open(&IfMissing::Fail, None) {
             Err(Error::Locked(_)) => self.read_beside_writer(),
             Err(error) if error.is_unwritable() => self.read_only(true),
@@ -175,8 +182,8 @@ impl Ground {
         opening.show_tail(&found, &views::ids(&listed), show_beyond);
         opening.note_lost(&found, &listed);
         let id = found.store_id.ok_or_else(|| Error::NoSegments { path: self.path.clone() })?;
-        let identity = identity
-            .unwrap_or_else(|| Identity::new(Uuid::from_bytes(id), self.clock.now(), None));
+        let identity =
+            identity.unwrap_or_else(|| Identity::new(Uuid::from_bytes(id), self.clock.now(), None));
         let site = self.site(identity.store_id);
         if let Some(head) = found.head.take() {
             found.segments.insert(head.segment.number(), head.segment);
@@ -225,7 +232,8 @@ impl<'a> Opening<'a> {
     /// Finds out which store this is; makes one, or finishes a making, where there is none.
     fn identify(&mut self, if_missing: &IfMissing) -> Result<Identity, Error> {
         let ground = self.ground;
-        let found = Identity::read(self.disk(), &self.layout).map_err(ground.io("read store.json"))?;
+        let found =
+            Identity::read(self.disk(), &self.layout).map_err(ground.io("read store.json"))?;
         let why = match found {
             Found::Identity(identity) if identity.format > FORMAT => {
                 return Err(Error::Newer { path: ground.path.clone(), format: identity.format });

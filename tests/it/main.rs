@@ -7,5 +7,7 @@ mod cli_contract;
 mod cli_home;
 mod cli_operation;
 mod cli_state;
+mod damage;
+mod damage_flips;
 mod skeleton;
 mod tidy;
