@@ -1,18 +1,18 @@
 //! Skeleton.
 #![forbid(unsafe_code)]
-pub mod state;
-pub mod clock;
-pub mod error;
-pub mod disk;
-pub mod collect;
-pub mod encode;
-pub mod commit;
-pub mod store;
-pub mod retention;
-pub mod verify;
-pub mod restore;
-pub mod manager;
-pub mod config;
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod clock;
+pub mod collect;
+pub mod commit;
+pub mod config;
+pub mod disk;
+pub mod encode;
+pub mod error;
+pub mod manager;
+pub mod restore;
+pub mod retention;
+pub mod state;
+pub mod store;
+pub mod verify;
 pub use manager::*;

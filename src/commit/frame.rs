@@ -160,11 +160,28 @@ impl RecordType {
 pub(crate) struct Outgoing<'a> {
     pub kind: RecordType,
     pub parts: [&'a [u8]; 2],
+    /// What a pack holds, so that noting it does not mean opening it.
+    pub packed: &'a [Inner],
+}
+
+/// A record taken out of a pack, or on its way into one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Inner {
+    pub kind: RecordType,
+    pub payload: Vec<u8>,
 }
 
 impl<'a> Outgoing<'a> {
     pub(crate) fn new(kind: RecordType, payload: &'a [u8]) -> Self {
-        Self { kind, parts: [payload, &[]] }
+        Self::in_parts(kind, [payload, &[]])
+    }
+
+    pub(crate) fn in_parts(kind: RecordType, parts: [&'a [u8]; 2]) -> Self {
+        Self { kind, parts, packed: &[] }
+    }
+
+    pub(crate) fn pack(payload: &'a [u8], packed: &'a [Inner]) -> Self {
+        Self { kind: RecordType::Pack, parts: [payload, &[]], packed }
     }
 
     pub(crate) fn payload_len(&self) -> usize {

@@ -83,6 +83,8 @@ pub(crate) struct Survey {
     /// The store the segments belong to.
     pub store_id: Option<[u8; 16]>,
     compacted: BTreeSet<u64>,
+    /// The last live segment before the head, as the head's first batch names it; 0 for none.
+    predecessor: Option<u64>,
 }
 
 /// Surveys the log of `site` and hands every record it believes to `visit`. `store_id` is `None`
@@ -146,6 +148,12 @@ impl Survey {
     /// Whether the log says that everything live was copied out of this segment.
     pub(crate) fn was_compacted(&self, number: u64) -> bool {
         self.compacted.contains(&number)
+    }
+
+    /// Whether a stale segment was given up before its first batch counted: the head was begun
+    /// behind it, and names an earlier one as its predecessor.
+    pub(crate) fn was_given_up(&self, number: u64) -> bool {
+        self.predecessor.is_some_and(|predecessor| number > predecessor)
     }
 
     fn is_ours(&mut self, segment: &Segment) -> bool {
@@ -249,7 +257,8 @@ impl Survey {
         let Some(event) = Event::decode(&record.payload) else { return };
         self.last_event = self.last_event.max(event.n);
         match event.what {
-            What::SegmentBegun { live, .. } => {
+            What::SegmentBegun { live, predecessor } => {
+                self.predecessor = Some(predecessor.map_or(0, |sealed| sealed.segment));
                 self.live.extend(live.into_iter().map(|sealed| (sealed.segment, sealed)));
             }
             What::SegmentCompacted { segment } => {

@@ -16,6 +16,7 @@ mod open;
 mod proof;
 mod quarantine;
 mod read;
+pub(crate) mod registry;
 mod reserve;
 mod scrub;
 mod upkeep;
@@ -74,6 +75,12 @@ pub enum Error {
     #[error("there is no store at {}", path.display())]
     NoStore {
         /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// A store was made here and nothing of it is left: an unmounted volume, or it was removed.
+    #[error("the store that was made at {} is not there", path.display())]
+    Gone {
+        /// Where it was.
         path: PathBuf,
     },
     /// Something of a store is there, but no segment that can be read.
@@ -154,6 +161,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::NoStore { .. } => ErrorKind::NotFound,
+            Self::Gone { .. } => ErrorKind::Unavailable,
             Self::NoSegments { .. } => ErrorKind::Damaged,
             Self::Network { .. } | Self::Newer { .. } => ErrorKind::Refused,
             Self::Locked(error) => match error {
@@ -184,6 +192,9 @@ impl Error {
         let text = match self {
             Self::NoStore { .. } => {
                 "`stateward init` or the first `stateward checkpoint` makes one; `--store DIR` names another"
+            }
+            Self::Gone { .. } => {
+                "mount the volume it lies on; if it is really gone, `stateward init` makes a new one"
             }
             Self::NoSegments { .. } => {
                 "put the segments under log/ back from a copy; nothing here was changed"

@@ -27,7 +27,7 @@ use crate::commit;
 use crate::commit::frame::{Found as FoundRecord, Place, ReadBatch};
 use crate::commit::recover::{self, Recovered, Tail};
 use crate::commit::scan::Broken;
-use crate::commit::summary::{self, Item};
+use crate::commit::summary::{self, At, Item};
 use crate::commit::survey::{Damage, Survey, survey};
 use crate::commit::writer::{Site, Writer};
 use crate::disk::{
@@ -212,6 +212,8 @@ struct Opening<'a> {
     lock: Option<StoreLock>,
     catalog: Catalog,
     report: OpenReport,
+    /// The identity was rebuilt and is to be published.
+    identity_is_new: bool,
 }
 
 impl<'a> Opening<'a> {
@@ -222,6 +224,7 @@ impl<'a> Opening<'a> {
             lock,
             catalog: Catalog::default(),
             report: OpenReport::default(),
+            identity_is_new: false,
         }
     }
 
@@ -290,15 +293,17 @@ impl<'a> Opening<'a> {
             _ => {}
         }
         let identity = Identity::new(Uuid::new_v4(), ground.clock.now(), home);
-        drop(Writer::create(ground.site(identity.store_id))?);
+        let mut writer = Writer::create(ground.site(identity.store_id))?;
+        // Before the first batch: a log that holds one has a durable name.
         disk.sync_dir(&ground.path).map_err(ground.io("sync the directory of"))?;
+        writer.begin(&[])?;
         identity.publish(disk, &self.layout).map_err(ground.io("publish store.json in"))?;
         self.report.made = true;
         Ok(identity)
     }
 
-    /// `store.json` is gone or unreadable: it is made again from the segments, which all name the
-    /// store. Without a readable segment nothing is touched.
+    /// `store.json` is gone or unreadable: the segments all name the store. Without a readable one
+    /// nothing is touched.
     fn rebuild_identity(&mut self, why: &str, home: Option<Home>) -> Result<Identity, Error> {
         let ground = self.ground;
         let site = ground.site(Uuid::nil());
@@ -306,14 +311,20 @@ impl<'a> Opening<'a> {
         let (Some(id), Some(_)) = (found.store_id, found.head) else {
             return Err(Error::NoSegments { path: ground.path.clone() });
         };
+        self.report.notes.push(format!("store.json was rebuilt from the log: {why}"));
+        self.identity_is_new = true;
+        Ok(Identity::new(Uuid::from_bytes(id), ground.clock.now(), home))
+    }
+
+    /// Publishes a rebuilt `store.json`, once what it was rebuilt from is durable; the text that
+    /// could not be read is set aside.
+    fn publish_identity(&self, identity: &Identity) -> Result<(), Error> {
+        let ground = self.ground;
         if self.disk().metadata(&self.layout.identity()).is_ok() {
             quarantine::move_in(self.disk(), &self.layout, &self.layout.identity())
                 .map_err(ground.io("set store.json aside in"))?;
         }
-        let identity = Identity::new(Uuid::from_bytes(id), ground.clock.now(), home);
-        identity.publish(self.disk(), &self.layout).map_err(ground.io("publish store.json in"))?;
-        self.report.notes.push(format!("store.json was rebuilt from the log: {why}"));
-        Ok(identity)
+        identity.publish(self.disk(), &self.layout).map_err(ground.io("publish store.json in"))
     }
 
     fn survey(&mut self, id: Option<Uuid>, access: Access) -> Result<Survey, Error> {
@@ -336,13 +347,19 @@ impl<'a> Opening<'a> {
         let mut tail = Tail { events: self.set_damage_aside(&found)?, ..Tail::default() };
         self.judge_tails(&mut found, &lost, &mut tail)?;
         let head = found.head.as_ref().map(|head| head.segment.clone());
-        let recovered = recover::recover(site.clone(), &mut found, tail)?;
-        self.take_rewritten(&recovered);
+        let Recovered { mut writer, rewritten, records } =
+            recover::recover(site.clone(), &mut found, tail)?;
+        if self.identity_is_new {
+            self.publish_identity(&identity)?;
+        }
+        self.report.rewritten = rewritten;
+        self.take_in(&records);
         if let Some(head) = head {
             found.segments.entry(head.number()).or_insert(head);
         }
         self.clean_up(&mut found)?;
-        Ok(self.finish(site, identity, found, Some(recovered.writer), &listed))
+        self.unlink_void(&mut writer)?;
+        Ok(self.finish(site, identity, found, Some(writer), &listed))
     }
 
     /// Finds the checkpoints that views name and the log does not hold. Their numbers are not given
@@ -479,9 +496,8 @@ impl<'a> Opening<'a> {
         }
     }
 
-    fn take_rewritten(&mut self, recovered: &Recovered) {
-        self.report.rewritten = recovered.rewritten.len();
-        for (record, at) in &recovered.rewritten {
+    fn take_in(&mut self, records: &[(FoundRecord, At)]) {
+        for (record, at) in records {
             let moved = FoundRecord { offset: at.offset, ..record.clone() };
             summary::items_of(at.segment, &moved, &mut |item| self.catalog.apply(&item));
         }
@@ -511,7 +527,7 @@ impl<'a> Opening<'a> {
         for number in std::mem::take(&mut found.stale) {
             let log = self.layout.log();
             let file = log.join(commit::segment::file_name(number));
-            if found.was_compacted(number) {
+            if found.was_compacted(number) || found.was_given_up(number) {
                 super::remove_if_there(self.disk(), &file).map_err(ground.io("tidy"))?;
             } else {
                 let path = quarantine::move_in(self.disk(), &self.layout, &file)
@@ -521,6 +537,15 @@ impl<'a> Opening<'a> {
             }
             let summary = log.join(commit::segment::summary_name(number));
             super::remove_if_there(self.disk(), &summary).map_err(ground.io("tidy"))?;
+        }
+        Ok(())
+    }
+
+    /// Unlinks the segments that hold nothing, now that a batch is durable behind them.
+    fn unlink_void(&self, writer: &mut Writer) -> Result<(), Error> {
+        for number in writer.take_void() {
+            let file = self.layout.log().join(commit::segment::file_name(number));
+            super::remove_if_there(self.disk(), &file).map_err(self.ground.io("tidy"))?;
         }
         Ok(())
     }
