@@ -17,6 +17,9 @@ use stateward::{Agent, CheckpointManager, Error, Filter, Options};
 
 pub(crate) type Image = BTreeMap<PathBuf, Vec<u8>>;
 
+/// A checkpoint made after the damage, by agent `a`, and its state.
+pub(crate) type New = (CheckpointId, Vec<u8>);
+
 pub(crate) const AGENTS: [&str; 2] = ["a", "b"];
 
 /// A checkpoint that was acknowledged and never forgotten.
@@ -31,8 +34,8 @@ pub(crate) struct Kept {
 pub(crate) struct Fixture {
     /// The closed store.
     pub image: Image,
-    /// The same store, earlier.
-    pub older: Image,
+    /// The same store as it stood after each commit.
+    pub earlier: Vec<Image>,
     pub kept: Vec<Kept>,
 }
 
@@ -51,6 +54,7 @@ pub(crate) struct Outcome {
     pub unsound: bool,
 }
 
+/// Options of the store: tiny segments, nothing in the background, nothing forgotten by itself.
 pub(crate) fn options(disk: std::sync::Arc<dyn Disk>) -> Options {
     let mut options = Options { disk, background: false, ..Options::new("/store") };
     options.log.segment_bytes_min = 8 << 10;
@@ -93,7 +97,7 @@ impl Fixture {
     fn make() -> Self {
         let disk = MemoryDisk::plain();
         let mut kept = Vec::new();
-        let older = {
+        {
             let manager = CheckpointManager::open(options(disk.shared())).unwrap();
             for n in 0..8 {
                 keep(&manager, n, &mut kept);
@@ -105,12 +109,9 @@ impl Fixture {
                 keep(&manager, n, &mut kept);
             }
             manager.settle().unwrap();
-            drop(manager);
-            disk.image()
-        };
-        make_ahead(&disk, &mut kept);
-        let image = disk.image();
-        Self { image, older, kept }
+        }
+        let earlier = make_ahead(&disk, &mut kept);
+        Self { image: disk.image(), earlier, kept }
     }
 
     pub(crate) fn disk(&self) -> MemoryDisk {
@@ -121,7 +122,7 @@ impl Fixture {
         self.kept.iter().rfind(|one| one.agent == agent).unwrap()
     }
 
-    /// The segment files in order; which of them holds no batch is the spare.
+    /// The segment files in order, the head and the spare included.
     pub(crate) fn segments(&self) -> Vec<PathBuf> {
         self.image
             .keys()
@@ -139,25 +140,32 @@ impl Fixture {
         self.segments().into_iter().rfind(|path| *path != spare).unwrap()
     }
 
-    /// Opens the damaged store to write and holds it to everything; opens it again, twice.
-    pub(crate) fn check(&self, disk: &MemoryDisk, what: &str) -> Outcome {
+    /// The newest earlier copy of a file that differs from what it is now.
+    pub(crate) fn older_copy(&self, path: &Path) -> Option<Vec<u8>> {
+        let copies = self.earlier.iter().rev().filter_map(|image| image.get(path));
+        copies.into_iter().find(|copy| Some(*copy) != self.image.get(path)).cloned()
+    }
+
+    /// Opens the damaged store to write and holds it to everything; opens it again, twice. `added`
+    /// are checkpoints that were made beyond the fixture's.
+    pub(crate) fn check(&self, disk: &MemoryDisk, what: &str, added: &[New]) -> Outcome {
         let manager = CheckpointManager::open(options(disk.shared()))
             .unwrap_or_else(|error| panic!("{what}: it does not open: {error}"));
-        let outcome = self.hold(&manager, what);
-        let added = self.goes_on(&manager, what);
+        let outcome = self.hold(&manager, what, added);
+        let new = self.goes_on(&manager, what);
         manager.settle().unwrap_or_else(|error| panic!("{what}: it does not settle: {error}"));
         drop(manager);
         let before = still(disk);
         let manager = CheckpointManager::open(options(disk.shared())).unwrap();
         assert_eq!(manager.status().cut_bytes, 0, "{what}: the second opening cuts");
-        for (id, state) in &added {
+        for (id, state) in &new {
             let loaded = manager.agent("a").unwrap().read_checkpoint(id.to_string()).unwrap();
             assert_eq!(loaded.state_bytes(), Some(&state[..]), "{what}: what came after");
         }
         drop(manager);
         assert_same(&before, &still(disk), what);
         let manager = CheckpointManager::open(options(disk.shared())).unwrap();
-        let again = self.hold_all(&manager, what, &added);
+        let again = self.hold(&manager, what, &[added, &new].concat());
         assert!(again.missing <= outcome.missing, "{what}: {outcome:?}, and later {again:?}");
         outcome
     }
@@ -168,21 +176,13 @@ impl Fixture {
         let before = disk.image();
         let manager = CheckpointManager::open_to_look(options(disk.shared()))
             .unwrap_or_else(|error| panic!("{what}: it cannot be looked at: {error}"));
-        self.hold_all(&manager, what, &[]);
+        self.hold(&manager, what, &[]);
         drop((manager, lock));
         assert_same(&before, &disk.image(), what);
     }
 
-    fn hold(&self, manager: &CheckpointManager, what: &str) -> Outcome {
-        self.hold_all(manager, what, &[])
-    }
-
-    fn hold_all(
-        &self,
-        manager: &CheckpointManager,
-        what: &str,
-        added: &[(CheckpointId, Vec<u8>)],
-    ) -> Outcome {
+    /// Reads everything through an open manager.
+    pub(crate) fn hold(&self, manager: &CheckpointManager, what: &str, added: &[New]) -> Outcome {
         let status = manager.status();
         let mut outcome = Outcome {
             reported: !status.damage.is_empty(),
@@ -205,13 +205,7 @@ impl Fixture {
         outcome
     }
 
-    fn hold_agent(
-        &self,
-        agent: &Agent,
-        what: &str,
-        added: &[(CheckpointId, Vec<u8>)],
-        outcome: &mut Outcome,
-    ) {
+    fn hold_agent(&self, agent: &Agent, what: &str, added: &[New], outcome: &mut Outcome) {
         let listed: Vec<CheckpointId> = agent
             .list_checkpoints(Filter::default())
             .unwrap()
@@ -249,12 +243,7 @@ impl Fixture {
     }
 
     /// Whether `latest` is the newest checkpoint, or says that it passed it over.
-    fn latest_is_newest(
-        &self,
-        agent: &Agent,
-        what: &str,
-        added: &[(CheckpointId, Vec<u8>)],
-    ) -> bool {
+    fn latest_is_newest(&self, agent: &Agent, what: &str, added: &[New]) -> bool {
         let newest = self.newest(agent.id().as_str());
         match agent.read_checkpoint("latest") {
             Ok(loaded) => {
@@ -282,7 +271,7 @@ impl Fixture {
     }
 
     /// The store takes commits, of new content and of content it held before.
-    fn goes_on(&self, manager: &CheckpointManager, what: &str) -> Vec<(CheckpointId, Vec<u8>)> {
+    pub(crate) fn goes_on(&self, manager: &CheckpointManager, what: &str) -> Vec<New> {
         let agent = manager.agent("a").unwrap();
         let last = self.kept.len();
         let seqs: Vec<_> = manager.agents().iter().map(|one| one.last_seq).collect();
@@ -311,25 +300,35 @@ fn keep(manager: &CheckpointManager, n: usize, kept: &mut Vec<Kept>) {
     kept.push(Kept { agent, id, path, state });
 }
 
-/// Goes on until a segment was made ahead, and closes the store.
-fn make_ahead(disk: &MemoryDisk, kept: &mut Vec<Kept>) {
+/// Goes on until a segment was made ahead and the head holds more than one commit, and closes the
+/// store.
+fn make_ahead(disk: &MemoryDisk, kept: &mut Vec<Kept>) -> Vec<Image> {
     let options = Options { background: true, ..options(disk.shared()) };
     let manager = CheckpointManager::open(options).unwrap();
-    let has_spare = || {
-        let image = disk.image();
-        let mut logs =
-            image.iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "log"));
-        logs.any(|(_, bytes)| is_blank(bytes))
-    };
+    let mut earlier = Vec::new();
     for n in 12.. {
         keep(&manager, n, kept);
-        if n > 16 && has_spare() {
+        manager.settle().unwrap();
+        earlier.push(disk.image());
+        if n > 16 && has_spare_and_aged_head(&earlier) {
             break;
         }
         assert!(n < 300, "no segment was made ahead");
         std::thread::yield_now();
     }
-    manager.settle().unwrap();
+    drop(manager);
+    earlier
+}
+
+fn logs(image: &Image) -> impl DoubleEndedIterator<Item = &PathBuf> {
+    image.keys().filter(|path| path.extension().is_some_and(|extension| extension == "log"))
+}
+
+fn has_spare_and_aged_head(earlier: &[Image]) -> bool {
+    let [.., before, now] = earlier else { return false };
+    let head = logs(now).rfind(|path| !is_blank(&now[*path])).unwrap();
+    let has_spare = logs(now).any(|path| is_blank(&now[path]));
+    has_spare && before.get(head).is_some_and(|bytes| !is_blank(bytes))
 }
 
 fn is_blank(segment: &[u8]) -> bool {
@@ -359,7 +358,7 @@ fn the_store_has_one_of_everything_and_is_sound() {
     let has = |part: &str| fixture.image.keys().any(|path| path.to_str().unwrap().contains(part));
     assert!(has(".idx") && has("checkpoints/a/") && has("checkpoints/b/") && has("/reserve"));
     assert!(fixture.segments().len() >= 5, "{:?}", fixture.segments());
-    let outcome = fixture.check(&fixture.disk(), "nothing");
+    let outcome = fixture.check(&fixture.disk(), "nothing", &[]);
     assert_eq!(outcome, Outcome::default());
     fixture.check_looking(&fixture.disk(), "nothing");
 }

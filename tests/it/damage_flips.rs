@@ -45,7 +45,7 @@ fn flip_one(fixture: &Fixture, path: &PathBuf, at: usize, mask: u8, what: &str) 
     let disk = fixture.disk();
     assert!(disk.damage(path, |bytes| bytes[at] ^= mask));
     fixture.check_looking(&disk, what);
-    fixture.check(&disk, what);
+    fixture.check(&disk, what, &[]);
 }
 
 #[test]

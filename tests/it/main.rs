@@ -10,5 +10,6 @@ mod cli_state;
 mod crash;
 mod damage;
 mod damage_flips;
+mod damage_matrix;
 mod history;
 mod tidy;
