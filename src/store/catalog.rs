@@ -319,8 +319,12 @@ impl Catalog {
         }
     }
 
-    /// Lets the blocks go whose record at this place is known to be damaged, so that they never
-    /// count as present.
+    /// Lets a block go that is known to be damaged, so that it never counts as present.
+    pub(crate) fn drop_block(&mut self, key: &BlockKey) {
+        self.blocks.remove(key);
+    }
+
+    /// Lets the blocks go whose record at this place is known to be damaged: all of a pack.
     pub(crate) fn drop_blocks_at(&mut self, at: At) {
         let place = (at.segment, at.offset);
         self.blocks.retain(|_, block| (block.at.segment, block.at.offset) != place);
@@ -404,6 +408,11 @@ impl Catalog {
         self.damaged.contains(&id)
     }
 
+    /// Whether any checkpoint was found damaged and not sound again.
+    pub(crate) fn knows_damage(&self) -> bool {
+        !self.damaged.is_empty()
+    }
+
     /// Notes that a checkpoint was found damaged, or sound again.
     pub(crate) fn set_damaged(&mut self, id: CheckpointId, damaged: bool) {
         if damaged {
@@ -415,7 +424,7 @@ impl Catalog {
 
     /// Whether a draft may name the blocks of this checkpoint without bringing them.
     pub(crate) fn can_lean_on(&self, id: CheckpointId) -> bool {
-        self.get(id).is_some() && self.damaged.is_empty()
+        self.get(id).is_some() && !self.knows_damage()
     }
 
     pub(crate) fn closed(&self, operation: CheckpointId) -> Option<&Closed> {

@@ -271,9 +271,8 @@ impl Store {
                 let children = encode::children(level, bytes).unwrap_or_default();
                 waiting.extend(children.into_iter().map(|child| (child.digest, level - 1)));
             }
-            let at = self.catalog().blocks.get(&key).map(|block| block.at);
-            if let (false, Some(at)) = (sound, at) {
-                self.catalog.write().drop_blocks_at(at);
+            if !sound {
+                self.catalog.write().drop_block(&key);
             }
         }
     }
