@@ -140,6 +140,13 @@ impl Fixture {
         self.segments().into_iter().rfind(|path| *path != spare).unwrap()
     }
 
+    /// The newest sealed segment that there is an older copy of.
+    pub(crate) fn sealed(&self) -> PathBuf {
+        let head = self.head();
+        let mut sealed = logs(&self.image).filter(|path| **path < head);
+        sealed.rfind(|path| self.older_copy(path).is_some()).unwrap().clone()
+    }
+
     /// The newest earlier copy of a file that differs from what it is now.
     pub(crate) fn older_copy(&self, path: &Path) -> Option<Vec<u8>> {
         let copies = self.earlier.iter().rev().filter_map(|image| image.get(path));
