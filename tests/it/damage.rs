@@ -231,6 +231,9 @@ impl Fixture {
             if !listed.contains(&kept.id) {
                 outcome.missing += 1;
                 assert_eq!(by_id.unwrap_err().kind(), ErrorKind::NotFound, "{what}");
+                if let Ok(alone) = by_path {
+                    assert_eq!(alone.state_bytes(), Some(&kept.state[..]), "{what}: its view lies");
+                }
                 continue;
             }
             outcome.failing += usize::from(by_id.is_err());
@@ -317,7 +320,8 @@ fn make_ahead(disk: &MemoryDisk, kept: &mut Vec<Kept>) -> Vec<Image> {
         keep(&manager, n, kept);
         manager.settle().unwrap();
         earlier.push(disk.image());
-        if n > 16 && has_spare_and_aged_head(&earlier) {
+        // The newest is one of `a`, with its state inline.
+        if n > 16 && n % 12 == 1 && has_spare_and_aged_head(&earlier) {
             break;
         }
         assert!(n < 300, "no segment was made ahead");

@@ -11,6 +11,7 @@ mod cli_state;
 mod cli_upkeep;
 mod crash;
 mod damage;
+mod damage_cases;
 mod damage_flips;
 mod damage_matrix;
 mod history;
