@@ -327,7 +327,11 @@ impl Store {
     /// Notes that a checkpoint was read and found damaged: nothing new leans on it, and nothing
     /// that it names counts as present unless it is proven again.
     pub(crate) fn note_damaged(&self, id: CheckpointId) {
-        self.catalog.write().set_damaged(id, true);
+        let known = self.catalog().is_damaged(id);
+        if !known {
+            self.catalog.write().set_damaged(id, true);
+            self.forget_blocks_of(id);
+        }
     }
 
     /// Whether commits can be made here; not once the lock was given back.

@@ -264,8 +264,7 @@ impl Store {
         Some((view.manifest, state))
     }
 
-    /// No block that a damaged checkpoint names counts as present any more, as far as its nodes can
-    /// be read.
+    /// No damaged block of a checkpoint counts as present any more, as far as its nodes can be read.
     pub(crate) fn forget_blocks_of(&self, id: CheckpointId) {
         let root = self.catalog().get(id).and_then(|held| root_of(&held.manifest));
         let mut waiting: Vec<_> = root.into_iter().collect();
