@@ -5,6 +5,7 @@
 //! ([`restoring`]). What can wait until after a commit is done by [`housekeeping`].
 
 mod agent;
+mod asynchronous;
 mod bundle;
 mod committer;
 mod error;
@@ -180,14 +181,6 @@ impl CheckpointManager {
         manager.come_home();
         manager.finish_begun_restores()?;
         Ok(manager)
-    }
-
-    /// Waits for [`CheckpointManager::open`] without blocking the caller's thread.
-    ///
-    /// # Errors
-    /// As [`CheckpointManager::open`].
-    pub async fn open_async(options: Options) -> Result<Self, Error> {
-        blocking(move || Self::open(options)).await
     }
 
     /// Opens a store to look: never waits for the lock, and changes nothing while another process
@@ -420,13 +413,4 @@ fn may_fall_back(error: &store::Error, knows: bool) -> bool {
         store::Error::NoStore { .. } => knows,
         other => other.kind() == ErrorKind::Unavailable,
     }
-}
-
-/// Runs what blocks in a thread that may.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|died| Err(Error::Interrupted(died.to_string())))
 }
