@@ -248,6 +248,7 @@ impl Agent {
     }
 
     /// The state of the agent's own source, where it has one.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub(super) fn collect(&self) -> Result<Option<Vec<u8>>, Error> {
         self.source.as_ref().map(|source| source.collect()).transpose().map_err(Error::Source)
     }
@@ -258,6 +259,7 @@ impl Agent {
     }
 
     /// Encodes a state against the agent's last one.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub(super) fn encode(&self, id: CheckpointId, given: Given) -> Result<Wanted, Error> {
         let options = self.committer().encode;
         let (bytes, patch) = match given {

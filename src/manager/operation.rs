@@ -132,6 +132,7 @@ pub(super) fn close(
     outcome: Outcome,
     why: &str,
 ) -> Result<(), Error> {
+    tracing::debug!(agent = %agent.id(), operation = %operation.name, ?outcome, "closes an operation");
     agent.manager().write_event(|store| What::OperationClosed {
         agent_id: agent.id().clone(),
         operation_id: operation.id,

@@ -130,6 +130,9 @@ fn event_of(
     store: &Store,
 ) -> Option<What> {
     let seqs: Vec<Seq> = plan.forgotten.iter().map(|one| one.seq).collect();
+    if !seqs.is_empty() {
+        tracing::debug!(%agent, forgotten = seqs.len(), kept = plan.kept.len(), "retention");
+    }
     forgotten_event(catalog, agent, &seqs, store, false)
 }
 
