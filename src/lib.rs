@@ -85,14 +85,14 @@ pub mod disk;
 
 // The way out: what is kept and when, as which bytes, durable, somewhere, for how long.
 pub mod collect;
-pub mod encode;
 pub mod commit;
-pub mod store;
+pub mod encode;
 pub mod retention;
+pub mod store;
 
 // The way back: found sound, then put where it was.
-pub mod verify;
 pub mod restore;
+pub mod verify;
 
 // Calls the stages in order.
 pub mod manager;
@@ -105,7 +105,9 @@ pub mod config;
 #[doc(inline)]
 pub use clock::{Clock, ManualClock, SystemClock};
 #[doc(inline)]
-pub use collect::{Automatic, Due, Moment, SavePolicy, SavePolicyError, Saved, SourceError, StateSource};
+pub use collect::{
+    Automatic, Due, Moment, SavePolicy, SavePolicyError, Saved, SourceError, StateSource,
+};
 #[doc(inline)]
 pub use commit::Options as LogOptions;
 #[doc(inline)]

@@ -2,10 +2,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![expect(clippy::disallowed_methods, reason = "tests look at the disk past the seam they test")]
 
+mod asynchronous;
 mod cli_config;
 mod cli_contract;
 mod cli_home;
 mod cli_operation;
 mod cli_state;
+mod example;
 mod skeleton;
 mod tidy;
+mod tracing;
