@@ -75,32 +75,48 @@
 
 #![forbid(unsafe_code)]
 
-// What is spoken about, what time it is, what sort of failure it was.
-pub mod clock;
-pub mod error;
+// What is spoken about.
 pub mod state;
 
-// Beneath everything: all file access.
+// The coarse kinds of failure.
+pub mod error;
+
+// What time it is; the first seam under test.
+pub mod clock;
+
+// All file access; the second seam.
 pub mod disk;
 
-// The way out: what is kept and when, as which bytes, durable, somewhere, for how long.
+// The way out. What is kept, and when.
 pub mod collect;
-pub mod commit;
+
+// As which bytes.
 pub mod encode;
-pub mod retention;
+
+// Durable, in the log.
+pub mod commit;
+
+// Where the log lies, and what is in it.
 pub mod store;
 
-// The way back: found sound, then put where it was.
-pub mod restore;
+// For how long.
+pub mod retention;
+
+// The way back. Found sound, or not.
 pub mod verify;
 
-// Calls the stages in order.
+// Put where it was.
+pub mod restore;
+
+// The one that calls them in this order.
 pub mod manager;
 
-// Edges: settings from files and the environment, and the command line.
+// The edges. Settings from files and the environment.
+pub mod config;
+
+// The command line.
 #[cfg(feature = "cli")]
 pub mod cli;
-pub mod config;
 
 #[doc(inline)]
 pub use clock::{Clock, ManualClock, SystemClock};

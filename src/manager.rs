@@ -37,6 +37,7 @@ pub use crate::verify::{Progress, VerifyOptions, VerifyReport};
 
 use crate::clock::{Clock, SystemClock};
 use crate::disk::{Disk, MemoryDisk, RealDisk, Retry};
+pub use crate::encode::event::Outcome;
 use crate::encode::event::What;
 use crate::error::ErrorKind;
 use crate::state::{AgentId, Attempt, Checkpoint, CheckpointId, Seq};
@@ -68,6 +69,9 @@ pub struct Options {
     pub background: bool,
     /// Make the store where none is.
     pub create: bool,
+    /// A directory that remembers which stores were made, so that an empty directory where one was
+    /// is not taken for a fresh start; nothing is remembered where absent.
+    pub registry: Option<PathBuf>,
 }
 
 impl Options {
@@ -86,6 +90,7 @@ impl Options {
             clock: SystemClock::shared(),
             background: true,
             create: true,
+            registry: None,
         }
     }
 
@@ -115,11 +120,7 @@ impl Options {
     fn targets(&self) -> Targets {
         Targets {
             primary: Target::new(self.ground(&self.path)),
-            fallbacks: self
-                .fallbacks
-                .iter()
-                .map(|path| Target::new(self.ground(path)))
-                .collect(),
+            fallbacks: self.fallbacks.iter().map(|path| Target::new(self.ground(path))).collect(),
         }
     }
 }
@@ -162,19 +163,26 @@ impl CheckpointManager {
         options.state.check()?;
         let targets = options.targets();
         let background = options.background;
-        let knows = fallback_knows(&targets);
-        let if_missing = if options.create && !knows {
-            IfMissing::Make { home: None }
-        } else {
-            IfMissing::Fail
-        };
+        let primary = targets.primary.path().to_owned();
+        let registered = options.registry.as_deref().is_some_and(|registry| {
+            store::registry::known(&*options.disk, registry, &primary).is_some()
+        });
+        let knows = registered || fallback_knows(&targets);
+        let if_missing =
+            if options.create && !knows { IfMissing::Make { home: None } } else { IfMissing::Fail };
         let opened = targets.primary.open(&if_missing);
-        if let Err(error) = opened {
-            let passes = !targets.fallbacks.is_empty() && may_fall_back(&error, knows);
-            if !passes {
-                return Err(error.into());
+        match opened {
+            Ok(store) => note_made(&options, &store),
+            Err(error) => {
+                let error = match error {
+                    store::Error::NoStore { path } if knows => store::Error::Gone { path },
+                    other => other,
+                };
+                if targets.fallbacks.is_empty() || error.kind() != ErrorKind::Unavailable {
+                    return Err(error.into());
+                }
+                targets.primary.fail(error.to_string());
             }
-            targets.primary.fail(error.to_string());
         }
         let manager = Self::assemble(options, targets, background, false);
         manager.open_known_fallbacks();
@@ -247,6 +255,22 @@ impl CheckpointManager {
         Ok(())
     }
 
+    /// Makes the next segment of each store ahead of need, where the current one is half full, as
+    /// the background thread does.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    #[cfg(feature = "testing")]
+    pub fn make_ready(&self) -> Result<(), Error> {
+        for store in self.inner.committer.targets.sighted() {
+            store.make_spare().map_err(|source| Error::Io {
+                doing: "make the next segment".to_owned(),
+                source,
+            })?;
+        }
+        Ok(())
+    }
+
     fn open_known_fallbacks(&self) {
         for fallback in &self.committer().targets.fallbacks {
             match fallback.is_there() {
@@ -273,10 +297,22 @@ impl CheckpointManager {
             .iter()
             .flat_map(|store| store.catalog().begun_restores())
             .collect();
-        for (agent, begun) in begun {
-            restoring::roll_forward(&self.agent(agent.as_str())?, &begun)?;
+        for (agent, begun) in &begun {
+            restoring::roll_forward(&self.agent(agent.as_str())?, begun)?;
+        }
+        if !begun.is_empty() {
+            self.mark();
         }
         Ok(())
+    }
+
+    /// Marks what opening wrote, so that an opening that follows at once finds nothing to do.
+    fn mark(&self) {
+        for store in self.committer().targets.sighted() {
+            if let Err(error) = store.mark() {
+                tracing::warn!(store = %store.path().display(), %error, "cannot mark the log");
+            }
+        }
     }
 
     fn list(&self, agent: &AgentId, filter: Filter) -> Result<Vec<Checkpoint>, Error> {
@@ -407,10 +443,12 @@ fn fallback_knows(targets: &Targets) -> bool {
     targets.fallbacks.iter().any(|fallback| fallback.is_there().unwrap_or(false))
 }
 
-/// Whether commits may go to a fallback although the primary did not open.
-fn may_fall_back(error: &store::Error, knows: bool) -> bool {
-    match error {
-        store::Error::NoStore { .. } => knows,
-        other => other.kind() == ErrorKind::Unavailable,
+/// Notes in the registry that a store is here; without it everything still works.
+fn note_made(options: &Options, store: &Store) {
+    let Some(registry) = &options.registry else { return };
+    let noted =
+        store::registry::note(&*options.disk, registry, store.path(), store.identity().store_id);
+    if let Err(error) = noted {
+        tracing::warn!(%error, "the registry of stores cannot be written");
     }
 }

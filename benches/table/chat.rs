@@ -78,7 +78,8 @@ impl Chat {
         let role = if self.draw.below(2) == 0 { "user" } else { "assistant" };
         let id = self.draw.next();
         let tokens = 20 + self.draw.below(400);
-        let head = format!(r#"{{"id":"msg_{id:016x}","role":"{role}","tokens":{tokens},"content":""#);
+        let head =
+            format!(r#"{{"id":"msg_{id:016x}","role":"{role}","tokens":{tokens},"content":""#);
         let text = self.text(bytes.saturating_sub(head.len() + 2).max(8));
         format!("{head}{text}\"}}")
     }
@@ -105,8 +106,13 @@ impl Chat {
     fn head(&mut self) -> String {
         let mut head = String::with_capacity(1 << 10);
         let (session, step) = (self.draw.next(), self.draw.below(100_000));
-        write!(head, r#"{{"session":"{session:016x}","step":{step},"cost_usd":{}.{:04},"#, step / 90, step % 9999)
-            .expect("writing to a String cannot fail");
+        write!(
+            head,
+            r#"{{"session":"{session:016x}","step":{step},"cost_usd":{}.{:04},"#,
+            step / 90,
+            step % 9999
+        )
+        .expect("writing to a String cannot fail");
         let goal = self.text(80);
         write!(head, r#""goal":"{goal}","plan":["#).expect("writing to a String cannot fail");
         for at in 0..3 {

@@ -37,9 +37,8 @@ pub fn rows(arguments: &Arguments) -> Vec<Row> {
 
 fn one_writer(arguments: &Arguments, bytes: usize, size: &str) -> Vec<Row> {
     let home = arguments.scratch();
-    let states = |round: usize| {
-        Chat::seeded(round as u64).states((200_000 / bytes).clamp(5, 20), bytes)
-    };
+    let states =
+        |round: usize| Chat::seeded(round as u64).states((200_000 / bytes).clamp(5, 20), bytes);
     let mut raw = RawLog::create(home.path(), 64 << 20);
     let replaced = Replaced::new(home.path(), "state.json");
     let sqlite = Sqlite::create(&home.path().join("state.sqlite"));

@@ -29,9 +29,13 @@ pub fn rows(arguments: &Arguments) -> Vec<Row> {
             settled(median_seconds(states, |state| ours::commit(&small, state)))
         }),
         Contestant::new(|_| settled(handed_over(a, false, |state| ours::commit(&bytes, state)))),
-        Contestant::new(|_| settled(handed_over(b, true, |state| ours::commit(&bytes_head, state)))),
+        Contestant::new(|_| {
+            settled(handed_over(b, true, |state| ours::commit(&bytes_head, state)))
+        }),
         Contestant::new(|_| settled(handed_over(c, false, |state| commit_valid(&valid, state)))),
-        Contestant::new(|_| settled(handed_over(d, true, |state| commit_valid(&valid_head, state)))),
+        Contestant::new(|_| {
+            settled(handed_over(d, true, |state| commit_valid(&valid_head, state)))
+        }),
         Contestant::new(|_| settled(e.values(|state| commit_value(&value, state)))),
     ];
     let figures = interleave(arguments.rounds(30), &mut contestants);

@@ -31,7 +31,15 @@ impl Unit {
 
 /// Three digits.
 fn digits(value: f64) -> String {
-    let places = if value >= 99.95 { 0 } else if value >= 9.995 { 1 } else if value >= 0.0995 { 2 } else { 4 };
+    let places = if value >= 99.95 {
+        0
+    } else if value >= 9.995 {
+        1
+    } else if value >= 0.0995 {
+        2
+    } else {
+        4
+    };
     format!("{value:.places$}")
 }
 
@@ -106,7 +114,15 @@ impl Row {
     fn cells(&self) -> [String; 7] {
         let Some((spread, unit)) = self.judged else {
             let none = || "–".to_owned();
-            return [self.work.clone(), self.ours.clone(), self.baseline.clone(), none(), none(), none(), none()];
+            return [
+                self.work.clone(),
+                self.ours.clone(),
+                self.baseline.clone(),
+                none(),
+                none(),
+                none(),
+                none(),
+            ];
         };
         let ratio = if unit == Unit::Times { unit.text(spread.median) } else { "–".into() };
         let range = format!("{} … {}", unit.text(spread.p10), unit.text(spread.p90));

@@ -28,16 +28,13 @@ pub struct Spread {
 
 impl Spread {
     pub fn of(values: &[f64]) -> Self {
-        Self {
-            p10: percentile(values, 0.1),
-            median: median(values),
-            p90: percentile(values, 0.9),
-        }
+        Self { p10: percentile(values, 0.1), median: median(values), p90: percentile(values, 0.9) }
     }
 
     /// Of the ratios of two series, round by round.
     pub fn of_ratios(ours: &[f64], theirs: &[f64]) -> Self {
-        let ratios: Vec<f64> = ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect();
+        let ratios: Vec<f64> =
+            ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect();
         Self::of(&ratios)
     }
 }

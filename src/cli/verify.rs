@@ -44,6 +44,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<ExitCode, 
     })?;
     drop(bar);
     session.out.data(&reports, || format!("{reports:#?}"))?;
-    let code = if reports.iter().all(|report| report.sound) { 0 } else { ErrorKind::Damaged.exit_code() };
+    let code =
+        if reports.iter().all(|report| report.sound) { 0 } else { ErrorKind::Damaged.exit_code() };
     Ok(ExitCode::from(code))
 }

@@ -37,6 +37,10 @@ const CHECKSUM: usize = 16;
 const EMPTY_BATCH: usize = BATCH_HEADER + CHECKSUM;
 /// The largest body a batch may declare; more is taken for damage before anything is allocated.
 pub(crate) const BODY_BYTES_MAX: u32 = 128 << 20;
+/// Batches begin at multiples of at least this many bytes.
+pub(crate) const BATCH_ALIGN_MIN: u32 = 8;
+/// The largest sector that batches are aligned to.
+pub(crate) const BATCH_ALIGN_MAX: u32 = 64 << 10;
 /// The version of every structure in this file.
 pub(crate) const FORMAT_VERSION: u16 = 1;
 
@@ -94,7 +98,8 @@ impl SegmentHeader {
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, HeaderFault> {
         let whole = bytes.len() == SEGMENT_HEADER as usize
             && &bytes[0..8] == SEGMENT_MAGIC
-            && blake3::hash(&bytes[..480]) == *<&[u8; 32]>::try_from(&bytes[480..]).expect("32 bytes");
+            && blake3::hash(&bytes[..480])
+                == *<&[u8; 32]>::try_from(&bytes[480..]).expect("32 bytes");
         if !whole {
             return Err(HeaderFault::Broken);
         }
@@ -110,7 +115,10 @@ impl SegmentHeader {
             batch_align: u32_at(bytes, 12),
             created_at: Timestamp::from_unix_ms(i64::from_le_bytes(array_at(bytes, 80))),
         };
-        let sane = header.length >= 2 * SEGMENT_HEADER && header.batch_align.is_power_of_two();
+        let align = header.batch_align;
+        let sane = header.length >= 2 * SEGMENT_HEADER
+            && align.is_power_of_two()
+            && (BATCH_ALIGN_MIN..=BATCH_ALIGN_MAX).contains(&align);
         if sane { Ok(header) } else { Err(HeaderFault::Broken) }
     }
 
@@ -152,11 +160,28 @@ impl RecordType {
 pub(crate) struct Outgoing<'a> {
     pub kind: RecordType,
     pub parts: [&'a [u8]; 2],
+    /// What a pack holds, so that noting it does not mean opening it.
+    pub packed: &'a [Inner],
+}
+
+/// A record taken out of a pack, or on its way into one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Inner {
+    pub kind: RecordType,
+    pub payload: Vec<u8>,
 }
 
 impl<'a> Outgoing<'a> {
     pub(crate) fn new(kind: RecordType, payload: &'a [u8]) -> Self {
-        Self { kind, parts: [payload, &[]] }
+        Self::in_parts(kind, [payload, &[]])
+    }
+
+    pub(crate) fn in_parts(kind: RecordType, parts: [&'a [u8]; 2]) -> Self {
+        Self { kind, parts, packed: &[] }
+    }
+
+    pub(crate) fn pack(payload: &'a [u8], packed: &'a [Inner]) -> Self {
+        Self { kind: RecordType::Pack, parts: [payload, &[]], packed }
     }
 
     pub(crate) fn payload_len(&self) -> usize {
@@ -374,6 +399,14 @@ pub(crate) fn read_record(bytes: &[u8], key: &[u8; 32], offset: u64) -> Option<F
     let sound = u32_at(header, 4) as usize == payload.len()
         && checksum(key, &[&header[..8], payload]) == header[8..];
     sound.then(|| Found { code: header[0], offset, payload: payload.to_vec() })
+}
+
+/// Where the header of a record that this program knows could stand next in `bytes`.
+pub(crate) fn next_record(bytes: &[u8]) -> Option<usize> {
+    let [version, _] = FORMAT_VERSION.to_le_bytes();
+    bytes.windows(RECORD_HEADER).position(|header| {
+        header[1..4] == [0, version, 0] && RecordType::from_code(header[0]).is_some()
+    })
 }
 
 /// Where a batch header could stand next at or after `from`, in steps of the alignment.

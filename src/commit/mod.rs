@@ -36,6 +36,6 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { segment_bytes_min: 1 << 20, segment_bytes_max: 64 << 20, batch_align: 8 }
+        Self { segment_bytes_min: 512 << 10, segment_bytes_max: 64 << 20, batch_align: 8 }
     }
 }

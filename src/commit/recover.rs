@@ -6,18 +6,21 @@
 //! and a second start finds nothing left to do.
 
 use super::Options;
-use super::frame::{Found, Outgoing, RecordType};
+use super::frame::{self, Found, Outgoing, RecordType};
 use super::summary::At;
 use super::survey::{Head, Survey};
+use super::writer::{Active, AppendError, Site, Writer, begin_room};
 use crate::encode::event::{Event, What};
-use super::writer::{Active, AppendError, Site, Writer};
+use crate::state::Timestamp;
 
 /// A log that takes batches, and what recovery did to get there.
 #[derive(Debug)]
 pub(crate) struct Recovered {
     pub writer: Writer,
-    /// Records that were written again, and where they lie now.
-    pub rewritten: Vec<(Found, At)>,
+    /// How many records were written again.
+    pub rewritten: usize,
+    /// These, and the events written along, with where they lie now.
+    pub records: Vec<(Found, At)>,
 }
 
 /// What the caller knows of the tail beyond what the log itself shows.
@@ -27,6 +30,8 @@ pub(crate) struct Tail {
     pub kept: Vec<Found>,
     /// Events to be written along.
     pub events: Vec<What>,
+    /// A view names a place behind the end of the head: it is an older copy, and not continued.
+    pub seal: bool,
 }
 
 /// Makes durable what the survey believes and returns the writer. Consumes the head of the survey.
@@ -40,7 +45,8 @@ pub(crate) fn recover(
         return begin_afresh(site, survey, tail, Vec::new());
     };
     if can_continue(&head, &survey.damage, &tail) {
-        return Ok(Recovered { writer: go_on(site, survey, head), rewritten: Vec::new() });
+        let writer = go_on(site, survey, head);
+        return Ok(Recovered { writer, rewritten: 0, records: Vec::new() });
     }
     let records: Vec<Found> = head.tail.into_iter().flat_map(worth_rewriting).collect();
     if head.sealed.end > head.segment.header.first_batch() {
@@ -57,6 +63,8 @@ fn can_continue(head: &Head, damage: &[super::survey::Damage], tail: &Tail) -> b
         && head.tail.is_empty()
         && head.scan.tail.is_none()
         && tail.kept.is_empty()
+        && tail.events.is_empty()
+        && !tail.seal
         && !head.segment.is_short()
         && damage.iter().all(|one| one.segment != head.segment.number())
 }
@@ -74,8 +82,7 @@ fn go_on(site: Site, survey: &mut Survey, head: Head) -> Writer {
         segment: head.segment,
     };
     let live = survey.live.clone();
-    let mut writer =
-        Writer::resume(site, active, live, survey.highest + 1, survey.last_event + 1);
+    let mut writer = Writer::resume(site, active, live, survey.highest + 1, survey.last_event + 1);
     for number in survey.empty.drain(..) {
         writer.add_void(number);
     }
@@ -90,28 +97,32 @@ fn begin_afresh(
 ) -> Result<Recovered, AppendError> {
     records.extend(tail.kept);
     records.retain(is_worth_rewriting);
+    let rewritten = records.len();
     let Options { segment_bytes_min, batch_align, .. } = site.options;
+    let events = (survey.last_event + 1..).zip(tail.events);
+    records.extend(events.map(|(n, what)| event_record(n, site.clock.now(), what)));
     let outgoing: Vec<Outgoing<'_>> = records.iter().filter_map(again).collect();
-    let need = super::frame::batch_len(&outgoing, batch_align) + 4096;
+    let need = frame::batch_len(&outgoing, batch_align) + begin_room(survey.live.len());
     let length = super::segment::length_for(need, batch_align).max(segment_bytes_min);
     let number = survey.highest + 1;
-    let mut writer =
-        Writer::fresh(site, number, survey.last_event + 1, length, survey.live.clone())?;
-    let events: Vec<Vec<u8>> =
-        tail.events.into_iter().map(|what| writer.event(what).encode()).collect();
-    let mut all = outgoing;
-    all.extend(events.iter().map(|event| Outgoing::new(RecordType::Event, event)));
-    let appended = writer.append(&all)?;
+    let next_event = survey.last_event + 1 + (records.len() - rewritten) as u64;
+    let mut writer = Writer::fresh(site, number, next_event, length, survey.live.clone())?;
+    let appended = writer.begin(&outgoing)?;
     for number in survey.empty.drain(..) {
         writer.add_void(number);
     }
-    let rewritten = records.into_iter().zip(appended.records).collect();
-    Ok(Recovered { writer, rewritten })
+    let records = records.into_iter().zip(appended.records).collect();
+    Ok(Recovered { writer, rewritten, records })
+}
+
+fn event_record(n: u64, now: Timestamp, what: What) -> Found {
+    let code = RecordType::Event as u8;
+    Found { code, offset: 0, payload: Event::new(n, now, what).encode() }
 }
 
 /// The records of a batch that are written again: none, where it only brought content ahead of a
 /// checkpoint that never came.
-fn worth_rewriting(batch: super::frame::ReadBatch) -> Vec<Found> {
+fn worth_rewriting(batch: frame::ReadBatch) -> Vec<Found> {
     let names_something =
         batch.records.iter().any(|record| record.kind() != Some(RecordType::Block));
     if names_something { batch.records } else { Vec::new() }

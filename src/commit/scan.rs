@@ -7,10 +7,17 @@
 use std::io;
 use std::ops::Range;
 
-use super::frame::{self, BatchHead, Checksum, Found, Place, ReadBatch, lone_mark_len};
+use super::frame::{
+    self, BatchHead, Checksum, Found, Place, RECORD_HEADER_LEN, ReadBatch, lone_mark_len,
+};
 use super::segment::Segment;
 
 const WINDOW: usize = 1 << 20;
+/// Bytes that are looked through at once for records.
+const STRETCH: usize = 64 << 10;
+/// Bytes that are hashed to save records, for each byte of a broken range: content made to look like
+/// record headers cannot make a scan take long.
+const EFFORT_PER_BYTE: u64 = 8;
 /// What is tried after a failed read of a window, to find the part that can be read.
 const PIECE: usize = 4096;
 
@@ -221,16 +228,50 @@ impl Scanner<'_> {
     }
 
     fn broken(&mut self, range: Range<u64>) -> io::Result<Broken> {
-        let mut salvaged = Vec::new();
-        let mut from = range.start;
-        while let Some(at) = self.next_magic(from)?.filter(|at| *at < range.end) {
-            if let Some(head) = self.head_at(at)? {
-                salvaged.extend(self.read_batch(head)?.records);
-            }
-            from = at + u64::from(self.align());
-        }
+        let salvaged = self.salvage(&range)?;
         let unreadable = self.unreadable.iter().any(|bad| overlap(bad, &range));
         Ok(Broken { range, salvaged, unreadable })
+    }
+
+    /// The records that begin in a range and verify alone, wherever in it they begin: neither a
+    /// broken batch header nor a broken record before them hides them.
+    fn salvage(&mut self, range: &Range<u64>) -> io::Result<Vec<Found>> {
+        let mut salvaged = Vec::new();
+        let mut effort = (range.end - range.start).saturating_mul(EFFORT_PER_BYTE);
+        let mut at = range.start;
+        while at < range.end {
+            let bytes = self.bytes(at, STRETCH)?;
+            let Some(index) = frame::next_record(bytes) else {
+                if bytes.len() < STRETCH {
+                    break;
+                }
+                at += (STRETCH - RECORD_HEADER_LEN) as u64;
+                continue;
+            };
+            at += index as u64;
+            match self.record_at(at, &mut effort)? {
+                Some(record) => {
+                    at += record.stored_len();
+                    salvaged.push(record);
+                }
+                None => at += 1,
+            }
+        }
+        salvaged.retain(|record| record.offset < range.end);
+        Ok(salvaged)
+    }
+
+    fn record_at(&mut self, at: u64, effort: &mut u64) -> io::Result<Option<Found>> {
+        let bytes = self.bytes(at, RECORD_HEADER_LEN)?;
+        let Some(header) = bytes.first_chunk() else { return Ok(None) };
+        let len = frame::stored_len_of(header);
+        if len > *effort || at + len > self.limit {
+            return Ok(None);
+        }
+        *effort -= len;
+        let salt = self.segment.header.salt;
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        Ok(frame::read_record(self.bytes(at, len)?, &salt, at))
     }
 
     /// Up to `len` bytes at `at`, from the window where they are in it.

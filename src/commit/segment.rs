@@ -135,6 +135,8 @@ impl Segment {
 
     /// Reads up to `len` bytes at `offset`, fewer only where the file ends.
     pub(crate) fn read_at(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        let there = self.file_len.saturating_sub(offset);
+        let len = len.min(usize::try_from(there).unwrap_or(usize::MAX));
         let mut bytes = vec![0; len];
         let mut filled = 0;
         while filled < len {

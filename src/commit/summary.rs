@@ -17,7 +17,7 @@
 //! inline bytes, that of an event all of it. `slot` counts the records in a pack; a record that
 //! stands by itself has the slot `u32::MAX`.
 
-use super::frame::{self, FORMAT_VERSION, Found, RecordType};
+use super::frame::{self, FORMAT_VERSION, Found, Inner, RecordType};
 use crate::encode::event::Sealed;
 use crate::encode::manifest::Manifest;
 use crate::encode::pack;
@@ -50,13 +50,6 @@ pub(crate) struct Item<'a> {
     pub summary: &'a [u8],
 }
 
-/// A record taken out of a pack, or one that stands by itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Inner {
-    pub kind: RecordType,
-    pub payload: Vec<u8>,
-}
-
 /// Hands the items of a record to `visit`: one, or one for each record in a pack. Records of a type
 /// that only a newer program knows are passed over. `false` when a pack cannot be opened.
 pub(crate) fn items_of(segment: u64, found: &Found, visit: &mut dyn FnMut(Item<'_>)) -> bool {
@@ -78,7 +71,13 @@ pub(crate) fn items_of(segment: u64, found: &Found, visit: &mut dyn FnMut(Item<'
     }
 }
 
-fn visit_pack(at: At, stored_len: u32, inner: &[Inner], visit: &mut dyn FnMut(Item<'_>)) {
+/// Hands the items of a pack that lies at `at` to `visit`.
+pub(crate) fn visit_pack(
+    at: At,
+    stored_len: u32,
+    inner: &[Inner],
+    visit: &mut dyn FnMut(Item<'_>),
+) {
     let raw: u64 = inner.iter().map(|one| one.payload.len() as u64 + 1).sum();
     for (slot, one) in (0..).zip(inner) {
         let share = (one.payload.len() as u64 + 1) * u64::from(stored_len) / raw.max(1);

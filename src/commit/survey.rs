@@ -68,6 +68,8 @@ pub(crate) struct Survey {
     pub damage: Vec<Damage>,
     /// Sound segments that hold no batch.
     pub empty: Vec<u64>,
+    /// What those hold that are not all zeros: a first batch that was never finished, or is broken.
+    pub unfinished: BTreeMap<u64, Broken>,
     /// Segments with batches that the log does not count as its own (any more).
     pub stale: Vec<u64>,
     /// Files under a segment's name that are none, and why.
@@ -81,6 +83,8 @@ pub(crate) struct Survey {
     /// The store the segments belong to.
     pub store_id: Option<[u8; 16]>,
     compacted: BTreeSet<u64>,
+    /// The last live segment before the head, as the head's first batch names it; 0 for none.
+    predecessor: Option<u64>,
 }
 
 /// Surveys the log of `site` and hands every record it believes to `visit`. `store_id` is `None`
@@ -146,6 +150,12 @@ impl Survey {
         self.compacted.contains(&number)
     }
 
+    /// Whether a stale segment was given up before its first batch counted: the head was begun
+    /// behind it, and names an earlier one as its predecessor.
+    pub(crate) fn was_given_up(&self, number: u64) -> bool {
+        self.predecessor.is_some_and(|predecessor| number > predecessor)
+    }
+
     fn is_ours(&mut self, segment: &Segment) -> bool {
         *self.store_id.get_or_insert(segment.header.store_id) == segment.header.store_id
     }
@@ -167,7 +177,7 @@ impl Survey {
             let scan = scan::scan(&segment, Until::Head, &mut |batch| batches.take(batch))
                 .map_err(|source| SurveyError::Read { number, source })?;
             if !batches.any {
-                self.note_empty(&segment, &scan);
+                self.note_empty(&segment, scan);
                 found.remove(&number);
                 continue;
             }
@@ -179,11 +189,9 @@ impl Survey {
     }
 
     /// A segment above the head without a batch: made ahead, or begun and never finished.
-    fn note_empty(&mut self, segment: &Segment, scan: &Scan) {
+    fn note_empty(&mut self, segment: &Segment, scan: Scan) {
         self.empty.push(segment.number());
-        if let Some(tail) = &scan.tail {
-            tracing::debug!(segment = segment.number(), ?tail.range, "an unfinished first batch");
-        }
+        self.unfinished.extend(scan.tail.map(|tail| (segment.number(), tail)));
     }
 
     fn take_head(
@@ -194,8 +202,8 @@ impl Survey {
         visit: &mut dyn FnMut(Item<'_>),
     ) {
         let mut items = Builder::default();
-        let (sealed, tail) = batches.split(&segment, scan.mark);
-        let believed = sealed.0.iter().flat_map(|batch| &batch.records);
+        let (before, tail) = batches.split(scan.mark);
+        let believed = before.iter().flat_map(|batch| &batch.records);
         let salvaged = scan.gaps.iter().flat_map(|gap| &gap.salvaged);
         for record in believed.chain(salvaged) {
             self.learn_live(record);
@@ -211,7 +219,8 @@ impl Survey {
         if segment.by_second {
             self.damage.push(header_damage(&segment));
         }
-        let sealed = sealed.1;
+        self.damage.extend(shortness(&segment));
+        let sealed = sealed_at(&segment, &before, &scan.gaps);
         self.head = Some(Head { segment, scan, tail, sealed, items });
     }
 
@@ -248,7 +257,8 @@ impl Survey {
         let Some(event) = Event::decode(&record.payload) else { return };
         self.last_event = self.last_event.max(event.n);
         match event.what {
-            What::SegmentBegun { live, .. } => {
+            What::SegmentBegun { live, predecessor } => {
+                self.predecessor = Some(predecessor.map_or(0, |sealed| sealed.segment));
                 self.live.extend(live.into_iter().map(|sealed| (sealed.segment, sealed)));
             }
             What::SegmentCompacted { segment } => {
@@ -297,12 +307,7 @@ impl Survey {
         if segment.by_second {
             self.damage.push(header_damage(&segment));
         }
-        if segment.file_len < sealed.end {
-            self.damage.push(Damage {
-                range: segment.file_len..sealed.end,
-                ..damage(&segment, "the file is shorter than its header says")
-            });
-        }
+        self.damage.extend(shortness(&segment));
         let path = site.dir.join(segment::summary_name(sealed.segment));
         let bytes = match read_all(site, &path) {
             Ok(bytes) => bytes,
@@ -388,23 +393,25 @@ impl HeldBack {
         }
     }
 
-    /// Splits into what lies before the mark, with its end, and what lies beyond.
-    fn split(self, segment: &Segment, mark: Place) -> ((Vec<ReadBatch>, Sealed), Vec<ReadBatch>) {
-        let (before, beyond): (Vec<_>, Vec<_>) =
-            self.batches.into_iter().partition(|batch| batch.head.place < mark);
-        let sealed = before.last().map_or(
-            Sealed {
-                segment: segment.number(),
-                end: segment.header.first_batch(),
-                checksum: [0; 16],
-            },
-            |last| Sealed {
-                segment: segment.number(),
-                end: last.head.place.offset + last.head.extent(segment.header.batch_align),
-                checksum: last.closing.unwrap_or_default(),
-            },
-        );
-        ((before, sealed), beyond)
+    /// Splits into what lies before the mark and what lies beyond.
+    fn split(self, mark: Place) -> (Vec<ReadBatch>, Vec<ReadBatch>) {
+        self.batches.into_iter().partition(|batch| batch.head.place < mark)
+    }
+}
+
+/// Where the head ends that holds these durable batches and gaps. A gap behind the last batch was
+/// durable too: it stays within, so that its damage and its sound records are found again.
+fn sealed_at(segment: &Segment, before: &[ReadBatch], gaps: &[Broken]) -> Sealed {
+    let align = segment.header.batch_align;
+    let last = before.last();
+    let end = last.map_or(segment.header.first_batch(), |last| {
+        last.head.place.offset + last.head.extent(align)
+    });
+    let gaps_end = gaps.iter().map(|gap| gap.range.end).max().unwrap_or(end);
+    Sealed {
+        segment: segment.number(),
+        end: end.max(gaps_end),
+        checksum: last.and_then(|last| last.closing).unwrap_or_default(),
     }
 }
 
@@ -441,6 +448,13 @@ fn damage_of(segment: &Segment, gap: &Broken) -> Damage {
         "a range holds no whole batch"
     };
     Damage { range: gap.range.clone(), salvaged: gap.salvaged.len(), ..damage(segment, what) }
+}
+
+fn shortness(segment: &Segment) -> Option<Damage> {
+    segment.is_short().then(|| Damage {
+        range: segment.file_len..segment.header.length,
+        ..damage(segment, "the file is shorter than its header says")
+    })
 }
 
 fn header_damage(segment: &Segment) -> Damage {

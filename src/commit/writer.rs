@@ -21,6 +21,9 @@ use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::encode::event::{Event, Sealed, What};
 
+/// The longest segment that is zeroed while a commit waits for it.
+const UNEXPECTED_BYTES_MAX: u64 = 4 << 20;
+
 /// What every part of the log needs to know of its surroundings.
 #[derive(Debug, Clone)]
 pub(crate) struct Site {
@@ -51,9 +54,9 @@ pub(crate) enum AppendError {
 impl AppendError {
     pub(crate) fn io(&self) -> Option<&io::Error> {
         match self {
-            Self::Segment { source, .. } | Self::Write { source, .. } | Self::Sync { source, .. } => {
-                Some(source)
-            }
+            Self::Segment { source, .. }
+            | Self::Write { source, .. }
+            | Self::Sync { source, .. } => Some(source),
             Self::TooLarge { .. } => None,
         }
     }
@@ -127,12 +130,20 @@ impl SpareOrder {
 }
 
 impl Writer {
-    /// Starts the log of a new store: its first segment is made, and its first batch written.
+    /// Starts the log of a new store: its first segment is made, and holds nothing yet.
     pub(crate) fn create(site: Site) -> Result<Self, AppendError> {
         let length = site.options.segment_bytes_min;
-        let mut writer = Self::fresh(site, 1, 1, length, BTreeMap::new())?;
-        writer.append(&[])?;
-        Ok(writer)
+        Self::fresh(site, 1, 1, length, BTreeMap::new())
+    }
+
+    /// Writes the first batch of a fresh log or of what recovery rewrites, and a mark behind it, so
+    /// that a start that follows at once finds nothing to do.
+    pub(crate) fn begin(&mut self, records: &[Outgoing<'_>]) -> Result<Appended, AppendError> {
+        let appended = self.append(records)?;
+        if let Err(error) = self.mark() {
+            tracing::warn!(%error, "no mark behind the first batch; the next start begins another segment");
+        }
+        Ok(appended)
     }
 
     /// Starts a fresh segment behind the live ones.
@@ -196,7 +207,8 @@ impl Writer {
         if need > u64::from(frame::BODY_BYTES_MAX) {
             return Err(AppendError::TooLarge { bytes: need });
         }
-        if self.active.refused || !self.active.fits(need) {
+        let begin = if self.active.unbegun { begin_room(self.live.len()) } else { 0 };
+        if self.active.refused || !self.active.fits(need + begin) {
             self.roll(need)?;
         }
         match self.try_append(records) {
@@ -276,8 +288,8 @@ impl Writer {
 
     /// Moves on to the next segment, which takes a batch of at least `need` bytes.
     fn roll(&mut self, need: u64) -> Result<(), AppendError> {
-        // The list of live segments rides in the first batch.
-        let need = need + 512 + 128 * (self.live.len() as u64 + 2);
+        // The one that is left becomes live.
+        let need = need + begin_room(self.live.len() + 1);
         let spare = self.spare.take().filter(|spare| self.spare_serves(spare, need));
         let segment = match spare {
             Some(spare) => spare,
@@ -301,9 +313,11 @@ impl Writer {
 
     fn make_segment(&mut self, need: u64) -> Result<Segment, AppendError> {
         let align = self.site.options.batch_align;
-        let length = self.next_length().max(segment::length_for(need, align));
-        // A commit waits for this one, so a long one is left as a hole.
-        let zeroed = length <= self.site.options.segment_bytes_min;
+        // A commit waits for this one: it is kept short, and what big content needs is a hole.
+        let length = self.next_length().min(UNEXPECTED_BYTES_MAX);
+        let needed = segment::length_for(need, align);
+        let zeroed = needed <= UNEXPECTED_BYTES_MAX;
+        let length = length.max(needed);
         match self.try_make(length, zeroed) {
             // What a failed directory sync leaves under a name is never used; another name may do.
             Err(error) if error.io().is_some_and(is_of_the_place) => self.try_make(length, zeroed),
@@ -331,8 +345,7 @@ impl Writer {
             self.void.push(last.number());
             return;
         }
-        let sealed =
-            Sealed { segment: last.number(), end: last.data_end, checksum: last.before };
+        let sealed = Sealed { segment: last.number(), end: last.data_end, checksum: last.before };
         tracing::debug!(segment = sealed.segment, end = sealed.end, "sealed");
         self.live.insert(sealed.segment, sealed);
         let salt = last.segment.header.salt;
@@ -464,19 +477,26 @@ impl Active {
         let at = At { segment, offset, slot: summary::ALONE };
         let stored_len = u32::try_from(record.payload_len()).unwrap_or(u32::MAX);
         if record.kind == RecordType::Pack {
-            let found = frame::Found {
-                code: record.kind as u8,
-                offset,
-                payload: record.parts.concat(),
+            let opened;
+            let packed = if record.packed.is_empty() {
+                opened = summary::unpack(record.parts[0]).unwrap_or_default();
+                &opened
+            } else {
+                record.packed
             };
-            let opened = summary::items_of(segment, &found, &mut |item| self.items.add(&item));
-            debug_assert!(opened, "a pack that was just made opens");
+            summary::visit_pack(at, stored_len, packed, &mut |item| self.items.add(&item));
             return;
         }
         // A record in two parts has all of its summary in the first.
         let summary = summary::summary_of(record.kind, record.parts[0]);
         self.items.add(&Item { at, kind: record.kind, stored_len, summary });
     }
+}
+
+/// Bytes to keep for the event that begins a segment: it lists every live one, each in at most 106
+/// bytes of JSON.
+pub(crate) fn begin_room(live: usize) -> u64 {
+    512 + 128 * (live as u64 + 1)
 }
 
 fn new_header(site: &Site, number: u64, length: u64) -> SegmentHeader {

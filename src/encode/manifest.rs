@@ -125,7 +125,8 @@ impl Manifest {
             writer.bytes(*tag, value);
         }
         let fields = writer.finish();
-        let len = u32::try_from(fields.len()).expect("bounded by the limits on what a caller gives");
+        let len =
+            u32::try_from(fields.len()).expect("bounded by the limits on what a caller gives");
         let mut out = Vec::with_capacity(4 + fields.len());
         out.extend_from_slice(&len.to_le_bytes());
         out.extend_from_slice(&fields);

@@ -189,15 +189,10 @@ impl Agent {
         let meant = |one: &&OperationStatus| {
             one.name == name_or_id || one.operation_id.to_string() == name_or_id
         };
-        let open = all
-            .iter()
-            .rev()
-            .filter(meant)
-            .find(|one| one.status == Standing::Open)
-            .ok_or_else(|| Error::NoOperation {
-                agent: self.id.clone(),
-                name: name_or_id.to_owned(),
-            })?;
+        let open =
+            all.iter().rev().filter(meant).find(|one| one.status == Standing::Open).ok_or_else(
+                || Error::NoOperation { agent: self.id.clone(), name: name_or_id.to_owned() },
+            )?;
         let reference = OperationRef { id: open.operation_id, name: open.name.clone() };
         operation::close(self, &reference, outcome, why)?;
         let closed = self.operations()?.into_iter().find(|one| one.operation_id == reference.id);
@@ -256,6 +251,15 @@ impl Agent {
     /// Hands a restored state to the agent's own source.
     pub(super) fn apply(&self, state: &[u8]) -> Result<(), Error> {
         self.source.as_ref().map_or(Ok(()), |source| source.apply(state)).map_err(Error::Source)
+    }
+
+    /// What the view at a path shows, where it is sound and holds the state.
+    pub(super) fn load_lone_view(&self, path: &Path) -> Option<Loaded> {
+        let stores = self.committer().targets.sighted();
+        let store = stores.first()?;
+        let (manifest, state) = store.read_view(path)?;
+        tracing::warn!(path = %path.display(), "the log does not hold this checkpoint; its view does");
+        Some(Loaded::of_view(store.facts_of(&manifest, manifest.digest()), state))
     }
 
     /// Encodes a state against the agent's last one.

@@ -32,10 +32,8 @@ impl Agent {
     pub fn export(&self, reference: &str) -> Result<Vec<u8>, Error> {
         let loaded = self.read_checkpoint(reference)?;
         let state = loaded.state_bytes().unwrap_or_default();
-        let header = Header {
-            checkpoint: loaded.checkpoint().clone(),
-            state_bytes: state.len() as u64,
-        };
+        let header =
+            Header { checkpoint: loaded.checkpoint().clone(), state_bytes: state.len() as u64 };
         let header = serde_json::to_vec(&header)
             .map_err(|source| Error::Json { doing: "serialize", source })?;
         let len = u32::try_from(header.len()).map_err(|_| bad("its facts are too long"))?;
@@ -99,9 +97,8 @@ fn open(bundle: &[u8]) -> Result<(Checkpoint, &[u8]), Error> {
         return Err(bad("it was made by a newer program"));
     }
     let rest = body.get(16..).ok_or_else(|| bad("it is too short"))?;
-    let (header, state) = rest
-        .split_at_checked(word(12)? as usize)
-        .ok_or_else(|| bad("its header is cut short"))?;
+    let (header, state) =
+        rest.split_at_checked(word(12)? as usize).ok_or_else(|| bad("its header is cut short"))?;
     let header: Header =
         serde_json::from_slice(header).map_err(|error| Error::Bundle(error.to_string()))?;
     if header.state_bytes != state.len() as u64 {

@@ -20,9 +20,7 @@ use crate::encode::event::What;
 use crate::encode::manifest::{Idempotency, Lies, Manifest, Part, Restored};
 use crate::encode::{self, Encoded};
 use crate::retention::Policy;
-use crate::state::{
-    AgentId, Attempt, CheckpointId, Digest, Kind, OperationRef, Receipt, Seq,
-};
+use crate::state::{AgentId, Attempt, CheckpointId, Digest, Kind, OperationRef, Receipt, Seq};
 use crate::store::{self, Catalog, Draft, DraftState, IfMissing, Store, Target, Targets};
 
 /// How long an idempotency key is remembered after its checkpoint was forgotten.
@@ -231,7 +229,12 @@ impl Committer {
 
     /// The next number of an agent: above every one that was ever given, here or in any store that
     /// can be seen.
-    pub(super) fn take_number(&self, agent: &AgentId, drafts: &[Draft], sighted: &[Arc<Store>]) -> Seq {
+    pub(super) fn take_number(
+        &self,
+        agent: &AgentId,
+        drafts: &[Draft],
+        sighted: &[Arc<Store>],
+    ) -> Seq {
         let mut numbers = self.numbers.lock();
         let given = numbers.get(agent).copied().unwrap_or_default();
         let stored = sighted
@@ -540,10 +543,7 @@ fn content(
         let state = store.carry(&held).map_err(|error| unreadable(source, &error))?;
         return inherit(submission, held.manifest.state.clone(), held.manifest.seq, state);
     }
-    Err(Error::NoCheckpoint {
-        agent: submission.agent.clone(),
-        reference: source.to_string(),
-    })
+    Err(Error::NoCheckpoint { agent: submission.agent.clone(), reference: source.to_string() })
 }
 
 fn inherit(
@@ -579,7 +579,9 @@ fn in_flight(
         draft.manifest.agent == *agent && known.is_some_and(|known| known.key == key)
     });
     match index {
-        Some(index) if drafts[index].manifest.idempotency.as_ref().is_some_and(|k| k.body != body) => {
+        Some(index)
+            if drafts[index].manifest.idempotency.as_ref().is_some_and(|k| k.body != body) =>
+        {
             Err(Error::KeyReused { key: key.to_owned() })
         }
         other => Ok(other),
@@ -592,7 +594,9 @@ impl Submission {
         let mut hasher = blake3::Hasher::new();
         hasher.update(self.kind.as_str().as_bytes());
         match &self.state {
-            Wanted::Given { encoded, .. } => hasher.update(b"\0given").update(&encoded.state_digest.0),
+            Wanted::Given { encoded, .. } => {
+                hasher.update(b"\0given").update(&encoded.state_digest.0)
+            }
             Wanted::Inherited => hasher.update(b"\0inherited"),
             Wanted::Of(id) => hasher.update(b"\0of").update(id.0.as_bytes()),
         };
@@ -623,6 +627,8 @@ fn into_io(error: AppendError) -> std::io::Error {
             Some(code) => std::io::Error::from_raw_os_error(code),
             None => std::io::Error::new(source.kind(), words),
         },
-        AppendError::TooLarge { .. } => std::io::Error::new(std::io::ErrorKind::InvalidInput, words),
+        AppendError::TooLarge { .. } => {
+            std::io::Error::new(std::io::ErrorKind::InvalidInput, words)
+        }
     }
 }

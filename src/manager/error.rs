@@ -167,7 +167,9 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Noun(_) | Self::State(_) | Self::Json { .. } | Self::Bundle(_) => ErrorKind::Usage,
+            Self::Noun(_) | Self::State(_) | Self::Json { .. } | Self::Bundle(_) => {
+                ErrorKind::Usage
+            }
             Self::Ambiguous { .. } | Self::NoReference { .. } | Self::NoState { .. } => {
                 ErrorKind::Usage
             }

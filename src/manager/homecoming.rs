@@ -166,7 +166,11 @@ fn decides_at_home(home: &Store, event: &Event) -> bool {
             let shelf = catalog.agents.get(agent_id);
             shelf.is_none_or(|shelf| shelf.reset.is_none_or(|(_, known)| known < *seq))
         }
-        What::RestoreBegun { recovery, .. } => !catalog.finished_restore(*recovery),
+        What::RestoreBegun { agent_id, recovery, .. } => {
+            catalog.agents.get(agent_id).is_some_and(|shelf| {
+                shelf.ends_with(*recovery) && shelf.open_restore() != Some(&event.what)
+            })
+        }
         _ => false,
     }
 }

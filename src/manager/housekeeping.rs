@@ -16,6 +16,8 @@ use crate::store::Store;
 
 /// The log counts as idle after this long without a commit.
 const IDLE: Duration = Duration::from_millis(20);
+/// How often the thread looks while commits keep coming.
+const GLANCE: Duration = Duration::from_millis(4);
 /// What can wait waits no longer than this under steady load.
 const STEADY: Duration = Duration::from_millis(250);
 /// How often a failed target is looked at.
@@ -25,6 +27,8 @@ const PROBE: Duration = Duration::from_millis(500);
 struct Bell {
     rung: bool,
     stop: bool,
+    /// The thread looks again by itself soon: ringing need not wake it.
+    awake: bool,
 }
 
 #[derive(Debug, Default)]
@@ -60,7 +64,7 @@ impl Housekeeper {
     /// Says that something was committed.
     pub(super) fn poke(&self) {
         let mut bell = self.shared.bell.lock();
-        if !std::mem::replace(&mut bell.rung, true) {
+        if !std::mem::replace(&mut bell.rung, true) && !bell.awake {
             self.shared.changed.notify_one();
         }
     }
@@ -98,27 +102,29 @@ fn wait(shared: &Shared, longest: Option<Duration>) -> bool {
 fn keep(shared: &Shared, committer: &Committer) {
     while wait(shared, Some(PROBE).filter(|_| in_trouble(committer))) {
         homecoming::come_home(committer);
-        let mut waited = Duration::ZERO;
-        // While commits keep coming, only the next segment is made ahead.
-        while waited < STEADY {
-            each_store(committer, "make the next segment", Store::make_spare);
-            let rung = {
-                let mut bell = shared.bell.lock();
-                if bell.stop {
-                    break;
-                }
-                let timed_out = shared.changed.wait_for(&mut bell, IDLE).timed_out();
-                std::mem::take(&mut bell.rung) || !timed_out
-            };
-            waited += IDLE;
-            if !rung {
-                break;
-            }
-        }
+        watch_until_idle(shared, committer);
         rest(shared, committer);
     }
     // The last words are settle()'s or the next opening's: closing must not take long.
     each_store(committer, "mark the end of the log", Store::mark);
+}
+
+/// While commits keep coming, only the next segment is made ahead; until they pause, or for a
+/// quarter of a second.
+fn watch_until_idle(shared: &Shared, committer: &Committer) {
+    shared.bell.lock().awake = true;
+    let started = committer.clock.monotonic();
+    let mut quiet = Duration::ZERO;
+    while quiet < IDLE && committer.clock.monotonic().saturating_sub(started) < STEADY {
+        each_store(committer, "make the next segment", Store::make_spare);
+        let mut bell = shared.bell.lock();
+        if bell.stop {
+            break;
+        }
+        shared.changed.wait_for(&mut bell, GLANCE);
+        quiet = if std::mem::take(&mut bell.rung) { Duration::ZERO } else { quiet + GLANCE };
+    }
+    shared.bell.lock().awake = false;
 }
 
 fn rest(shared: &Shared, committer: &Committer) {

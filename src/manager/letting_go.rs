@@ -117,10 +117,9 @@ impl CheckpointManager {
         match only {
             None => Ok(catalog.agents.keys().cloned().collect()),
             Some(agent) if catalog.agents.contains_key(agent) => Ok(vec![agent.clone()]),
-            Some(agent) if self.last_seq(agent) == Seq(0) => Err(Error::NoCheckpoint {
-                agent: agent.clone(),
-                reference: "latest".to_owned(),
-            }),
+            Some(agent) if self.last_seq(agent) == Seq(0) => {
+                Err(Error::NoCheckpoint { agent: agent.clone(), reference: "latest".to_owned() })
+            }
             Some(_) => Ok(Vec::new()),
         }
     }
@@ -140,7 +139,9 @@ impl CheckpointManager {
             let done = store
                 .compact(Which::All, &mut |done, total| progress(Progress { done, total }))
                 .map_err(|error| pruning(&error))?;
-            store.settle().map_err(|source| Error::Io { doing: "settle the store".into(), source })?;
+            store
+                .settle()
+                .map_err(|source| Error::Io { doing: "settle the store".into(), source })?;
             report.before_bytes += done.before_bytes;
             report.after_bytes += done.after_bytes;
             report.segments_removed += done.segments_removed;

@@ -108,11 +108,8 @@ impl CheckpointManager {
         let targets = &self.committer().targets;
         let primary = targets.primary.store();
         let report = primary.as_ref().map(|store| store.report().clone()).unwrap_or_default();
-        let all: Vec<TargetStatus> = targets
-            .all()
-            .enumerate()
-            .map(|(index, target)| target_status(target, index))
-            .collect();
+        let all: Vec<TargetStatus> =
+            targets.all().enumerate().map(|(index, target)| target_status(target, index)).collect();
         let over_budget = self.committer().is_over_budget();
         let troubled = all.iter().any(|target| target.trouble.is_some());
         Status {
@@ -165,11 +162,8 @@ impl CheckpointManager {
             let mut report =
                 verify::scrub(store, options, progress).map_err(|error| reading(&error))?;
             if options.repair && !report.sound && store.is_writable() {
-                let others: Vec<Arc<Store>> = stores
-                    .iter()
-                    .filter(|other| !Arc::ptr_eq(other, store))
-                    .cloned()
-                    .collect();
+                let others: Vec<Arc<Store>> =
+                    stores.iter().filter(|other| !Arc::ptr_eq(other, store)).cloned().collect();
                 let encode = self.committer().encode;
                 verify::heal(store, &others, &mut report, &encode)
                     .map_err(|error| healing(&error))?;
@@ -211,9 +205,9 @@ fn summary(stores: &[Arc<Store>], agent: AgentId) -> AgentSummary {
             summary.open_operations += open.count() as u64;
             catalog.latest(&summary.agent_id).cloned()
         };
-        let newer = latest.map(|held| store.facts(&held)).filter(|new| {
-            summary.latest.as_ref().is_none_or(|known| known.seq < new.seq)
-        });
+        let newer = latest
+            .map(|held| store.facts(&held))
+            .filter(|new| summary.latest.as_ref().is_none_or(|known| known.seq < new.seq));
         summary.latest = newer.or(summary.latest);
     }
     summary

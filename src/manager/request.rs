@@ -22,7 +22,10 @@ const WORDS_BYTES_MAX: usize = 1 << 20;
 enum Source {
     /// The agent's own source where it has one, else what was there before.
     Unsaid,
-    Bytes { bytes: Vec<u8>, checked: bool },
+    Bytes {
+        bytes: Vec<u8>,
+        checked: bool,
+    },
     Patch(Vec<u8>),
     Of(CheckpointId),
 }
@@ -184,10 +187,12 @@ impl Request {
     /// `if_match`, `unstored` with every attempt when no target took it.
     pub fn commit(self) -> Result<Receipt, Error> {
         let agent = self.agent.clone();
-        let _span = tracing::debug_span!("checkpoint", agent = %agent.id(), kind = %self.kind).entered();
+        let _span =
+            tracing::debug_span!("checkpoint", agent = %agent.id(), kind = %self.kind).entered();
         self.check_words()?;
         let submission = self.into_submission()?;
-        let large = matches!(&submission.state, Wanted::Given { encoded, .. } if encoded.len > (4 << 20));
+        let large =
+            matches!(&submission.state, Wanted::Given { encoded, .. } if encoded.len > (4 << 20));
         let pinned = if large { agent.bring_ahead(&submission) } else { None };
         let answer = agent.committer().submit(submission);
         drop(pinned);

@@ -72,11 +72,7 @@ impl Reference {
 
 /// Finds what a reference of an agent means. `latest` and `good` walk past what is damaged; an id
 /// or a path does not.
-pub(crate) fn resolve(
-    targets: &Targets,
-    agent: &AgentId,
-    text: &str,
-) -> Result<Resolved, Error> {
+pub(crate) fn resolve(targets: &Targets, agent: &AgentId, text: &str) -> Result<Resolved, Error> {
     let reference = Reference::parse(text)?;
     let stores = targets.sighted();
     match &reference {
@@ -86,8 +82,9 @@ pub(crate) fn resolve(
         }
         Reference::Good => walk(targets, &stores, agent, text, |_| true),
         Reference::Id(id) => by_id(&stores, *id).ok_or_else(|| missing(targets, agent, text)),
-        Reference::Prefix(digits) => by_prefix(&stores, digits)?
-            .ok_or_else(|| missing(targets, agent, text)),
+        Reference::Prefix(digits) => {
+            by_prefix(&stores, digits)?.ok_or_else(|| missing(targets, agent, text))
+        }
         Reference::Path(path) => {
             let view = ViewPath::parse(path)
                 .ok_or_else(|| Error::NoReference { reference: text.to_owned() })?;
@@ -198,7 +195,10 @@ mod tests {
             Reference::LatestOf(Kind::PreOperation)
         );
         assert_eq!(Reference::parse(id).unwrap(), Reference::Id(id.parse().unwrap()));
-        assert_eq!(Reference::parse("0190A1B2-00").unwrap(), Reference::Prefix("0190a1b200".into()));
+        assert_eq!(
+            Reference::parse("0190A1B2-00").unwrap(),
+            Reference::Prefix("0190a1b200".into())
+        );
         let path = format!("checkpoints/a/0000000001-routine-{id}.json");
         assert_eq!(Reference::parse(&path).unwrap(), Reference::Path(path.into()));
         for text in ["", "abc", "newest", "latest:best", "zzzz"] {

@@ -66,6 +66,10 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    pub(super) fn of_view(checkpoint: Checkpoint, state: Vec<u8>) -> Self {
+        Self { checkpoint, walked_past: Vec::new(), state: Some(state) }
+    }
+
     /// Its facts.
     #[must_use]
     pub fn checkpoint(&self) -> &Checkpoint {
@@ -131,13 +135,15 @@ struct Job<'a> {
 }
 
 pub(super) fn load(agent: &Agent, reference: &str) -> Result<Loaded, Error> {
-    let mut found = agent.resolve(reference)?;
+    let mut found = match agent.resolve(reference) {
+        // A view without a record in the log is shown, and never restored in place.
+        Err(error @ Error::NoCheckpoint { .. }) => {
+            return agent.load_lone_view(Path::new(reference)).ok_or(error);
+        }
+        other => other?,
+    };
     let state = take_state(&mut found)?;
-    Ok(Loaded {
-        checkpoint: found.store.facts(&found.held),
-        walked_past: found.walked_past,
-        state,
-    })
+    Ok(Loaded { checkpoint: found.store.facts(&found.held), walked_past: found.walked_past, state })
 }
 
 fn take_state(found: &mut Resolved) -> Result<Option<Vec<u8>>, Error> {
@@ -207,7 +213,8 @@ fn run(
         });
     }
     let recovery = job.take_recovery()?;
-    let finished = job.replace(recovery.as_ref().map(|receipt| receipt.checkpoint.checkpoint_id))?;
+    let finished =
+        job.replace(recovery.as_ref().map(|receipt| receipt.checkpoint.checkpoint_id))?;
     let recovery = recovery.map(|receipt| receipt.checkpoint.checkpoint_id);
     tracing::info!(seq = %job.found.held.manifest.seq, "restored");
     Ok(job.answer(reference, files, recovery, Some(finished.checkpoint.checkpoint_id), false))
@@ -258,11 +265,29 @@ impl Job<'_> {
         }
         if let Some(state) = &self.state {
             if let Some(path) = &self.file {
+                self.check_untouched(path)?;
                 restore::put_back(self.agent.disk(), path, state)?;
             }
             self.agent.apply(state)?;
         }
         finish(self.agent, from, recovery, self.undoes)
+    }
+
+    /// The file still holds what the recovery checkpoint keeps.
+    fn check_untouched(&self, path: &Path) -> Result<(), Error> {
+        if restore::read_current(self.agent.disk(), path)? == self.current {
+            return Ok(());
+        }
+        let why = "it changed while the restore was prepared".to_owned();
+        self.agent.manager().write_event(|_| What::RestoreRolledBack {
+            agent_id: self.agent.id().clone(),
+            from: self.found.held.manifest.id,
+            why: why.clone(),
+        })?;
+        Err(Error::Refused {
+            why: format!("{}: {why}", path.display()),
+            way_out: "try again when nobody writes to it".to_owned(),
+        })
     }
 
     fn answer(

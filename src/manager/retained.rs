@@ -112,9 +112,7 @@ fn protect(catalog: &Catalog, agent: &AgentId, new: &[&Manifest]) -> Protect {
     if let Some(shelf) = catalog.agents.get(agent) {
         let undoable = shelf.undoable().and_then(|held| held.manifest.restored.as_ref()?.recovery);
         protect.undo.extend(undoable.and_then(seq_of));
-        if let Some(What::RestoreBegun { recovery, from, .. }) =
-            shelf.begun.as_ref().map(|begun| &begun.event)
-        {
+        if let Some(What::RestoreBegun { recovery, from, .. }) = shelf.open_restore() {
             protect.other.extend([seq_of(*recovery), seq_of(*from)].into_iter().flatten());
         }
         // The newest checkpoint holds the agent's highest number and what the next one inherits.
@@ -123,12 +121,7 @@ fn protect(catalog: &Catalog, agent: &AgentId, new: &[&Manifest]) -> Protect {
     protect
 }
 
-fn event_of(
-    catalog: &Catalog,
-    agent: &AgentId,
-    plan: &Plan,
-    store: &Store,
-) -> Option<What> {
+fn event_of(catalog: &Catalog, agent: &AgentId, plan: &Plan, store: &Store) -> Option<What> {
     let seqs: Vec<Seq> = plan.forgotten.iter().map(|one| one.seq).collect();
     if !seqs.is_empty() {
         tracing::debug!(%agent, forgotten = seqs.len(), kept = plan.kept.len(), "retention");

@@ -43,11 +43,12 @@ pub(crate) struct Closed {
     pub why: String,
 }
 
-/// A restore that was begun and neither finished nor rolled back.
+/// The restore of an agent that was begun last.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct BegunRestore {
-    pub n: u64,
-    pub event: What,
+struct BegunRestore {
+    n: u64,
+    recovery: CheckpointId,
+    event: What,
 }
 
 /// An idempotency key and what it stands for.
@@ -77,7 +78,9 @@ pub(crate) struct Shelf {
     pub reset: Option<(u64, Seq)>,
     /// Store time of the agent's first checkpoint that is known of.
     pub first_ms: Option<u64>,
-    pub begun: Option<BegunRestore>,
+    begun: Option<BegunRestore>,
+    /// The event number of the last restore that was rolled back.
+    rolled_back: u64,
     keys: HashMap<String, Remembered>,
     /// Finished restores and undos: what they took back.
     undone: HashSet<CheckpointId>,
@@ -110,7 +113,6 @@ pub(crate) struct Catalog {
     lingering: HashMap<CheckpointId, u64>,
     closed: HashMap<CheckpointId, Closed>,
     marked: HashMap<CheckpointId, (u64, bool)>,
-    rolled_back: BTreeSet<u64>,
     /// Checkpoints that were read and found damaged.
     damaged: HashSet<CheckpointId>,
 }
@@ -180,6 +182,12 @@ impl Catalog {
         self.ids.insert(id, (agent, seq));
     }
 
+    /// Notes that a number was given, though its checkpoint is not held.
+    pub(crate) fn note_number(&mut self, agent: &AgentId, seq: Seq) {
+        let shelf = self.agents.entry(agent.clone()).or_default();
+        shelf.last_seq = shelf.last_seq.max(seq);
+    }
+
     fn apply_event(&mut self, event: &Event, at: At, stored_len: u32) {
         let kept = KeptEvent { at, stored_len, when: event.at };
         let known = self.events.insert(event.n, kept);
@@ -221,30 +229,22 @@ impl Catalog {
             What::RestoreBegun { agent_id, .. } => self.begin_restore(agent_id, event),
             What::RestoreRolledBack { agent_id, .. } => {
                 let shelf = self.agents.entry(agent_id.clone()).or_default();
-                self.rolled_back.insert(event.n);
-                shelf.begun = shelf.begun.take().filter(|begun| begun.n > event.n);
+                shelf.rolled_back = shelf.rolled_back.max(event.n);
             }
             _ => {}
         }
     }
 
-    /// A begun restore counts until a later rollback, or until a checkpoint finished it.
     fn begin_restore(&mut self, agent: &AgentId, event: &Event) {
-        let What::RestoreBegun { recovery, .. } = &event.what else { return };
-        let rolled_back = self.rolled_back.range(event.n..).next().is_some();
+        let What::RestoreBegun { recovery, .. } = event.what else { return };
         let shelf = self.agents.entry(agent.clone()).or_default();
-        let newer = shelf.begun.as_ref().is_some_and(|begun| begun.n > event.n);
-        if !rolled_back && !newer && !shelf.finished(*recovery) {
-            shelf.begun = Some(BegunRestore { n: event.n, event: event.what.clone() });
+        if shelf.begun.as_ref().is_none_or(|begun| begun.n < event.n) {
+            let what = event.what.clone();
+            shelf.begun = Some(BegunRestore { n: event.n, recovery, event: what });
         }
     }
 
-    fn forget(
-        &mut self,
-        agent: &AgentId,
-        one: &Forgotten,
-        key: Option<(Idempotency, Timestamp)>,
-    ) {
+    fn forget(&mut self, agent: &AgentId, one: &Forgotten, key: Option<(Idempotency, Timestamp)>) {
         let Forgotten { seq, id, kind, .. } = *one;
         let shelf = self.agents.entry(agent.clone()).or_default();
         shelf.last_seq = shelf.last_seq.max(seq);
@@ -303,11 +303,7 @@ impl Catalog {
 
     /// Forgets that segments ever held anything: they are about to be unlinked. Checkpoints that
     /// were forgotten are no longer remembered where nothing of them is left.
-    pub(crate) fn drop_segments(
-        &mut self,
-        gone: &BTreeSet<u64>,
-        viewed: &HashSet<CheckpointId>,
-    ) {
+    pub(crate) fn drop_segments(&mut self, gone: &BTreeSet<u64>, viewed: &HashSet<CheckpointId>) {
         self.segments.retain(|number, _| !gone.contains(number));
         self.lingering.retain(|_, at| !gone.contains(at));
         self.events.retain(|_, event| !gone.contains(&event.at.segment));
@@ -390,16 +386,11 @@ impl Catalog {
         self.agents.values().flat_map(|shelf| shelf.checkpoints.values())
     }
 
-    /// Whether the restore that this recovery checkpoint was taken for has finished.
-    pub(crate) fn finished_restore(&self, recovery: CheckpointId) -> bool {
-        self.agents.values().any(|shelf| shelf.finished(recovery))
-    }
-
     /// Restores that were begun and neither finished nor rolled back.
     pub(crate) fn begun_restores(&self) -> Vec<(AgentId, What)> {
         self.agents
             .iter()
-            .filter_map(|(agent, shelf)| Some((agent.clone(), shelf.begun.as_ref()?.event.clone())))
+            .filter_map(|(agent, shelf)| Some((agent.clone(), shelf.open_restore()?.clone())))
             .collect()
     }
 
@@ -473,13 +464,6 @@ impl Shelf {
         }
         if let Some(restored) = &manifest.restored {
             self.undone.extend(restored.undoes);
-            let finishes = self.begun.as_ref().is_some_and(|begun| {
-                matches!(&begun.event, What::RestoreBegun { recovery, .. }
-                    if Some(*recovery) == restored.recovery)
-            });
-            if finishes {
-                self.begun = None;
-            }
         }
         let digest = manifest.digest();
         let manifest = Manifest { seq, ..manifest };
@@ -487,19 +471,28 @@ impl Shelf {
         seq
     }
 
-    /// Whether a checkpoint here finished the restore that this recovery checkpoint was taken for.
-    fn finished(&self, recovery: CheckpointId) -> bool {
-        self.checkpoints.values().any(|held| {
-            held.manifest.restored.as_ref().is_some_and(|one| one.recovery == Some(recovery))
-        })
+    /// The restore that was begun and is neither finished nor rolled back. Every checkpoint behind
+    /// the one it began with ends it: its own last one, or newer work, which is not to be replaced.
+    /// That holds whatever of these was forgotten since.
+    pub(crate) fn open_restore(&self) -> Option<&What> {
+        let begun = self.begun.as_ref().filter(|begun| begun.n > self.rolled_back)?;
+        self.ends_with(begun.recovery).then_some(&begun.event)
+    }
+
+    /// Whether no number was given behind that of this checkpoint.
+    pub(crate) fn ends_with(&self, id: CheckpointId) -> bool {
+        let newest = self.checkpoints.last_key_value();
+        newest.is_some_and(|(seq, held)| held.manifest.id == id && *seq == self.last_seq)
     }
 
     /// The newest finished restore that was not taken back and took nothing back itself.
     pub(crate) fn undoable(&self) -> Option<&Held> {
         self.checkpoints.values().rev().find(|held| {
-            held.manifest.restored.as_ref().is_some_and(|one| {
-                one.undoes.is_none() && one.recovery.is_some()
-            }) && !self.undone.contains(&held.manifest.id)
+            held.manifest
+                .restored
+                .as_ref()
+                .is_some_and(|one| one.undoes.is_none() && one.recovery.is_some())
+                && !self.undone.contains(&held.manifest.id)
         })
     }
 }

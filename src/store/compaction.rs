@@ -16,16 +16,18 @@ use std::io;
 use super::Store;
 use super::catalog::{BlockKey, Catalog, root_of};
 use super::read::{ContentError, OpenPacks};
-use crate::commit::frame::{Outgoing, RecordType};
-use crate::commit::summary::{self, ALONE, At, Inner};
+use crate::commit::frame::{Inner, Outgoing, RecordType};
+use crate::commit::summary::{self, ALONE, At};
 use crate::commit::writer::{AppendError, Writer};
 use crate::encode::event::{Event, What};
 use crate::encode::{self};
 use crate::state::{CheckpointId, Timestamp};
 
-/// Records are compressed together in runs of this many bytes: longer runs compress better, shorter
-/// ones cost less to read a single record from.
+/// Records are compressed together in runs of this many bytes when a person prunes: longer runs
+/// compress better, shorter ones cost less to read a single record from.
 const PACK_BYTES: usize = 1 << 20;
+/// The same in the background, where commits wait while a run is written.
+const PACK_BYTES_BESIDE_COMMITS: usize = 256 << 10;
 /// zstd's level; compaction is off the commit path, and higher levels gain little on JSON.
 const PACK_LEVEL: i32 = 3;
 /// How long events are kept that only tell, in milliseconds, and how many bytes of them.
@@ -101,10 +103,16 @@ impl Store {
             victims
         };
         if victims.is_empty() {
-            return Ok(Compacted { before_bytes, after_bytes: before_bytes, ..Compacted::default() });
+            return Ok(Compacted {
+                before_bytes,
+                after_bytes: before_bytes,
+                ..Compacted::default()
+            });
         }
         let moves = self.moves(&victims)?;
-        self.copy(&moves, progress)?;
+        let run =
+            if which == Which::UnderHalfLive { PACK_BYTES_BESIDE_COMMITS } else { PACK_BYTES };
+        self.copy(&moves, run, progress)?;
         let removed = self.retire(&victims)?;
         let after_bytes = self.log_bytes();
         tracing::info!(segments = removed, before_bytes, after_bytes, "compacted");
@@ -152,7 +160,8 @@ impl Store {
     fn mark_live(&self, marked: &mut Marked) -> Result<(), ContentError> {
         let roots: Vec<(CheckpointId, Option<BlockKey>)> = {
             let catalog = self.catalog();
-            let held = catalog.held().filter(|held| !marked.checkpoints.contains(&held.manifest.id));
+            let held =
+                catalog.held().filter(|held| !marked.checkpoints.contains(&held.manifest.id));
             held.map(|held| (held.manifest.id, root_of(&held.manifest))).collect()
         };
         let mut packs = OpenPacks::default();
@@ -294,21 +303,28 @@ impl Store {
                         || (remembered && one.idempotency.is_some())
                 }))
             }
-            What::OperationClosed { operation_id, .. } => Some(catalog.get(*operation_id).is_some()),
+            What::OperationClosed { operation_id, .. } => {
+                Some(catalog.get(*operation_id).is_some())
+            }
             What::Marked { checkpoint_id, .. } => Some(catalog.get(*checkpoint_id).is_some()),
             What::Reset { agent_id, seq } => {
                 let reset = catalog.agents.get(agent_id).and_then(|shelf| shelf.reset);
                 Some(reset.is_some_and(|(_, counts)| counts == *seq))
             }
             What::RestoreBegun { agent_id, .. } => {
-                let begun = catalog.agents.get(agent_id).and_then(|shelf| shelf.begun.as_ref());
-                Some(begun.is_some_and(|begun| begun.event == *what))
+                let shelf = catalog.agents.get(agent_id);
+                Some(shelf.is_some_and(|shelf| shelf.open_restore() == Some(what)))
             }
             _ => None,
         }
     }
 
-    fn copy(&self, moves: &[Move], progress: &mut dyn FnMut(u64, u64)) -> Result<(), CompactionError> {
+    fn copy(
+        &self,
+        moves: &[Move],
+        run_bytes: usize,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<(), CompactionError> {
         let mut packs = OpenPacks::default();
         let mut run: Vec<Inner> = Vec::new();
         let mut from: Vec<At> = Vec::new();
@@ -317,13 +333,14 @@ impl Store {
         for (done, one) in (1..).zip(moves) {
             let (kind, payload) = self.read_record(one.at, &mut packs)?;
             if kind != one.kind {
-                let why = format!("segment {} at {}: another record", one.at.segment, one.at.offset);
+                let why =
+                    format!("segment {} at {}: another record", one.at.segment, one.at.offset);
                 return Err(ContentError::Damaged(why).into());
             }
             bytes += payload.len();
             run.push(Inner { kind, payload });
             from.push(one.at);
-            if bytes >= PACK_BYTES || done == total {
+            if bytes >= run_bytes || done == total {
                 self.append_run(&run, &from)?;
                 run.clear();
                 from.clear();
@@ -341,7 +358,7 @@ impl Store {
         let pack = summary::pack_records(run, PACK_LEVEL);
         let packed = pack.len() < raw;
         let outgoing: Vec<Outgoing<'_>> = if packed {
-            vec![Outgoing::new(RecordType::Pack, &pack)]
+            vec![Outgoing::pack(&pack, run)]
         } else {
             run.iter().map(|one| Outgoing::new(one.kind, &one.payload)).collect()
         };
@@ -350,7 +367,9 @@ impl Store {
         self.adopt_segment(&writer);
         let mut catalog = self.catalog.write();
         for (slot, (one, old)) in (0..).zip(run.iter().zip(from)) {
-            let at = if packed { At { slot, ..appended.records[0] } } else {
+            let at = if packed {
+                At { slot, ..appended.records[0] }
+            } else {
                 appended.records[slot as usize]
             };
             let share = one.payload.len() as u64 * (pack.len() as u64) / (raw.max(1) as u64);

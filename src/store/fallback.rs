@@ -122,9 +122,10 @@ impl Targets {
     /// What a fallback store is to know of its home.
     pub(crate) fn home(&self) -> Option<Home> {
         let path = self.primary.path().to_owned();
-        let known = self.fallbacks.iter().find_map(|target| {
-            target.store().and_then(|store| store.identity().home.clone())
-        });
+        let known = self
+            .fallbacks
+            .iter()
+            .find_map(|target| target.store().and_then(|store| store.identity().home.clone()));
         match self.primary.store() {
             Some(store) => Some(Home { store_id: Some(store.identity().store_id), path }),
             None => Some(known.unwrap_or(Home { store_id: None, path })),

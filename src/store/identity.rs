@@ -1,7 +1,8 @@
 //! `store.json`: which store this is, and which format it has.
 //!
 //! It is published last when a store is made, so that its presence says that the making was
-//! finished. Unknown fields are kept.
+//! finished. It proves itself ([`proof`]): one that does not is as good as missing, and is made again
+//! from the segments. Unknown fields are kept.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::layout::Layout;
-use crate::disk::{Disk, Durability, publish, read};
+use super::proof;
+use crate::disk::{Disk, Durability, PublishError, publish, read};
 use crate::state::Timestamp;
 
 /// The newest format this program reads and writes.
@@ -60,9 +62,9 @@ impl Identity {
     /// Reads `store.json`; an error only where the disk refuses to tell.
     pub(crate) fn read(disk: &dyn Disk, layout: &Layout) -> io::Result<Found> {
         match read(disk, &layout.identity()) {
-            Ok(bytes) => Ok(match serde_json::from_slice(&bytes) {
+            Ok(bytes) => Ok(match Self::decode(&bytes) {
                 Ok(identity) => Found::Identity(identity),
-                Err(error) => Found::Unreadable(error.to_string()),
+                Err(why) => Found::Unreadable(why),
             }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Found::Missing),
             Err(error) => Err(error),
@@ -70,8 +72,42 @@ impl Identity {
     }
 
     pub(crate) fn publish(&self, disk: &dyn Disk, layout: &Layout) -> io::Result<()> {
+        publish(disk, &layout.identity(), &self.encode(), Durability::Synced)
+            .map_err(PublishError::into_io)
+    }
+
+    fn encode(&self) -> Vec<u8> {
         let mut text = serde_json::to_vec_pretty(self).expect("plain values always serialize");
-        text.push(b'\n');
-        publish(disk, &layout.identity(), &text, Durability::Synced).map_err(io::Error::other)
+        text.truncate(text.len() - "\n}".len());
+        proof::close(&mut text);
+        text
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, String> {
+        proof::proven(bytes).ok_or("it is not the text that was written")?;
+        let mut identity: Self =
+            serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        identity.unknown.remove("check");
+        Ok(identity)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_comes_back_with_unknown_fields_and_not_with_a_byte_changed() {
+        let home = Home { store_id: Some(Uuid::nil()), path: "/home".into() };
+        let mut identity =
+            Identity::new(Uuid::from_u128(7), Timestamp::from_unix_ms(5), Some(home));
+        identity.unknown.insert("later".into(), serde_json::json!([1]));
+        let bytes = identity.encode();
+        assert_eq!(Identity::decode(&bytes).unwrap(), identity);
+        for at in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1;
+            assert!(Identity::decode(&flipped).is_err(), "byte {at}");
+        }
     }
 }

@@ -11,9 +11,12 @@ mod compaction;
 mod fallback;
 mod identity;
 mod layout;
+mod lost;
 mod open;
+mod proof;
 mod quarantine;
 mod read;
+pub(crate) mod registry;
 mod reserve;
 mod scrub;
 mod upkeep;
@@ -72,6 +75,12 @@ pub enum Error {
     #[error("there is no store at {}", path.display())]
     NoStore {
         /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// A store was made here and nothing of it is left: an unmounted volume, or it was removed.
+    #[error("the store that was made at {} is not there", path.display())]
+    Gone {
+        /// Where it was.
         path: PathBuf,
     },
     /// Something of a store is there, but no segment that can be read.
@@ -152,6 +161,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::NoStore { .. } => ErrorKind::NotFound,
+            Self::Gone { .. } => ErrorKind::Unavailable,
             Self::NoSegments { .. } => ErrorKind::Damaged,
             Self::Network { .. } | Self::Newer { .. } => ErrorKind::Refused,
             Self::Locked(error) => match error {
@@ -183,6 +193,9 @@ impl Error {
             Self::NoStore { .. } => {
                 "`stateward init` or the first `stateward checkpoint` makes one; `--store DIR` names another"
             }
+            Self::Gone { .. } => {
+                "mount the volume it lies on; if it is really gone, `stateward init` makes a new one"
+            }
             Self::NoSegments { .. } => {
                 "put the segments under log/ back from a copy; nothing here was changed"
             }
@@ -199,9 +212,7 @@ impl Error {
     /// The store can be read but not written: it is on a read-only or full disk, or belongs to
     /// someone else.
     fn is_unwritable(&self) -> bool {
-        use io::ErrorKind::{
-            PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
-        };
+        use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
         matches!(self, Self::Newer { .. })
             || self.io_error().is_some_and(|error| {
                 let kind = error.kind();

@@ -7,6 +7,7 @@
 
 use std::collections::HashSet;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,14 +18,16 @@ use super::catalog::Catalog;
 pub(crate) use super::identity::Home;
 use super::identity::{FORMAT, Found, Identity};
 use super::layout::Layout;
+use super::lost::{self, Lost};
 use super::quarantine::{self, Kept};
-use super::views::{self, Listed, View, ViewPlace};
+use super::views::{self, Listed};
 use super::{Error, Options, Store};
 use crate::clock::Clock;
 use crate::commit;
 use crate::commit::frame::{Found as FoundRecord, Place, ReadBatch};
 use crate::commit::recover::{self, Recovered, Tail};
-use crate::commit::summary::{self, Item};
+use crate::commit::scan::Broken;
+use crate::commit::summary::{self, At, Item};
 use crate::commit::survey::{Damage, Survey, survey};
 use crate::commit::writer::{Site, Writer};
 use crate::disk::{
@@ -48,7 +51,9 @@ pub(crate) struct Ground {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum IfMissing {
     /// Make one; a fallback store names the store whose commits it takes.
-    Make { home: Option<Home> },
+    Make {
+        home: Option<Home>,
+    },
     Fail,
 }
 
@@ -102,7 +107,11 @@ impl Ground {
     }
 
     /// Opens to write.
-    pub(crate) fn open(&self, if_missing: &IfMissing, socket: Option<PathBuf>) -> Result<Store, Error> {
+    pub(crate) fn open(
+        &self,
+        if_missing: &IfMissing,
+        socket: Option<PathBuf>,
+    ) -> Result<Store, Error> {
         let there = self.is_there().map_err(self.io("look at the store"))?;
         if !there {
             if *if_missing == IfMissing::Fail {
@@ -128,7 +137,8 @@ impl Ground {
         if !there {
             return Err(Error::NoStore { path: self.path.clone() });
         }
-        let patient = Self { store: Options { lock_wait_ms: 0, ..self.store.clone() }, ..self.clone() };
+        let patient =
+            Self { store: Options { lock_wait_ms: 0, ..self.store.clone() }, ..self.clone() };
         match patient.open(&IfMissing::Fail, None) {
             Err(Error::Locked(_)) => self.read_beside_writer(),
             Err(error) if error.is_unwritable() => self.read_only(true),
@@ -170,9 +180,10 @@ impl Ground {
         let id = identity.as_ref().map(|identity| identity.store_id);
         let mut found = opening.survey(id, Access::Read)?;
         opening.show_tail(&found, &views::ids(&listed), show_beyond);
+        opening.note_lost(&found, &listed);
         let id = found.store_id.ok_or_else(|| Error::NoSegments { path: self.path.clone() })?;
-        let identity = identity
-            .unwrap_or_else(|| Identity::new(Uuid::from_bytes(id), self.clock.now(), None));
+        let identity =
+            identity.unwrap_or_else(|| Identity::new(Uuid::from_bytes(id), self.clock.now(), None));
         let site = self.site(identity.store_id);
         if let Some(head) = found.head.take() {
             found.segments.insert(head.segment.number(), head.segment);
@@ -201,6 +212,8 @@ struct Opening<'a> {
     lock: Option<StoreLock>,
     catalog: Catalog,
     report: OpenReport,
+    /// The identity was rebuilt and is to be published.
+    identity_is_new: bool,
 }
 
 impl<'a> Opening<'a> {
@@ -211,6 +224,7 @@ impl<'a> Opening<'a> {
             lock,
             catalog: Catalog::default(),
             report: OpenReport::default(),
+            identity_is_new: false,
         }
     }
 
@@ -221,7 +235,8 @@ impl<'a> Opening<'a> {
     /// Finds out which store this is; makes one, or finishes a making, where there is none.
     fn identify(&mut self, if_missing: &IfMissing) -> Result<Identity, Error> {
         let ground = self.ground;
-        let found = Identity::read(self.disk(), &self.layout).map_err(ground.io("read store.json"))?;
+        let found =
+            Identity::read(self.disk(), &self.layout).map_err(ground.io("read store.json"))?;
         let why = match found {
             Found::Identity(identity) if identity.format > FORMAT => {
                 return Err(Error::Newer { path: ground.path.clone(), format: identity.format });
@@ -232,7 +247,8 @@ impl<'a> Opening<'a> {
         };
         match if_missing {
             IfMissing::Make { home } if self.is_unfinished_making()? => self.make(home.clone()),
-            _ => self.rebuild_identity(&why),
+            IfMissing::Make { home } => self.rebuild_identity(&why, home.clone()),
+            IfMissing::Fail => self.rebuild_identity(&why, None),
         }
     }
 
@@ -277,30 +293,38 @@ impl<'a> Opening<'a> {
             _ => {}
         }
         let identity = Identity::new(Uuid::new_v4(), ground.clock.now(), home);
-        drop(Writer::create(ground.site(identity.store_id))?);
+        let mut writer = Writer::create(ground.site(identity.store_id))?;
+        // Before the first batch: a log that holds one has a durable name.
         disk.sync_dir(&ground.path).map_err(ground.io("sync the directory of"))?;
+        writer.begin(&[])?;
         identity.publish(disk, &self.layout).map_err(ground.io("publish store.json in"))?;
         self.report.made = true;
         Ok(identity)
     }
 
-    /// `store.json` is gone or unreadable: it is made again from the segments, which all name the
-    /// store. Without a readable segment nothing is touched.
-    fn rebuild_identity(&mut self, why: &str) -> Result<Identity, Error> {
+    /// `store.json` is gone or unreadable: the segments all name the store. Without a readable one
+    /// nothing is touched.
+    fn rebuild_identity(&mut self, why: &str, home: Option<Home>) -> Result<Identity, Error> {
         let ground = self.ground;
         let site = ground.site(Uuid::nil());
         let found = survey(&site, None, Access::Read, &mut |_| {})?;
         let (Some(id), Some(_)) = (found.store_id, found.head) else {
             return Err(Error::NoSegments { path: ground.path.clone() });
         };
+        self.report.notes.push(format!("store.json was rebuilt from the log: {why}"));
+        self.identity_is_new = true;
+        Ok(Identity::new(Uuid::from_bytes(id), ground.clock.now(), home))
+    }
+
+    /// Publishes a rebuilt `store.json`, once what it was rebuilt from is durable; the text that
+    /// could not be read is set aside.
+    fn publish_identity(&self, identity: &Identity) -> Result<(), Error> {
+        let ground = self.ground;
         if self.disk().metadata(&self.layout.identity()).is_ok() {
             quarantine::move_in(self.disk(), &self.layout, &self.layout.identity())
                 .map_err(ground.io("set store.json aside in"))?;
         }
-        let identity = Identity::new(Uuid::from_bytes(id), ground.clock.now(), None);
-        identity.publish(self.disk(), &self.layout).map_err(ground.io("publish store.json in"))?;
-        self.report.notes.push(format!("store.json was rebuilt from the log: {why}"));
-        Ok(identity)
+        identity.publish(self.disk(), &self.layout).map_err(ground.io("publish store.json in"))
     }
 
     fn survey(&mut self, id: Option<Uuid>, access: Access) -> Result<Survey, Error> {
@@ -319,87 +343,124 @@ impl<'a> Opening<'a> {
         let listed = views::list(self.disk(), &self.layout).map_err(ground.io("list the views"))?;
         let mut found = self.survey(Some(identity.store_id), Access::Write)?;
         let site = ground.site(identity.store_id);
-        let tail = self.judge_tail(&found, &listed)?;
-        self.set_damage_aside(&found)?;
+        let lost = self.note_lost(&found, &listed);
+        let mut tail = Tail { events: self.set_damage_aside(&found)?, ..Tail::default() };
+        self.judge_tails(&mut found, &lost, &mut tail)?;
         let head = found.head.as_ref().map(|head| head.segment.clone());
-        let recovered = recover::recover(site.clone(), &mut found, tail)?;
-        self.take_rewritten(&recovered);
+        let Recovered { mut writer, rewritten, records } =
+            recover::recover(site.clone(), &mut found, tail)?;
+        if self.identity_is_new {
+            self.publish_identity(&identity)?;
+        }
+        self.report.rewritten = rewritten;
+        self.take_in(&records);
         if let Some(head) = head {
             found.segments.entry(head.number()).or_insert(head);
         }
         self.clean_up(&mut found)?;
-        Ok(self.finish(site, identity, found, Some(recovered.writer), &listed))
+        self.unlink_void(&mut writer)?;
+        Ok(self.finish(site, identity, found, Some(writer), &listed))
     }
 
-    /// Decides on what is broken behind the last whole batch of the head: an unfinished tail, unless
-    /// a view names something in it.
-    fn judge_tail(&mut self, found: &Survey, listed: &[Listed]) -> Result<Tail, Error> {
-        let mut tail = Tail::default();
-        let Some(head) = &found.head else { return Ok(tail) };
-        let Some(broken) = &head.scan.tail else { return Ok(tail) };
-        let segment = head.segment.number();
-        let start = Place { segment, offset: broken.range.start };
-        let proven = self.proven_by_views(found, listed).is_some_and(|place| place > start);
-        let file = self.layout.log().join(commit::segment::file_name(segment));
-        let kept = self.keep(&file, &broken.range)?;
-        let bytes = broken.range.end - broken.range.start;
-        if proven {
-            tail.kept.clone_from(&broken.salvaged);
+    /// Finds the checkpoints that views name and the log does not hold. Their numbers are not given
+    /// again.
+    fn note_lost(&mut self, found: &Survey, listed: &[Listed]) -> Vec<Lost> {
+        let in_tail = tail_ids(found);
+        let catalog = &self.catalog;
+        let lost = lost::find(self.disk(), &self.layout, listed, |id| {
+            catalog.get(id).is_some() || catalog.is_forgotten(id) || in_tail.contains(&id)
+        });
+        self.report.damage.extend(lost::damage(&lost));
+        self.report.notes.extend(lost::notes(&lost));
+        for one in &lost {
+            self.catalog.note_number(&one.view.agent, one.view.name.seq);
+        }
+        lost
+    }
+
+    /// Decides on what is broken behind the last whole batch of the head, and on first batches that
+    /// are not whole: unfinished tails, unless a view names something in them.
+    fn judge_tails(
+        &mut self,
+        found: &mut Survey,
+        lost: &[Lost],
+        tail: &mut Tail,
+    ) -> Result<(), Error> {
+        let durable = lost::furthest(lost);
+        if let Some(head) = &found.head {
+            let segment = head.segment.number();
+            let end = Place { segment, offset: head.scan.end };
+            tail.seal = durable.is_some_and(|place| place >= end);
+            if let Some(broken) = &head.scan.tail {
+                self.judge_tail(segment, broken, durable, tail)?;
+            }
+        }
+        for (segment, broken) in &found.unfinished {
+            self.judge_tail(*segment, broken, durable, tail)?;
+        }
+        // Places that views name are not given again.
+        found.highest = found.highest.max(durable.map_or(0, |place| place.segment));
+        Ok(())
+    }
+
+    fn judge_tail(
+        &mut self,
+        segment: u64,
+        broken: &Broken,
+        durable: Option<Place>,
+        tail: &mut Tail,
+    ) -> Result<(), Error> {
+        let offset = broken.range.start;
+        let bytes = broken.range.end - offset;
+        let (copy, _) = self.keep(segment, &broken.range)?;
+        if durable.is_some_and(|place| place > Place { segment, offset }) {
+            tail.kept.extend_from_slice(&broken.salvaged);
             self.report.damage.push(format!(
-                "segment {segment}: {bytes} bytes at {} are damaged; a view proves that they were durable",
-                broken.range.start
+                "segment {segment}: {bytes} bytes at {offset} are damaged; a view proves that they were durable"
             ));
             tail.events.push(What::DamageFound {
                 file: file_in_log(segment),
-                offset: broken.range.start,
+                offset,
                 bytes,
                 what: "a durable tail is broken".to_owned(),
-                copy: Some(kept),
+                copy: Some(copy),
             });
         } else {
             self.report.cut_bytes += bytes;
-            tracing::warn!(segment, offset = broken.range.start, bytes, "cut an unfinished tail");
-            let offset = broken.range.start;
-            tail.events.push(What::TailCut { segment, offset, bytes, copy: kept });
+            tracing::warn!(segment, offset, bytes, "cut an unfinished tail");
+            tail.events.push(What::TailCut { segment, offset, bytes, copy });
         }
-        Ok(tail)
+        Ok(())
     }
 
-    /// The furthest place that a view of a checkpoint unknown to the log names.
-    fn proven_by_views(&self, found: &Survey, listed: &[Listed]) -> Option<Place> {
-        let in_tail: HashSet<CheckpointId> = tail_ids(found);
-        listed
-            .iter()
-            .filter(|view| {
-                let id = view.name.id;
-                self.catalog.get(id).is_none()
-                    && !self.catalog.is_forgotten(id)
-                    && !in_tail.contains(&id)
-            })
-            .filter_map(|view| {
-                let path = self.layout.view(&view.agent, &view.name);
-                View::read(self.disk(), &path).ok()
-            })
-            .map(|view| {
-                let ViewPlace { segment, offset } = view.place;
-                Place { segment, offset }
-            })
-            .max()
-    }
-
-    fn keep(&self, file: &Path, range: &std::ops::Range<u64>) -> Result<PathBuf, Error> {
-        let kept = quarantine::keep_range(self.disk(), &self.layout, file, range)
+    /// Copies a range of a segment aside; answers where, and whether the copy was made just now.
+    fn keep(&self, segment: u64, range: &Range<u64>) -> Result<(PathBuf, bool), Error> {
+        let file = self.layout.log().join(commit::segment::file_name(segment));
+        let kept = quarantine::keep_range(self.disk(), &self.layout, &file, range)
             .map_err(self.ground.io("copy damage aside in"))?;
+        let is_new = matches!(kept, Kept::New(_));
         let (Kept::New(path) | Kept::Known(path)) = kept;
-        Ok(path.strip_prefix(self.layout.root()).map(Path::to_owned).unwrap_or(path))
+        let path = path.strip_prefix(self.layout.root()).map(Path::to_owned).unwrap_or(path);
+        Ok((path, is_new))
     }
 
-    /// Copies every damaged range aside and words it for the report.
-    fn set_damage_aside(&mut self, found: &Survey) -> Result<(), Error> {
+    /// Copies every damaged range aside and words it for the report; answers events for what was
+    /// not known before.
+    fn set_damage_aside(&mut self, found: &Survey) -> Result<Vec<What>, Error> {
+        let mut events = Vec::new();
         for one in &found.damage {
-            let file = self.layout.log().join(&one.file);
-            if !one.range.is_empty() && exists(self.disk(), &file).unwrap_or(true) {
-                self.keep(&file, &one.range)?;
+            if !self.is_in_file(one) {
+                continue;
+            }
+            let (copy, is_new) = self.keep(one.segment, &one.range)?;
+            if is_new {
+                events.push(What::DamageFound {
+                    file: file_in_log(one.segment),
+                    offset: one.range.start,
+                    bytes: one.range.end - one.range.start,
+                    what: one.what.clone(),
+                    copy: Some(copy),
+                });
             }
         }
         self.describe(&found.damage);
@@ -408,7 +469,14 @@ impl<'a> Opening<'a> {
                 self.report.damage.push(format!("segment {number} cannot be used: {why}"));
             }
         }
-        Ok(())
+        Ok(events)
+    }
+
+    /// Whether some of the damaged bytes are there to be copied.
+    fn is_in_file(&self, damage: &Damage) -> bool {
+        let file = self.layout.log().join(&damage.file);
+        let len = self.disk().metadata(&file).map_or(0, |found| found.len);
+        damage.range.start < damage.range.end.min(len)
     }
 
     fn describe(&mut self, damage: &[Damage]) {
@@ -428,9 +496,8 @@ impl<'a> Opening<'a> {
         }
     }
 
-    fn take_rewritten(&mut self, recovered: &Recovered) {
-        self.report.rewritten = recovered.rewritten.len();
-        for (record, at) in &recovered.rewritten {
+    fn take_in(&mut self, records: &[(FoundRecord, At)]) {
+        for (record, at) in records {
             let moved = FoundRecord { offset: at.offset, ..record.clone() };
             summary::items_of(at.segment, &moved, &mut |item| self.catalog.apply(&item));
         }
@@ -460,7 +527,7 @@ impl<'a> Opening<'a> {
         for number in std::mem::take(&mut found.stale) {
             let log = self.layout.log();
             let file = log.join(commit::segment::file_name(number));
-            if found.was_compacted(number) {
+            if found.was_compacted(number) || found.was_given_up(number) {
                 super::remove_if_there(self.disk(), &file).map_err(ground.io("tidy"))?;
             } else {
                 let path = quarantine::move_in(self.disk(), &self.layout, &file)
@@ -470,6 +537,15 @@ impl<'a> Opening<'a> {
             }
             let summary = log.join(commit::segment::summary_name(number));
             super::remove_if_there(self.disk(), &summary).map_err(ground.io("tidy"))?;
+        }
+        Ok(())
+    }
+
+    /// Unlinks the segments that hold nothing, now that a batch is durable behind them.
+    fn unlink_void(&self, writer: &mut Writer) -> Result<(), Error> {
+        for number in writer.take_void() {
+            let file = self.layout.log().join(commit::segment::file_name(number));
+            super::remove_if_there(self.disk(), &file).map_err(self.ground.io("tidy"))?;
         }
         Ok(())
     }

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use super::{Store, views};
 use super::catalog::{BlockKey, Held, root_of};
-use crate::commit::frame::{Found, RecordType};
+use super::write::DraftState;
+use super::{Store, views};
+use crate::commit::frame::{Found, Inner, RecordType};
 use crate::commit::segment::RecordFault;
-use crate::commit::summary::{self, ALONE, At, Inner};
+use crate::commit::summary::{self, ALONE, At};
 use crate::encode::event::Event;
 use crate::encode::manifest::{Lies, Manifest};
 use crate::encode::{self, Content};
-use super::write::DraftState;
 use crate::state::{Checkpoint, Digest, Durable};
 
 /// Why content cannot be read.

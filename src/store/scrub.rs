@@ -80,9 +80,10 @@ impl Store {
     /// Segments that something damaged lies in.
     pub(crate) fn broken_segments(&self) -> BTreeSet<u64> {
         let shown = self.shown.lock();
-        let named = shown.faults.iter().filter_map(|fault| {
-            segment::number_of(fault.file.file_name()?.to_str()?, "log")
-        });
+        let named = shown
+            .faults
+            .iter()
+            .filter_map(|fault| segment::number_of(fault.file.file_name()?.to_str()?, "log"));
         named.chain(shown.broken.iter().copied()).collect()
     }
 
@@ -90,8 +91,7 @@ impl Store {
     pub(crate) fn is_newest(&self, held: &Held) -> bool {
         let catalog = self.catalog();
         let shelf = catalog.agents.get(&held.manifest.agent);
-        shelf.and_then(|shelf| shelf.checkpoints.keys().next_back())
-            == Some(&held.manifest.seq)
+        shelf.and_then(|shelf| shelf.checkpoints.keys().next_back()) == Some(&held.manifest.seq)
     }
 
     /// Notes that a checkpoint was read and is sound.
@@ -117,7 +117,8 @@ impl Store {
         };
         let io = |source| ContentError::Io { segment: number, source };
         let mut found = Scrubbed::default();
-        let sealed = self.writer.as_ref().and_then(|writer| writer.lock().live().get(&number).copied());
+        let sealed =
+            self.writer.as_ref().and_then(|writer| writer.lock().live().get(&number).copied());
         let until = match &sealed {
             Some(sealed) => Until::Sealed(sealed.end),
             None => self.written_end(number),
@@ -135,12 +136,8 @@ impl Store {
         if let Some(sealed) = sealed {
             self.check_end(&segment, &scan, &sealed, &mut found.findings);
         }
-        let here = Segment::open(
-            self.disk(),
-            &self.layout.log(),
-            number,
-            crate::disk::Access::Read,
-        );
+        let here =
+            Segment::open(self.disk(), &self.layout.log(), number, crate::disk::Access::Read);
         match here {
             Ok(here) if here.by_second => {
                 found.findings.push(finding(number, 0, 512, "its first header is broken"));

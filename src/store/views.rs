@@ -1,7 +1,6 @@
 //! Views: a checkpoint as a file that a person can read, and that heals the log.
 //!
-//! A view is JSON. Its last member, `check`, is the BLAKE3 of every byte before it, so that a view
-//! proves itself. A small state stands in it byte for byte, followed by a line break. It is
+//! A view is JSON that proves itself ([`proof`]). A small state stands in it byte for byte, followed by a line break. It is
 //! published atomically after the sync of the log and without a sync of its own: that it is there
 //! proves that the log was durable up to the place it names.
 //!
@@ -21,12 +20,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::layout::{Layout, ViewName, agent_of_dir};
+use super::proof;
 use crate::disk::{Disk, EntryKind};
 use crate::encode::manifest::Manifest;
-use crate::state::{AgentId, Checkpoint, CheckpointId, Digest};
+use crate::state::{AgentId, Checkpoint, CheckpointId};
 
 const FORMAT: u32 = 1;
-const CHECK: &str = ",\n\"check\": \"";
 
 /// Where the record of a view's checkpoint lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -80,8 +79,7 @@ impl View {
             out.extend_from_slice(b",\n\"state\": ");
             out.extend_from_slice(state);
         }
-        let check = Digest::of(&out);
-        out.extend_from_slice(format!("{CHECK}{check}\"}}\n").as_bytes());
+        proof::close(&mut out);
         out
     }
 
@@ -91,7 +89,7 @@ impl View {
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, String> {
-        let body = proven(bytes).ok_or("it is not the text that was written")?;
+        let body = proof::proven(bytes).ok_or("it is not the text that was written")?;
         let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
         let read: Body<'_> = serde_json::from_str(text).map_err(|error| error.to_string())?;
         if read.format > FORMAT {
@@ -105,15 +103,6 @@ impl View {
         });
         Ok(Self { checkpoint: read.checkpoint, manifest, place: read.place, state })
     }
-}
-
-/// The bytes before the check, where they have it.
-fn proven(bytes: &[u8]) -> Option<&[u8]> {
-    let tail = CHECK.len() + "blake3:".len() + 64 + "\"}\n".len();
-    let at = bytes.len().checked_sub(tail)?;
-    let (body, rest) = bytes.split_at(at);
-    let digest = Digest::of(body).to_string();
-    (rest == format!("{CHECK}{digest}\"}}\n").as_bytes()).then_some(body)
 }
 
 /// The state with the white space around it, which a JSON reader leaves out: it ends the body.
@@ -172,8 +161,5 @@ fn hex(bytes: &[u8]) -> String {
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
     let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
-    pairs
-        .iter()
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
-        .collect()
+    pairs.iter().map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }

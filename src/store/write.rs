@@ -8,8 +8,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::Store;
-use super::upkeep::Pinned;
 use super::catalog::{BlockKey, Catalog};
+use super::upkeep::Pinned;
 use crate::commit::frame::{Outgoing, Place, RecordType};
 use crate::commit::summary::{self, At, Item};
 use crate::commit::writer::AppendError;
@@ -55,10 +55,10 @@ impl Ready<'_> {
     fn outgoing(&self) -> Outgoing<'_> {
         match self {
             Self::Block(prefix, block) => {
-                Outgoing { kind: RecordType::Block, parts: [prefix, &block.data] }
+                Outgoing::in_parts(RecordType::Block, [prefix, &block.data])
             }
             Self::Checkpoint(manifest, inline) => {
-                Outgoing { kind: RecordType::Checkpoint, parts: [manifest, inline] }
+                Outgoing::in_parts(RecordType::Checkpoint, [manifest, inline])
             }
             Self::Event(event) => Outgoing::new(RecordType::Event, event),
         }
@@ -134,12 +134,13 @@ impl Store {
         let outgoing: Vec<Outgoing<'_>> = ready.iter().map(Ready::outgoing).collect();
         let appended = writer.append(&outgoing)?;
         self.adopt_segment(&writer);
-        drop(writer);
         let mut catalog = self.catalog.write();
         for (record, at) in outgoing.iter().zip(&appended.records) {
             apply(&mut catalog, record, *at);
         }
         drop(catalog);
+        // Not before: compaction, which looks under this lock, must see what the batch names.
+        drop(writer);
         drop(outgoing);
         drop(ready);
         self.note_unviewed(drafts);
@@ -155,9 +156,7 @@ impl Store {
     ) -> Vec<Ready<'a>> {
         let mut in_batch = HashSet::new();
         for draft in drafts.iter_mut() {
-            draft.make_whole(options, |base| {
-                in_batch.contains(&base) || catalog.can_lean_on(base)
-            });
+            draft.make_whole(options, |base| in_batch.contains(&base) || catalog.can_lean_on(base));
             in_batch.insert(draft.manifest.id);
         }
         let mut ready = Vec::with_capacity(drafts.len() * 2);

@@ -12,8 +12,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use heal::heal;
 pub use crate::store::{DamagedCheckpoint, Finding};
+pub(crate) use heal::heal;
 pub(crate) use scrub::scrub;
 
 /// How a store is verified.

@@ -12,8 +12,7 @@ pub(crate) fn scrub(
     options: &VerifyOptions,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<VerifyReport, ContentError> {
-    let mut report =
-        VerifyReport { store: store.path().to_owned(), ..VerifyReport::default() };
+    let mut report = VerifyReport { store: store.path().to_owned(), ..VerifyReport::default() };
     let held: Vec<Held> = store.catalog().held().cloned().collect();
     let total = store.log_bytes() + held.iter().map(weight).sum::<u64>();
     let mut done = 0;
