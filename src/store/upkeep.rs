@@ -210,6 +210,9 @@ impl Store {
         let mut waiting = std::mem::take(&mut self.shown.lock().unsummarised);
         waiting.extend(sealed);
         for one in waiting {
+            if !self.segments.read().contains_key(&one.sealed.segment) {
+                continue;
+            }
             let path = self.layout.log().join(segment::summary_name(one.sealed.segment));
             let bytes = one.items.finish(&one.sealed, &one.salt);
             publish(self.disk(), &path, &bytes, Durability::Unsynced)
