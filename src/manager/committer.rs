@@ -177,20 +177,18 @@ impl Committer {
         {
             return Err(Error::Stale { agent, expected, is: before.state_changed });
         }
-        let (part, state) = content(&submission, &before, drafts, sighted)?;
+        let content = content(&submission, &before, drafts, sighted)?;
         let seq = self.take_number(&agent, drafts, sighted);
         events.extend(submission.events.iter().cloned());
-        drafts.push(self.draft(submission, &before, part, state, seq, body));
+        drafts.push(self.draft(submission, &before, content, seq, body));
         Ok(Admitted::Draft(drafts.len() - 1))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the facts of a checkpoint come from here alone")]
     fn draft(
         &self,
         submission: Submission,
         before: &Before,
-        part: Part,
-        state: DraftState,
+        (part, state): (Part, DraftState),
         seq: Seq,
         body: Digest,
     ) -> Draft {
