@@ -159,11 +159,6 @@ impl Store {
         catalog.expire_keys(self.now());
     }
 
-    /// Whether the view of a checkpoint is there, as far as is known.
-    pub(super) fn is_viewed(&self, id: CheckpointId) -> bool {
-        self.shown.lock().viewed.contains(&id)
-    }
-
     fn make_view_dir(&self, agent: &AgentId) -> io::Result<()> {
         for dir in [self.layout.views(), self.layout.views_of(agent)] {
             match self.disk().create_dir(&dir) {
@@ -210,9 +205,6 @@ impl Store {
         let mut waiting = std::mem::take(&mut self.shown.lock().unsummarised);
         waiting.extend(sealed);
         for one in waiting {
-            if !self.segments.read().contains_key(&one.sealed.segment) {
-                continue;
-            }
             let path = self.layout.log().join(segment::summary_name(one.sealed.segment));
             let bytes = one.items.finish(&one.sealed, &one.salt);
             publish(self.disk(), &path, &bytes, Durability::Unsynced)

@@ -21,12 +21,18 @@ fn example() -> PathBuf {
     path
 }
 
-#[test]
-fn the_agent_is_killed_half_way_and_goes_on_from_where_it_was() {
+/// What the example prints.
+pub fn told() -> String {
     let home = tempfile::tempdir().unwrap();
     let ran = Command::new(example()).arg(home.path().join("store")).output().unwrap();
     let told = String::from_utf8(ran.stdout).unwrap();
     assert!(ran.status.success(), "{told}{}", String::from_utf8_lossy(&ran.stderr));
+    told
+}
+
+#[test]
+fn the_agent_is_killed_half_way_and_goes_on_from_where_it_was() {
+    let told = told();
     for word in [
         "went back to #2: 4 notes again",
         "kept #6 recovery",

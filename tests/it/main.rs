@@ -9,6 +9,7 @@ mod cli_home;
 mod cli_operation;
 mod cli_state;
 mod crash;
+mod documents;
 mod example;
 mod history;
 mod tidy;
