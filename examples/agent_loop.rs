@@ -239,8 +239,8 @@ fn life(store: &Path, doomed: bool) -> Outcome<(bool, String)> {
     let ended = child.wait_with_output()?;
     let told = String::from_utf8(ended.stdout)?;
     print!("{told}");
-    let numbers = told.split_whitespace().filter(|word| word.starts_with('#'));
-    let kept = numbers.last().unwrap_or("nothing").trim_end_matches([',', ':']).to_owned();
+    let mut numbers = told.split_whitespace().filter(|word| word.starts_with('#'));
+    let kept = numbers.next_back().unwrap_or("nothing").trim_end_matches([',', ':']).to_owned();
     Ok((ended.status.success(), kept))
 }
 

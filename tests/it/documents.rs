@@ -15,7 +15,7 @@ fn shown(text: &str) -> Vec<(String, String)> {
     for line in blocks.flat_map(str::lines) {
         match line.strip_prefix("$ ") {
             Some(command) => commands.push((command.to_owned(), String::new())),
-            None => commands.last_mut().unwrap().1 += &format!("{line}\n"),
+            None => commands.last_mut().unwrap().1 += &[line, "\n"].concat(),
         }
     }
     commands
@@ -61,6 +61,10 @@ fn the_lives_in_the_readme_are_those_of_the_example() {
     assert!(told.contains(lives.unwrap()), "{told}");
 }
 
+fn is_called(word: &str, extension: &str) -> bool {
+    Path::new(word).extension().is_some_and(|found| found == extension)
+}
+
 #[test]
 fn the_files_that_documents_name_are_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -70,9 +74,9 @@ fn the_files_that_documents_name_are_there() {
         let text = document(name);
         for word in text.split(|letter: char| "`() \n".contains(letter)) {
             let word = word.trim_end_matches([',', '.', ':', ';']);
-            let path = if word.contains('/') || word.ends_with(".md") {
+            let path = if word.contains('/') || is_called(word, "md") {
                 word.into()
-            } else if word.ends_with(".rs") && name == "docs/guarantees.md" {
+            } else if is_called(word, "rs") && name == "docs/guarantees.md" {
                 format!("tests/it/{word}")
             } else {
                 continue;
