@@ -142,8 +142,6 @@ async fn what_has_begun_is_finished_when_nobody_waits_any_more() {
         assert!(begun.await);
     }
     allow.send(()).unwrap();
-    // The same agent's next commit follows the one nobody waits for, or comes before it; both are
-    // there in the end.
     while agent.list_checkpoints_async(Filter::default()).await.unwrap().is_empty() {
         tokio::task::yield_now().await;
     }
