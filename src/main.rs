@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     };
     let variables =
         env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
-    cli::run(&line, Surroundings { variables: variables.collect(), directory })
+    cli::run(&line, &Surroundings { variables: variables.collect(), directory })
 }
 
 /// What the library says of its work goes to stderr: warnings (that a second try was needed is told

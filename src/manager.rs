@@ -245,6 +245,9 @@ impl CheckpointManager {
     /// # Errors
     /// When the disk refuses.
     pub fn settle(&self) -> Result<(), Error> {
+        if self.inner.housekeeper.is_none() && !self.inner.looks_only {
+            letting_go::compact_when_worthwhile(self.committer())?;
+        }
         for store in self.inner.committer.targets.sighted() {
             if store.is_writable() {
                 store

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::checkpoint::in_words;
 use super::failure::Failure;
-use super::output::size;
+use super::output::{self, size};
 use super::session::Session;
 use super::source::bounded;
 use crate::disk::{self, Durability, publish};
@@ -41,7 +41,7 @@ pub(super) fn export(session: &Session, arguments: &Export) -> Result<(), Failur
     let agent = session.agent_of(&manager, reference, &named)?;
     let bundle = agent.export(reference)?;
     if file == Path::new("-") {
-        return session.out.bytes(&bundle);
+        return output::bytes(&bundle);
     }
     let file = session.absolute(file);
     publish(&*session.disk, &file, &bundle, Durability::Synced)?;

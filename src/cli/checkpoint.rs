@@ -24,8 +24,8 @@ On exit 0 the checkpoint is durable, and its path is printed.";
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
-    /// routine, pre_operation (opens an operation) or recovery
-    #[arg(long, default_value = "routine")]
+    /// `routine`, `pre_operation` (opens an operation) or `recovery`
+    #[arg(long, value_name = "KIND", default_value = "routine")]
     kind: Kind,
     #[command(flatten)]
     state: StateArguments,

@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::failure::Failure;
 use super::output::{count, size};
 use super::session::Session;
-use crate::disk::{Disk, read_holder};
+use crate::disk::{Disk, EntryKind, read_holder};
 use crate::error::ErrorKind;
 use crate::manager::Status;
 use crate::store::Layout;
@@ -56,7 +56,8 @@ pub(super) fn run(session: &Session) -> Result<ExitCode, Failure> {
     let store = session.store();
     let disk = &*session.disk;
     let there = disk.metadata(&store).is_ok();
-    let mut findings = vec![configuration(session), of_store(session, &store)];
+    let mut findings = vec![configuration(session)];
+    findings.extend(of_store(session, &store));
     if there {
         findings.push(lock(disk, &store));
         findings.extend(quarantine(disk, &store));
@@ -78,7 +79,7 @@ pub(super) fn run(session: &Session) -> Result<ExitCode, Failure> {
 }
 
 fn in_words(told: &Told<'_>, problems: usize) -> String {
-    let mut text = format!("The store {}\n", told.store.display());
+    let mut lines = vec![format!("The store {}", told.store.display())];
     for Finding { check, level, message } in told.findings {
         let (word, colour) = match level {
             Level::Ok => ("ok", AnsiColor::Green),
@@ -86,12 +87,13 @@ fn in_words(told: &Told<'_>, problems: usize) -> String {
             Level::Problem => ("problem", AnsiColor::Red),
         };
         let style = colour.on_default();
-        text += &format!("{style}{word:7}{style:#}  {check}: {message}\n");
+        lines.push(format!("{style}{word:7}{style:#}  {check}: {message}"));
     }
     let warnings = told.findings.iter().filter(|it| it.level == Level::Warning).count();
     let (problems, warnings) =
         (count(problems, "problem", "problems"), count(warnings, "warning", "warnings"));
-    text + &format!("{problems}, {warnings}.\n")
+    lines.push(format!("{problems}, {warnings}."));
+    lines.join("\n")
 }
 
 fn configuration(session: &Session) -> Finding {
@@ -105,20 +107,39 @@ fn configuration(session: &Session) -> Finding {
     Finding::new("configuration", Level::Ok, message)
 }
 
-fn of_store(session: &Session, store: &Path) -> Finding {
-    match session.look(store) {
-        Ok(manager) => health(&manager.status()),
+fn of_store(session: &Session, store: &Path) -> Vec<Finding> {
+    let finding = match session.look(store) {
+        Ok(manager) => return health(&manager.status()),
         Err(Failure::Manager(error)) if error.kind() == ErrorKind::NotFound => Finding::new(
             "store",
             Level::Warning,
             "there is none yet; `stateward init` or the first checkpoint makes it",
         ),
         Err(error) => Finding::new("store", Level::Problem, format!("it does not open: {error}")),
-    }
+    };
+    vec![finding]
 }
 
-fn health(status: &Status) -> Finding {
-    Finding::new("store", Level::Ok, "it opens")
+/// What opening found: it opens in any case, or there would be no status.
+fn health(status: &Status) -> Vec<Finding> {
+    let finding = |level, message: String| Finding::new("store", level, message);
+    let mut findings: Vec<Finding> = status
+        .damage
+        .iter()
+        .map(|what| finding(Level::Problem, format!("{what}; `stateward verify` tells more")))
+        .collect();
+    for target in &status.targets {
+        let trouble = target.trouble.iter();
+        findings.extend(trouble.map(|why| {
+            finding(Level::Problem, format!("{} takes nothing: {why}", target.path.display()))
+        }));
+    }
+    findings.extend(status.notes.iter().map(|note| finding(Level::Warning, note.clone())));
+    if findings.is_empty() {
+        let held: u64 = status.agents.iter().map(|agent| agent.checkpoints).sum();
+        findings.push(finding(Level::Ok, format!("it opens; it holds {held} checkpoints")));
+    }
+    findings
 }
 
 fn lock(disk: &dyn Disk, store: &Path) -> Finding {
@@ -155,10 +176,10 @@ fn quarantine(disk: &dyn Disk, store: &Path) -> Option<Finding> {
     (held > 0).then(|| Finding::new("quarantine", Level::Warning, message))
 }
 
-/// The store's directory, or the nearest one above it that exists.
+/// The store's directory, or what stands nearest above it; links resolved.
 fn standing_ground(disk: &dyn Disk, store: &Path) -> PathBuf {
-    let there = store.ancestors().find(|path| disk.read_dir(path).is_ok());
-    there.unwrap_or(Path::new("/")).to_owned()
+    let there = store.ancestors().find_map(|path| disk.canonical(path).ok());
+    there.unwrap_or_else(|| "/".into())
 }
 
 fn file_system(session: &Session, ground: &Path) -> Option<Finding> {
@@ -211,6 +232,9 @@ fn fallbacks(session: &Session, ground: &Path) -> Vec<Finding> {
         let shown = path.display();
         let (level, message) = match disk.metadata(&standing_ground(disk, &path)) {
             Err(error) => (Level::Problem, format!("{shown} cannot be reached: {error}")),
+            Ok(found) if found.kind != EntryKind::Dir => {
+                (Level::Problem, format!("{shown} is no directory and cannot become one"))
+            }
             Ok(found) if Some(found.device) == home => (
                 Level::Warning,
                 format!("{shown} is on the same device as the store, and fails with it"),

@@ -111,15 +111,13 @@ fn tell(told: &Told<'_>, json: bool) {
         return talk(&format!("{}\n", serde_json::json!({ "error": told })));
     }
     let (red, cyan) = (AnsiColor::Red.on_default().bold(), AnsiColor::Cyan.on_default());
-    let mut text = format!("{red}error:{red:#} {}\n", told.message);
+    let mut lines = vec![format!("{red}error:{red:#} {}", told.message)];
     for attempt in told.attempts {
         let why = attempt.error.as_deref().unwrap_or("stored");
-        text += &format!("  tried {}: {why}\n", attempt.target.display());
+        lines.push(format!("  tried {}: {why}", attempt.target.display()));
     }
-    if let Some(hint) = &told.hint {
-        text += &format!("{cyan}hint:{cyan:#} {hint}\n");
-    }
-    talk(&text);
+    lines.extend(told.hint.iter().map(|hint| format!("{cyan}hint:{cyan:#} {hint}")));
+    talk(&(lines.join("\n") + "\n"));
 }
 
 /// Answers to arguments that cannot be followed, or that only ask for help.

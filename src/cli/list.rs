@@ -12,7 +12,7 @@ use crate::state::{Checkpoint, Durable, Kind, Seq, Timestamp};
 #[command(after_help = "Examples:\n  stateward list\n  stateward list --agent agent-3 --kind \
                         recovery --limit 5\n  stateward list --json | jq -r '.[0].path'")]
 pub(super) struct Arguments {
-    /// Only this kind: routine, pre_operation or recovery
+    /// Only this kind: `routine`, `pre_operation` or `recovery`
     #[arg(long)]
     kind: Option<Kind>,
     /// At most so many

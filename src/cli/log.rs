@@ -51,14 +51,20 @@ fn print(
     Ok(entries.last().cloned().or(last))
 }
 
-/// The moment, what happened, and everything else that is told of it.
+/// The moment, what happened, to whom, and what is told of it.
 fn in_words(entry: &LogEntry) -> String {
-    let Ok(Value::Object(mut fields)) = serde_json::to_value(entry) else { return String::new() };
-    let mut take = |name: &str| fields.remove(name).map(|value| text(&value)).unwrap_or_default();
-    let (at, what) = (take("at"), take("entry"));
-    let rest: Vec<String> =
-        fields.iter().map(|(name, value)| format!("{name}={}", text(value))).collect();
-    format!("{at}  {what}  {}\n", rest.join(" "))
+    let LogEntry { at, entry, agent_id, detail } = entry;
+    let mut words = vec![at.to_string(), entry.clone()];
+    words.extend(agent_id.as_ref().map(ToString::to_string));
+    match detail {
+        Value::Object(fields) => {
+            let told = fields.iter().filter(|(name, it)| *name != "agent_id" && !it.is_null());
+            words.extend(told.map(|(name, value)| format!("{name}={}", text(value))));
+        }
+        Value::Null => {}
+        other => words.push(text(other)),
+    }
+    words.join("  ") + "\n"
 }
 
 fn text(value: &Value) -> String {

@@ -51,36 +51,36 @@ pub fn parse(arguments: &[OsString]) -> Result<CommandLine, ExitCode> {
 
 /// Does what the arguments say, and answers with the exit code.
 #[must_use]
-pub fn run(line: &CommandLine, surroundings: Surroundings) -> ExitCode {
-    let done = Session::new(&line.global, surroundings)
-        .and_then(|session| perform(&session, &line.command));
-    match done {
+pub fn run(line: &CommandLine, surroundings: &Surroundings) -> ExitCode {
+    match perform(line, surroundings) {
         Ok(code) => code,
         Err(failure) => failure.report(line.global.json),
     }
 }
 
-fn perform(session: &Session, command: &Command) -> Result<ExitCode, Failure> {
-    match command {
-        Command::Checkpoint(it) => checkpoint::run(session, it)?,
-        Command::List(it) => list::run(session, it)?,
-        Command::Show(it) => show::show(session, it)?,
-        Command::Diff(it) => show::diff(session, it)?,
-        Command::Restore(it) => restore::restore(session, it)?,
-        Command::Undo(it) => restore::undo(session, it)?,
-        Command::Reset => restore::reset(session)?,
-        Command::Operation(it) => return operation::run(session, it),
-        Command::Forget(it) => retain::forget(session, it)?,
-        Command::Prune => retain::prune(session)?,
-        Command::Verify(it) => return verify::run(session, it),
-        Command::Log(it) => log::run(session, it)?,
-        Command::Status(it) => status::run(session, it)?,
-        Command::Doctor => return doctor::run(session),
-        Command::Export(it) => bundle::export(session, it)?,
-        Command::Import(it) => bundle::import(session, it)?,
-        Command::Init => setup::init(session)?,
-        Command::Completions(it) => setup::completions(session, it)?,
-        Command::Man => setup::man(session)?,
+fn perform(line: &CommandLine, surroundings: &Surroundings) -> Result<ExitCode, Failure> {
+    // Made where it is needed: a mistake in the configuration is no reason to print no manual.
+    let session = || Session::new(&line.global, surroundings);
+    match &line.command {
+        Command::Checkpoint(it) => checkpoint::run(&session()?, it)?,
+        Command::List(it) => list::run(&session()?, it)?,
+        Command::Show(it) => show::show(&session()?, it)?,
+        Command::Diff(it) => show::diff(&session()?, it)?,
+        Command::Restore(it) => restore::restore(&session()?, it)?,
+        Command::Undo(it) => restore::undo(&session()?, it)?,
+        Command::Reset => restore::reset(&session()?)?,
+        Command::Operation(it) => return operation::run(&session()?, it),
+        Command::Forget(it) => retain::forget(&session()?, it)?,
+        Command::Prune => retain::prune(&session()?)?,
+        Command::Verify(it) => return verify::run(&session()?, it),
+        Command::Log(it) => log::run(&session()?, it)?,
+        Command::Status(it) => status::run(&session()?, it)?,
+        Command::Doctor => return doctor::run(&session()?),
+        Command::Export(it) => bundle::export(&session()?, it)?,
+        Command::Import(it) => bundle::import(&session()?, it)?,
+        Command::Init => setup::init(&session()?)?,
+        Command::Completions(it) => setup::completions(it)?,
+        Command::Man => setup::man()?,
     }
     Ok(ExitCode::SUCCESS)
 }

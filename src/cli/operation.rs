@@ -1,11 +1,14 @@
 //! `operation`: a risky piece of work between a checkpoint and a word on how it ended.
 
 use std::ffi::OsString;
+use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{self, ExitCode, ExitStatus};
 
 use clap::Args;
 use serde::Serialize;
+use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::checkpoint::{concerns, in_words, with_state};
 use super::failure::Failure;
@@ -160,7 +163,7 @@ fn guard(session: &Session, arguments: &Run) -> Result<ExitCode, Failure> {
     let receipt = begin(session, &arguments.name, &arguments.state)?;
     session.out.say(&concerns(&receipt));
     let id = receipt.checkpoint.checkpoint_id;
-    let ended = process::Command::new(program).args(rest).status();
+    let ended = run_alone(process::Command::new(program).args(rest));
     let ended = match ended {
         Ok(ended) => ended,
         Err(error) => {
@@ -172,6 +175,17 @@ fn guard(session: &Session, arguments: &Run) -> Result<ExitCode, Failure> {
     let why = ended.to_string();
     close_guarded(session, arguments, id, if ended.success() { Ok(()) } else { Err(&why) })?;
     Ok(code_of(ended))
+}
+
+/// Runs the command while an interrupt from the terminal, which reaches it too, ends it and not us:
+/// what comes of it is still to be written down.
+fn run_alone(command: &mut process::Command) -> io::Result<ExitStatus> {
+    let runtime = Builder::new_current_thread().enable_io().build()?;
+    let _inside = runtime.enter();
+    // A signal that somebody listens for does not end the process; that nobody reads is no matter.
+    let _interrupt = signal(SignalKind::interrupt())?;
+    let _quit = signal(SignalKind::quit())?;
+    command.status()
 }
 
 fn close_guarded(

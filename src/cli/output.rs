@@ -18,7 +18,8 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Prints data: as JSON on one line, or in the words of `people`.
+    /// Prints data: as JSON on one line, or in the words of `people`, with colours where they are
+    /// wanted.
     pub(super) fn data<T: Serialize + ?Sized>(
         self,
         value: &T,
@@ -32,19 +33,8 @@ impl Output {
         if !text.is_empty() && !text.ends_with('\n') {
             text.push('\n');
         }
-        self.text(&text)
-    }
-
-    /// Prints text, with colours where they are wanted.
-    pub(super) fn text(self, text: &str) -> Result<(), Failure> {
         let mut out = anstream::stdout().lock();
         out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Failure::of_output)
-    }
-
-    /// Writes bytes as they are.
-    pub(super) fn bytes(self, bytes: &[u8]) -> Result<(), Failure> {
-        let mut out = io::stdout().lock();
-        out.write_all(bytes).and_then(|()| out.flush()).map_err(Failure::of_output)
     }
 
     /// Says something that is not data.
@@ -54,12 +44,12 @@ impl Output {
         }
     }
 
-    /// A bar for long work in bytes; it shows only where people look.
+    /// A bar for long work; it shows only where people look.
     pub(super) fn progress(self, what: &'static str) -> Progress {
         let seen = io::stderr().is_terminal() && !self.quiet && !self.json;
         let target = if seen { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(Some(0), target).with_message(what);
-        let style = ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes}  {eta}")
+        let style = ProgressStyle::with_template("{msg} {wide_bar} {percent}%  {eta}")
             .expect("the template is a constant that parses");
         Progress(bar.with_style(style))
     }
@@ -69,9 +59,9 @@ impl Output {
 pub(super) struct Progress(ProgressBar);
 
 impl Progress {
-    pub(super) fn show(&self, done_bytes: u64, total_bytes: u64) {
-        self.0.set_length(total_bytes);
-        self.0.set_position(done_bytes);
+    pub(super) fn show(&self, done: u64, total: u64) {
+        self.0.set_length(total);
+        self.0.set_position(done);
     }
 }
 
@@ -79,6 +69,12 @@ impl Drop for Progress {
     fn drop(&mut self) {
         self.0.finish_and_clear();
     }
+}
+
+/// Writes data to stdout as it is.
+pub(super) fn bytes(bytes: &[u8]) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes).and_then(|()| out.flush()).map_err(Failure::of_output)
 }
 
 /// Writes to stderr. Where nobody listens any more there is nobody to be told so.
@@ -102,7 +98,8 @@ pub(super) fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) -> 
 /// Names and values, one to a line, the values in a column of their own.
 pub(super) fn facts(facts: &[(&str, String)]) -> String {
     let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    facts.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
+    let lines = facts.iter().map(|(name, value)| format!("{name:width$}  {value}\n"));
+    lines.collect::<Vec<_>>().concat()
 }
 
 /// A number of bytes as people read it.

@@ -7,8 +7,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::failure::Failure;
-use super::output::{size, talk};
-use super::session::Session;
+use super::output::{self, size, talk};
+use super::session::{Session, ask};
 use super::show::no_state;
 use crate::disk::{Durability, publish};
 use crate::manager::{Agent, Loaded, RestoreOptions, Restored, WalkedPast};
@@ -28,6 +28,7 @@ place, and nothing in the store changes.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct Arguments {
     /// A path, an id or its first digits, latest, latest:KIND, or good
     #[arg(value_name = "REF")]
@@ -107,7 +108,7 @@ pub(super) fn undo(session: &Session, arguments: &Undo) -> Result<(), Failure> {
 pub(super) fn reset(session: &Session) -> Result<(), Failure> {
     let agent = session.agent_id();
     if session.can_ask() {
-        session.ask(&format!("Start agent {agent} afresh? What was kept stays as evidence."))?;
+        ask(&format!("Start agent {agent} afresh? What was kept stays as evidence."))?;
     }
     session.with_agent(|agent| Ok(agent.reset()?))?;
     session.out.data(&serde_json::json!({ "agent_id": agent }), || {
@@ -124,7 +125,7 @@ fn agreed(
     if session.can_ask() && !options.dry_run {
         let plan = restore(&RestoreOptions { dry_run: true, ..options })?;
         talk(&format!("{}\n", in_words(&plan)));
-        session.ask("Do it?")?;
+        ask("Do it?")?;
     }
     restore(&options)
 }
@@ -211,7 +212,7 @@ fn write_out(session: &Session, arguments: &Arguments, target: &Path) -> Result<
     let target = session.absolute(target);
     if !arguments.dry_run {
         if to_stdout {
-            session.out.bytes(state)?;
+            output::bytes(state)?;
         } else {
             publish(&*session.disk, &target, state, Durability::Synced)?;
         }

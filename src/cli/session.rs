@@ -34,9 +34,9 @@ pub(super) struct Named {
 }
 
 impl Session {
-    pub(super) fn new(global: &Global, surroundings: Surroundings) -> Result<Self, Failure> {
+    pub(super) fn new(global: &Global, surroundings: &Surroundings) -> Result<Self, Failure> {
         let disk = RealDisk::shared();
-        let Surroundings { variables, directory } = surroundings;
+        let Surroundings { variables, directory } = surroundings.clone();
         let flags = flags(global, &directory)?;
         let sources =
             Sources { flags, file: global.config.clone(), variables, directory: directory.clone() };
@@ -76,12 +76,14 @@ impl Session {
 
     pub(super) fn options(&self, store: &Path) -> Options {
         let mut options = self.configuration.settings.options();
-        options.path = store.to_owned();
+        store.clone_into(&mut options.path);
         for fallback in &mut options.fallbacks {
             *fallback = self.directory.join(&*fallback);
         }
         options.disk = Arc::clone(&self.disk);
         options.clock = Arc::clone(&self.clock);
+        // A command is over before a thread of its own is worth it: it settles before it ends.
+        options.background = false;
         options
     }
 
@@ -152,20 +154,20 @@ impl Session {
     pub(super) fn can_ask(&self) -> bool {
         !self.yes && io::stdin().is_terminal() && io::stderr().is_terminal()
     }
+}
 
-    /// Asks; not answered with yes is refused.
-    pub(super) fn ask(&self, question: &str) -> Result<(), Failure> {
-        talk(&format!("{question} [y/N] "));
-        let mut answer = String::new();
-        io::stdin()
-            .lock()
-            .read_line(&mut answer)
-            .map_err(|source| Failure::Read { path: "the answer".into(), source })?;
-        if matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") {
-            return Ok(());
-        }
-        Err(Failure::Refused { message: "not done".to_owned(), hint: "" })
+/// Asks; what is not answered with yes is refused.
+pub(super) fn ask(question: &str) -> Result<(), Failure> {
+    talk(&format!("{question} [y/N] "));
+    let mut answer = String::new();
+    io::stdin()
+        .lock()
+        .read_line(&mut answer)
+        .map_err(|source| Failure::Read { path: "the answer".into(), source })?;
+    if matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") {
+        return Ok(());
     }
+    Err(Failure::Refused { message: "not done".to_owned(), hint: "" })
 }
 
 fn flags(global: &Global, directory: &Path) -> Result<Vec<Flag>, Failure> {

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::arguments::CommandLine;
 use super::failure::Failure;
+use super::output;
 use super::session::Session;
 use crate::disk::{Durability, publish};
 
@@ -49,15 +50,15 @@ fn commented_out(example: &str) -> String {
     example.lines().map(|text| if text == "]" { "# ]\n".to_owned() } else { line(text) }).collect()
 }
 
-pub(super) fn completions(session: &Session, arguments: &Completions) -> Result<(), Failure> {
+pub(super) fn completions(arguments: &Completions) -> Result<(), Failure> {
     let mut text = Vec::new();
     let mut command = CommandLine::command();
     clap_complete::generate(arguments.shell, &mut command, "stateward", &mut text);
-    session.out.bytes(&text)
+    output::bytes(&text)
 }
 
 /// One page for the command and all its subcommands, one after another.
-pub(super) fn man(session: &Session) -> Result<(), Failure> {
+pub(super) fn man() -> Result<(), Failure> {
     let mut text = Vec::new();
     let mut command = CommandLine::command();
     command.build();
@@ -65,7 +66,7 @@ pub(super) fn man(session: &Session) -> Result<(), Failure> {
     for page in std::iter::once(command.clone()).chain(pages) {
         clap_mangen::Man::new(page).render(&mut text).map_err(Failure::of_output)?;
     }
-    session.out.bytes(&text)
+    output::bytes(&text)
 }
 
 #[cfg(test)]

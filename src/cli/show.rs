@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::failure::Failure;
-use super::output::{facts, size, span};
+use super::output::{self, facts, size, span};
 use super::session::Session;
 use crate::encode::{Change, ChangeKind};
 use crate::state::{Checkpoint, Timestamp};
@@ -40,7 +40,7 @@ pub(super) fn show(session: &Session, arguments: &Show) -> Result<(), Failure> {
     if arguments.state {
         let loaded = agent.read_checkpoint(&arguments.reference)?;
         return match loaded.state_bytes() {
-            Some(bytes) => session.out.bytes(bytes),
+            Some(bytes) => output::bytes(bytes),
             None => Err(no_state(&arguments.reference)),
         };
     }

@@ -1,13 +1,13 @@
 //! `status`: how the store stands, and what configuration holds.
 
 use clap::Args;
-use serde_json::Value;
 
 use super::failure::Failure;
-use super::output::{facts, table};
+use super::output::{size, span, table};
 use super::session::Session;
 use crate::config::Entry;
-use crate::manager::Status;
+use crate::manager::{AgentSummary, Status, TargetStatus};
+use crate::state::Timestamp;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  stateward status\n  stateward status --config")]
@@ -26,7 +26,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failur
             .data(&entries, || table(["KEY", "VALUE", "FROM"], entries.iter().map(row).collect()));
     }
     let status = session.look(&session.store())?.status();
-    session.out.data(&status, || in_words(&status))
+    session.out.data(&status, || in_words(&status, session.clock.now()))
 }
 
 fn row(entry: &Entry) -> [String; 3] {
@@ -34,9 +34,64 @@ fn row(entry: &Entry) -> [String; 3] {
     [entry.key.clone(), value, entry.origin.to_string()]
 }
 
-fn in_words(status: &Status) -> String {
-    let Ok(Value::Object(fields)) = serde_json::to_value(status) else { return String::new() };
-    let lines: Vec<(&str, String)> =
-        fields.iter().map(|(name, value)| (name.as_str(), value.to_string())).collect();
-    facts(&lines)
+fn in_words(status: &Status, now: Timestamp) -> String {
+    let mut text = table(
+        ["STORE", "", "CHECKPOINTS", "LOG", "FREE", ""],
+        status.targets.iter().map(target).collect(),
+    );
+    if !status.agents.is_empty() {
+        text.push('\n');
+        let rows = status.agents.iter().map(|it| agent(it, now)).collect();
+        text += &table(["AGENT", "CHECKPOINTS", "LATEST", "AGE", "OPEN OPERATIONS"], rows);
+    }
+    text + &concerns(status)
+}
+
+fn target(it: &TargetStatus) -> [String; 6] {
+    let state = match (it.readable, it.writable) {
+        (true, true) => "",
+        (true, false) => "only read",
+        (false, _) => "not to be seen",
+    };
+    let trouble = it.trouble.clone().unwrap_or_else(|| state.to_owned());
+    [
+        it.path.display().to_string(),
+        it.role.clone(),
+        it.checkpoints.to_string(),
+        size(it.log_bytes),
+        it.free_bytes.map_or_else(String::new, size),
+        trouble,
+    ]
+}
+
+fn agent(it: &AgentSummary, now: Timestamp) -> [String; 5] {
+    let latest = it.latest.as_ref();
+    [
+        it.agent_id.to_string(),
+        it.checkpoints.to_string(),
+        latest.map_or_else(|| "none".to_owned(), |it| it.seq.to_string()),
+        latest.map_or_else(String::new, |it| span(now.since(it.created_at))),
+        it.open_operations.to_string(),
+    ]
+}
+
+/// Everything that is not as it should be, and what was set right.
+fn concerns(status: &Status) -> String {
+    let mut lines: Vec<String> =
+        status.damage.iter().map(|what| format!("damaged: {what}")).collect();
+    lines.extend(status.notes.iter().map(|note| format!("set right: {note}")));
+    if status.cut_bytes > 0 {
+        let cut = size(status.cut_bytes);
+        lines.push(format!("an unfinished tail of {cut} was cut; a copy is in the quarantine"));
+    }
+    if status.unrecovered {
+        lines.push("the newest checkpoints are shown as found, not yet recovered".to_owned());
+    }
+    if status.over_budget {
+        lines.push("what may not be forgotten exceeds the disk budget".to_owned());
+    }
+    if status.degraded {
+        lines.push("degraded: `stateward doctor` tells what follows".to_owned());
+    }
+    lines.iter().flat_map(|line| ["\n", line]).collect()
 }

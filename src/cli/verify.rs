@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::failure::Failure;
+use super::output::size;
 use super::session::Session;
 use crate::error::ErrorKind;
-use crate::manager::VerifyOptions;
+use crate::verify::{DamagedCheckpoint, Progress, VerifyOptions, VerifyReport};
 
 #[derive(Debug, Args)]
 #[command(
@@ -36,15 +37,46 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<ExitCode, 
     let options =
         VerifyOptions { subset_percent: arguments.read_data_subset, repair: arguments.repair };
     let bar = session.out.progress("verifying");
-    let reports = session.write(&session.store(), |manager| {
-        let mut show = |progress: crate::manager::Progress| {
-            bar.show(progress.done, progress.total);
-        };
-        Ok(manager.verify(&options, &mut show)?)
-    })?;
+    let mut show = |progress: Progress| bar.show(progress.done, progress.total);
+    let store = session.store();
+    let reports = if options.repair {
+        session.write(&store, |manager| Ok(manager.verify(&options, &mut show)?))?
+    } else {
+        // Another process may hold the lock: then it is read beside it.
+        let manager = session.look(&store)?;
+        let reports = manager.verify(&options, &mut show)?;
+        manager.settle()?;
+        reports
+    };
     drop(bar);
-    session.out.data(&reports, || format!("{reports:#?}"))?;
-    let code =
-        if reports.iter().all(|report| report.sound) { 0 } else { ErrorKind::Damaged.exit_code() };
-    Ok(ExitCode::from(code))
+    session.out.data(&reports, || reports.iter().map(in_words).collect())?;
+    let sound = reports.iter().all(|report| report.sound);
+    Ok(ExitCode::from(if sound { 0 } else { ErrorKind::Damaged.exit_code() }))
+}
+
+fn in_words(report: &VerifyReport) -> String {
+    let VerifyReport { segments, bytes, checkpoints, views, .. } = report;
+    let read = format!(
+        "Read {} in {segments} segments, the content of {checkpoints} checkpoints, {views} views.",
+        size(*bytes)
+    );
+    let mut lines = vec![format!("Store {}", report.store.display()), read];
+    for it in &report.damage {
+        let place = format!("{}, {} bytes at {}", it.file.display(), it.bytes, it.offset);
+        lines.push(format!("damaged: {place}: {}", it.what));
+    }
+    for (word, found) in
+        [("damaged", &report.damaged_checkpoints), ("lost from the log", &report.lost_checkpoints)]
+    {
+        lines.extend(found.iter().map(|it| {
+            let DamagedCheckpoint { agent_id, seq, checkpoint_id, why } = it;
+            format!("{word}: checkpoint {seq} of {agent_id} ({checkpoint_id}): {why}")
+        }));
+    }
+    lines.extend(report.healed.iter().map(|what| format!("healed: {what}")));
+    if report.rebuilt_views > 0 {
+        lines.push(format!("{} views were made anew.", report.rebuilt_views));
+    }
+    lines.push(if report.sound { "All is sound." } else { "Damage remains." }.to_owned());
+    lines.join("\n") + "\n"
 }

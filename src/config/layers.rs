@@ -51,6 +51,7 @@ impl Configuration {
     /// # Errors
     /// When a source holds an unknown key or a value that does not fit, or a file that was named
     /// or exists cannot be read.
+    #[expect(clippy::missing_panics_doc, reason = "each layer was checked by itself")]
     pub fn load(disk: &dyn Disk, sources: &Sources) -> Result<Self, Error> {
         let mut layers = Vec::new();
         for flag in sources.flags.iter().rev() {

@@ -204,6 +204,8 @@ impl Store {
         };
         let mut waiting = std::mem::take(&mut self.shown.lock().unsummarised);
         waiting.extend(sealed);
+        // What was compacted meanwhile is gone, and its summary would stay for ever.
+        waiting.retain(|one| self.segments.read().contains_key(&one.sealed.segment));
         for one in waiting {
             let path = self.layout.log().join(segment::summary_name(one.sealed.segment));
             let bytes = one.items.finish(&one.sealed, &one.salt);

@@ -32,13 +32,6 @@ fn the_keys_of_receipts_lists_and_restores() {
         "durable",
         "inherited",
     ];
-    let home = Home::new();
-    let receipt = home.checkpoint("{\"n\":1}");
-    check_keys(&receipt, &FACTS);
-    check_keys(&receipt, &["degraded", "attempts", "skipped", "unsettled"]);
-    assert_eq!((&receipt["kind"], &receipt["durable"]), (&"routine".into(), &"local".into()));
-    check_keys(&home.json(&["list"])[0], &FACTS);
-    check_keys(&home.json(&["show", "latest"]), &FACTS);
     const RESTORED: [&str; 8] = [
         "requested",
         "checkpoint_id",
@@ -49,6 +42,13 @@ fn the_keys_of_receipts_lists_and_restores() {
         "files",
         "dry_run",
     ];
+    let home = Home::new();
+    let receipt = home.checkpoint("{\"n\":1}");
+    check_keys(&receipt, &FACTS);
+    check_keys(&receipt, &["degraded", "attempts", "skipped", "unsettled"]);
+    assert_eq!((&receipt["kind"], &receipt["durable"]), (&"routine".into(), &"local".into()));
+    check_keys(&home.json(&["list"])[0], &FACTS);
+    check_keys(&home.json(&["show", "latest"]), &FACTS);
     let restored = home.json(&["restore", "latest"]);
     check_keys(&restored, &RESTORED);
     check_keys(&restored["files"], &["written", "removed", "unchanged", "conflicts"]);

@@ -1,5 +1,7 @@
 //! Guarding a risky step from a script.
 
+use std::os::unix::process::CommandExt;
+
 use crate::cli_home::Home;
 
 fn standing(home: &Home, name: &str) -> String {
@@ -66,4 +68,19 @@ fn a_command_that_fails_gives_its_own_code() {
     let answer = home.run(&["operation", "run", "y", "--", "./no-such-command"]);
     assert!(answer.code == 1 && answer.err.contains("no-such-command"), "{answer}");
     assert_eq!(standing(&home, "y"), "failed");
+}
+
+#[test]
+fn an_interrupt_ends_the_command_and_is_written_down() {
+    let home = Home::new();
+    home.checkpoint("{\"n\":1}");
+    // As the terminal does, to everything in the foreground; here to a group of its own.
+    let script = "kill -INT 0";
+    let status = home
+        .raw(&["operation", "run", "x", "--", "sh", "-c", script])
+        .process_group(0)
+        .status()
+        .unwrap();
+    assert_eq!(status.code(), Some(128 + 2), "{status}");
+    assert_eq!(standing(&home, "x"), "failed");
 }
