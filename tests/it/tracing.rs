@@ -1,13 +1,14 @@
 //! What the library does can be watched: every stage shows in a subscriber of the caller's.
 
 use std::fmt::Write;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use serde_json::json;
 use stateward::{CheckpointManager, Kind, Options, VerifyOptions};
 use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Subscriber, span};
+use tracing::{Dispatch, Event, Level, Subscriber, span};
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
@@ -52,11 +53,17 @@ impl Watcher {
     }
 }
 
-/// What a subscriber sees of `work` on a store that does everything in the caller's thread.
-fn watch(work: impl FnOnce(&CheckpointManager)) -> Watcher {
+/// While a process has one subscriber only, a span or event that some other thread meets first is
+/// switched off for good, because that thread has none. A second one, which nobody uses, is kept.
+static SECOND: OnceLock<Dispatch> = OnceLock::new();
+
+/// What a subscriber of everything up to `level` sees of `work` on a store that does everything in
+/// the caller's thread.
+fn watch(level: Level, work: impl FnOnce(&CheckpointManager)) -> Watcher {
+    SECOND.get_or_init(|| Dispatch::new(tracing_subscriber::registry()));
     let watcher = Watcher::default();
-    let subscriber = tracing_subscriber::registry().with(watcher.clone());
-    tracing::subscriber::with_default(subscriber, || {
+    let layer = watcher.clone().with_filter(LevelFilter::from_level(level));
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
         let options = Options { background: false, ..Options::in_memory() };
         work(&CheckpointManager::open(options).unwrap());
     });
@@ -65,7 +72,7 @@ fn watch(work: impl FnOnce(&CheckpointManager)) -> Watcher {
 
 #[test]
 fn the_way_out_is_seen_stage_by_stage() {
-    let seen = watch(|manager| {
+    let seen = watch(Level::DEBUG, |manager| {
         let agent = manager.agent("a").unwrap();
         for n in 0..5 {
             agent.create_checkpoint(Kind::Routine, &json!({"n": n})).unwrap();
@@ -80,7 +87,7 @@ fn the_way_out_is_seen_stage_by_stage() {
 
 #[test]
 fn the_way_back_and_the_upkeep_are_seen() {
-    let seen = watch(|manager| {
+    let seen = watch(Level::DEBUG, |manager| {
         let agent = manager.agent("a").unwrap();
         let receipt = agent.create_checkpoint(Kind::Routine, &json!({"n": 1})).unwrap();
         agent.create_checkpoint(Kind::Routine, &json!({"n": 2})).unwrap();
@@ -98,15 +105,10 @@ fn the_way_back_and_the_upkeep_are_seen() {
 
 #[test]
 fn what_goes_well_is_not_shouted_about() {
-    let watcher = Watcher::default();
-    let loud = tracing_subscriber::filter::LevelFilter::from_level(Level::INFO);
-    let subscriber = tracing_subscriber::registry().with(watcher.clone().with_filter(loud));
-    tracing::subscriber::with_default(subscriber, || {
-        let options = Options { background: false, ..Options::in_memory() };
-        let manager = CheckpointManager::open(options).unwrap();
+    let seen = watch(Level::INFO, |manager| {
         let agent = manager.agent("a").unwrap();
         agent.create_checkpoint(Kind::Routine, &json!({"n": 1})).unwrap();
         agent.read_checkpoint("latest").unwrap();
     });
-    assert_eq!(*watcher.0.lock(), Vec::<String>::new());
+    assert_eq!(*seen.0.lock(), Vec::<String>::new());
 }
