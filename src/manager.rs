@@ -5,6 +5,7 @@
 //! ([`restoring`]). What can wait until after a commit is done by [`housekeeping`].
 
 mod agent;
+mod asynchronous;
 mod bundle;
 mod committer;
 mod error;
@@ -188,14 +189,6 @@ impl CheckpointManager {
         manager.come_home();
         manager.finish_begun_restores()?;
         Ok(manager)
-    }
-
-    /// Waits for [`CheckpointManager::open`] without blocking the caller's thread.
-    ///
-    /// # Errors
-    /// As [`CheckpointManager::open`].
-    pub async fn open_async(options: Options) -> Result<Self, Error> {
-        blocking(move || Self::open(options)).await
     }
 
     /// Opens a store to look: never waits for the lock, and changes nothing while another process
@@ -480,13 +473,4 @@ fn note_made(options: &Options, store: &Store) {
     if let Err(error) = noted {
         tracing::warn!(%error, "the registry of stores cannot be written");
     }
-}
-
-/// Runs what blocks in a thread that may.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|died| Err(Error::Interrupted(died.to_string())))
 }

@@ -24,7 +24,7 @@ use crate::state::{AgentId, Attempt, CheckpointId, Digest, Kind, OperationRef, R
 use crate::store::{self, Catalog, Draft, DraftState, IfMissing, Store, Target, Targets};
 
 /// How long an idempotency key is remembered after its checkpoint was forgotten.
-pub(crate) const KEY_MEMORY: Duration = Duration::from_hours(24);
+pub(crate) const KEY_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a caller asks to be kept.
 #[derive(Debug, Clone)]

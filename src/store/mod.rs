@@ -261,7 +261,7 @@ struct TimeBase {
 
 /// The most that store time moves on between two processes, whatever the wall clock says: a clock
 /// that jumps ages nothing by more than a day.
-const GAP_MAX: Duration = Duration::from_hours(24);
+const GAP_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Store {
     fn assemble(parts: Parts) -> Self {

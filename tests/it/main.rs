@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![expect(clippy::disallowed_methods, reason = "tests look at the disk past the seam they test")]
 
+mod asynchronous;
 mod cli_config;
 mod cli_contract;
 mod cli_home;
@@ -15,9 +16,12 @@ mod damage;
 mod damage_cases;
 mod damage_flips;
 mod damage_matrix;
+mod documents;
+mod example;
 mod faults;
 mod history;
 mod kill;
 mod model;
 mod rules;
 mod tidy;
+mod tracing;
