@@ -1,6 +1,6 @@
 //! The command line of the table.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A part of the table that runs on its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +69,11 @@ impl Arguments {
     /// How many rounds to run where a full run takes `full`.
     pub fn rounds(&self, full: usize) -> usize {
         if self.quick { (full / 5).max(3) } else { full }
+    }
+
+    /// Where the measuring happens.
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// A fresh directory to measure in, removed when it is dropped.

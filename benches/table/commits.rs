@@ -1,12 +1,13 @@
 //! Durable commits of fresh states, alone and many at once.
 
+use std::path::Path;
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use stateward::Agent;
 use stateward::disk::Disk;
+use stateward::{Agent, CheckpointManager};
 
 use crate::arguments::Arguments;
 use crate::baseline::group::{RawGroup, Seat};
@@ -80,25 +81,17 @@ fn one_writer(arguments: &Arguments, bytes: usize, size: &str) -> Vec<Row> {
 fn many_writers(arguments: &Arguments, writers: usize, bytes: usize, size: &str) -> Vec<Row> {
     let home = arguments.scratch();
     let each = (2_000_000 / bytes / writers).clamp(1, 200);
+    let crowd = |round: usize| Crowd::new(round, writers, each, bytes);
     let group = RawGroup::new(RawLog::create(home.path(), 128 << 20));
     let files: Vec<Replaced> =
         (0..writers).map(|at| Replaced::new(home.path(), &format!("{at}.json"))).collect();
     let sqlite = Mutex::new(Sqlite::create(&home.path().join("state.sqlite")));
-    let disk = Arc::new(CountingDisk::default());
-    let manager = ours::open_on(home.path(), Arc::clone(&disk) as Arc<dyn Disk>);
-    let agents: Vec<Agent> =
-        (0..writers).map(|at| ours::agent(&manager, &format!("agent-{at}"))).collect();
-    let crowd = |round: usize| Crowd::new(round, writers, each, bytes);
+    let ours = OurCrowd::open(home.path(), writers);
     let mut syncs = Vec::new();
     let mut contestants = [
         Contestant::new(|round| {
-            let before = disk.syncs();
-            let rate = crowd(round).rate(|at| {
-                let agent = &agents[at];
-                move |state| ours::commit(agent, state)
-            });
-            syncs.push((disk.syncs() - before) as f64 / (writers * each) as f64);
-            ours::settle(&manager);
+            let (rate, syncs_per_commit) = ours.rate(crowd(round), writers * each);
+            syncs.push(syncs_per_commit);
             rate
         }),
         Contestant::new(|round| {
@@ -126,10 +119,9 @@ fn many_writers(arguments: &Arguments, writers: usize, bytes: usize, size: &str)
         let work = format!("{size}, {writers} writers, against {name}");
         Row::against(work, Unit::PerSecond, &figures[0], &figures[at])
     };
-    let (raw, shared) = (
-        row("raw group commit", 1),
-        Row::alone(format!("{size}, {writers} writers: syncs per commit"), Unit::Syncs, &syncs),
-    );
+    let shared = format!("{size}, {writers} writers: syncs per commit");
+    let shared = Row::alone(shared, Unit::Syncs, &syncs);
+    let raw = row("raw group commit", 1);
     let judged = writers == 100 && bytes <= 10_000;
     vec![
         if judged { raw.at_least(0.7) } else { raw },
@@ -137,6 +129,34 @@ fn many_writers(arguments: &Arguments, writers: usize, bytes: usize, size: &str)
         row("SQLite WAL FULL, shared", 3),
         if judged { shared.at_most(0.05) } else { shared },
     ]
+}
+
+/// One store with an agent for each writer.
+struct OurCrowd {
+    disk: Arc<CountingDisk>,
+    manager: CheckpointManager,
+    agents: Vec<Agent>,
+}
+
+impl OurCrowd {
+    fn open(home: &Path, writers: usize) -> Self {
+        let disk = Arc::new(CountingDisk::default());
+        let manager = ours::open_on(home, Arc::clone(&disk) as Arc<dyn Disk>);
+        let agent = |at| ours::agent(&manager, &format!("agent-{at}"));
+        Self { agents: (0..writers).map(agent).collect(), disk, manager }
+    }
+
+    /// Commits per second and syncs per commit, those of background work included.
+    fn rate(&self, crowd: Crowd, commits: usize) -> (f64, f64) {
+        let before = self.disk.syncs();
+        let rate = crowd.rate(|at| {
+            let agent = &self.agents[at];
+            move |state| ours::commit(agent, state)
+        });
+        let syncs = self.disk.syncs() - before;
+        ours::settle(&self.manager);
+        (rate, syncs as f64 / commits as f64)
+    }
 }
 
 /// Many threads that commit at once, each its own states.

@@ -21,22 +21,24 @@ pub fn rows(arguments: &Arguments) -> Vec<Row> {
     let agent = |id: &str| ours::agent(&manager, id);
     let (small, bytes, bytes_head) = (agent("small"), agent("bytes"), agent("bytes-head"));
     let (valid, valid_head, value) = (agent("valid"), agent("valid-head"), agent("value"));
-    let mut grown: Vec<Growing> = (0..5).map(Growing::seeded).collect();
-    let [a, b, c, d, e] = grown.as_mut_slice() else { unreachable!("there are five") };
+    let mut states = (0..5).map(Growing::seeded);
+    let mut state = || states.next().expect("there is one for each contestant");
+    let (mut for_bytes, mut for_bytes_head) = (state(), state());
+    let (mut for_valid, mut for_valid_head, mut for_value) = (state(), state(), state());
     let mut contestants = [
         Contestant::new(|round| {
             let states = Chat::seeded(round as u64).states(COMMITS, 1000);
             settled(median_seconds(states, |state| ours::commit(&small, state)))
         }),
-        Contestant::new(|_| settled(handed_over(a, false, |state| ours::commit(&bytes, state)))),
+        Contestant::new(|_| settled(for_bytes.added(|state| ours::commit(&bytes, state)))),
         Contestant::new(|_| {
-            settled(handed_over(b, true, |state| ours::commit(&bytes_head, state)))
+            settled(for_bytes_head.counted(|state| ours::commit(&bytes_head, state)))
         }),
-        Contestant::new(|_| settled(handed_over(c, false, |state| commit_valid(&valid, state)))),
+        Contestant::new(|_| settled(for_valid.added(|state| commit_valid(&valid, state)))),
         Contestant::new(|_| {
-            settled(handed_over(d, true, |state| commit_valid(&valid_head, state)))
+            settled(for_valid_head.counted(|state| commit_valid(&valid_head, state)))
         }),
-        Contestant::new(|_| settled(e.values(|state| commit_value(&value, state)))),
+        Contestant::new(|_| settled(for_value.values(|state| commit_value(&value, state)))),
     ];
     let figures = interleave(arguments.rounds(30), &mut contestants);
     let row = |what: &str, ours: usize, theirs: usize| {
@@ -50,11 +52,6 @@ pub fn rows(arguments: &Arguments) -> Vec<Row> {
         row("1 KB added and a counter at the head, valid, against without", 4, 3).at_most(1.5),
         row("1 KB added, `Serialize`d (serializing included), against a 1 KB commit", 5, 0),
     ]
-}
-
-fn handed_over(state: &mut Growing, counter: bool, commit: impl FnMut(Vec<u8>)) -> f64 {
-    let states: Vec<Vec<u8>> = (0..COMMITS).map(|_| state.next(counter)).collect();
-    median_seconds(states, commit)
 }
 
 fn commit_valid(agent: &Agent, state: Vec<u8>) {
@@ -87,13 +84,24 @@ impl Growing {
         Self { chat, count: 1_000_000, messages }
     }
 
-    fn grow(&mut self) {
-        self.messages.push(self.chat.message(999));
+    /// Commits with a message more each time.
+    fn added(&mut self, commit: impl FnMut(Vec<u8>)) -> f64 {
+        let states: Vec<Vec<u8>> = (0..COMMITS).map(|_| self.next()).collect();
+        median_seconds(states, commit)
     }
 
-    fn next(&mut self, counter: bool) -> Vec<u8> {
-        self.grow();
-        self.count += u64::from(counter);
+    /// Commits with a message more, and a counter before all of them that moves on.
+    fn counted(&mut self, commit: impl FnMut(Vec<u8>)) -> f64 {
+        let next = |_| {
+            self.count += 1;
+            self.next()
+        };
+        let states: Vec<Vec<u8>> = (0..COMMITS).map(next).collect();
+        median_seconds(states, commit)
+    }
+
+    fn next(&mut self) -> Vec<u8> {
+        self.messages.push(self.chat.message(999));
         let messages = self.messages.join(",");
         format!(r#"{{"count":{},"messages":[{messages}]}}"#, self.count).into_bytes()
     }

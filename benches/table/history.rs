@@ -108,8 +108,8 @@ fn patch(agent: &Agent, message: &str) -> f64 {
     timed(|| request.commit().expect("the patch is committed")).1.as_secs_f64()
 }
 
-/// Bytes in use in all segments: up to the last that is not zero, the header's second copy at the
-/// very end apart.
+/// Bytes in use in all files of the log, indexes of segments included: up to the last that is not
+/// zero, a header's second copy at the very end apart. What is only there ahead of need is zeros.
 fn log_bytes(home: &Path) -> u64 {
     let segments = fs::read_dir(ours::store_in(home).join("log")).expect("the log can be listed");
     segments

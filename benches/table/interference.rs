@@ -52,7 +52,13 @@ fn p99_during(
     let states = Chat::seeded(round as u64).states(COMMITS, 1000);
     let done = AtomicBool::new(false);
     let times: Vec<f64> = thread::scope(|scope| {
-        let other = scope.spawn(|| while !done.load(Ordering::Relaxed) && work(manager) {});
+        let other = scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                if !work(manager) {
+                    break;
+                }
+            }
+        });
         let times = states
             .into_iter()
             .map(|state| timed(|| ours::commit(&agent, state)).1.as_secs_f64())

@@ -20,6 +20,7 @@ mod fallback;
 mod handover;
 mod history;
 mod interference;
+mod machine;
 mod memory;
 mod opening;
 mod ours;
@@ -51,12 +52,14 @@ fn main() -> ExitCode {
         }
     };
     let mut rows = Vec::new();
+    machine::warn_of_load();
     for group in Group::ALL {
         if arguments.groups.contains(&group) {
             eprintln!("{group:?} …");
             rows.extend(run(group, &arguments));
         }
     }
+    println!("{}\n", machine::facts(&arguments));
     row::print(&rows);
     ExitCode::SUCCESS
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use stateward::disk::Disk;
 use stateward::retention::Policy;
 use stateward::state::Kind;
+use stateward::verify::VerifyOptions;
 use stateward::{Agent, CheckpointManager, Options};
 
 /// A store with all defaults: views and retention on, background work in its own thread.
@@ -57,5 +58,12 @@ pub fn settle(manager: &CheckpointManager) {
     manager.settle().expect("the store settles");
 }
 
-pub fn prune(_manager: &CheckpointManager) {}
-pub fn verify(_manager: &CheckpointManager) {}
+/// Frees what was forgotten.
+pub fn prune(manager: &CheckpointManager) {
+    manager.prune(&mut |_| {}).expect("the store is pruned");
+}
+
+/// Reads and checks everything.
+pub fn verify(manager: &CheckpointManager) {
+    manager.verify(&VerifyOptions::default(), &mut |_| {}).expect("the store is verified");
+}

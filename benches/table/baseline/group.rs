@@ -61,7 +61,6 @@ struct Log {
     /// Taken in turns with the queue's buffers, so that none is made anew.
     bytes: Vec<u8>,
     seats: Vec<Arc<Seat>>,
-    syncs: u64,
 }
 
 /// A raw log shared by many callers.
@@ -74,13 +73,8 @@ pub struct RawGroup {
 impl RawGroup {
     /// Shares a raw log.
     pub fn new(raw: RawLog) -> Self {
-        let log = Log { raw, bytes: Vec::new(), seats: Vec::new(), syncs: 0 };
+        let log = Log { raw, bytes: Vec::new(), seats: Vec::new() };
         Self { queue: Mutex::default(), log: Mutex::new(log) }
-    }
-
-    /// How often it synced.
-    pub fn syncs(&self) -> u64 {
-        self.log.lock().syncs
     }
 
     /// Makes the bytes durable, together with those of others who wait.
@@ -99,14 +93,13 @@ impl RawGroup {
 
     fn lead(&self, own: &Arc<Seat>) {
         let mut log = self.log.lock();
-        let Log { raw, bytes, seats, syncs } = &mut *log;
+        let Log { raw, bytes, seats } = &mut *log;
         {
             let mut queue = self.queue.lock();
             std::mem::swap(&mut queue.bytes, bytes);
             std::mem::swap(&mut queue.seats, seats);
         }
         raw.commit(bytes);
-        *syncs += 1;
         bytes.clear();
         let served = std::mem::take(seats);
         drop(log);

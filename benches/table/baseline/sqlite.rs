@@ -1,5 +1,5 @@
-//! SQLite in WAL mode with `synchronous=FULL`: one row for each commit, through a prepared statement,
-//! with its automatic checkpoints as they come.
+//! The database many keep such states in: WAL mode, `synchronous=FULL`, one row for each commit
+//! through a prepared statement, with its automatic checkpoints as they come.
 
 use std::path::Path;
 
