@@ -5,6 +5,7 @@
 //! ([`restoring`]). What can wait until after a commit is done by [`housekeeping`].
 
 mod agent;
+mod asynchronous;
 mod bundle;
 mod committer;
 mod error;
@@ -195,14 +196,6 @@ impl CheckpointManager {
         Ok(manager)
     }
 
-    /// Waits for [`CheckpointManager::open`] without blocking the caller's thread.
-    ///
-    /// # Errors
-    /// As [`CheckpointManager::open`].
-    pub async fn open_async(options: Options) -> Result<Self, Error> {
-        blocking(move || Self::open(options)).await
-    }
-
     /// Opens a store to look: never waits for the lock, and changes nothing while another process
     /// writes.
     ///
@@ -293,6 +286,13 @@ impl CheckpointManager {
         Ok(())
     }
 
+    /// How many commits wait while another is being made durable.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.committer().waiting()
+    }
+
     fn come_home(&self) {
         homecoming::come_home(self.committer());
     }
@@ -376,20 +376,22 @@ impl CheckpointManager {
         last.max().unwrap_or_default()
     }
 
-    fn is_newest(&self, agent: &AgentId, id: CheckpointId) -> bool {
+    /// Whether this is the agent's `latest`, damage apart: what a patch is against.
+    fn is_latest(&self, agent: &AgentId, id: CheckpointId) -> bool {
         let stores = self.committer().targets.sighted();
         let start = resolve::fresh_start(&stores, agent);
-        let newest = stores
+        let latest = stores
             .iter()
             .filter_map(|store| {
                 let catalog = store.catalog();
-                catalog.since_reset(agent).next().map(|held| (held.manifest.seq, held.manifest.id))
+                catalog.latest(agent).map(|held| (held.manifest.seq, held.manifest.id))
             })
             .max();
-        newest.is_some_and(|(seq, newest)| newest == id && seq > start)
+        latest.is_some_and(|(seq, latest)| latest == id && seq > start)
     }
 
-    /// Writes one event to the first target that takes it.
+    /// Writes one event to the first target that takes it; where none does, those that are left
+    /// alone after a failure are tried all the same.
     fn write_event(&self, what: impl Fn(&Store) -> What) -> Result<(), Error> {
         self.committer().write_event(what)
     }
@@ -437,13 +439,4 @@ fn note_made(options: &Options, store: &Store) {
     if let Err(error) = noted {
         tracing::warn!(%error, "the registry of stores cannot be written");
     }
-}
-
-/// Runs what blocks in a thread that may.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|died| Err(Error::Interrupted(died.to_string())))
 }

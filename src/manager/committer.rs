@@ -24,7 +24,7 @@ use crate::state::{AgentId, Attempt, CheckpointId, Digest, Kind, OperationRef, R
 use crate::store::{self, Catalog, Draft, DraftState, IfMissing, Store, Target, Targets};
 
 /// How long an idempotency key is remembered after its checkpoint was forgotten.
-pub(crate) const KEY_MEMORY: Duration = Duration::from_hours(24);
+pub(crate) const KEY_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a caller asks to be kept.
 #[derive(Debug, Clone)]
@@ -125,6 +125,12 @@ impl Committer {
         self.group
             .submit(submission, |batch| self.commit(batch))
             .unwrap_or_else(|died| Err(Error::Interrupted(died.to_string())))
+    }
+
+    /// How many commits wait for the next turn.
+    #[cfg(feature = "testing")]
+    pub(crate) fn waiting(&self) -> usize {
+        self.group.waiting()
     }
 
     pub(crate) fn set_over_budget(&self, over: bool) {
@@ -305,13 +311,15 @@ impl Committer {
         Ok(None)
     }
 
-    /// Writes the drafts to the first target that takes them.
+    /// Writes the drafts to the first target that takes them. Where none does, those that are left
+    /// alone after a failure are tried all the same.
     fn store(
         &self,
         drafts: &mut [Draft],
         events: &[What],
     ) -> Result<(Arc<Store>, Vec<Attempt>), Vec<Attempt>> {
         let mut attempts = Vec::new();
+        let resting = self.targets.resting();
         for (index, target) in self.targets.all().enumerate() {
             let store = match self.ready(target, index) {
                 Ok(store) => store,
@@ -320,49 +328,81 @@ impl Committer {
                     continue;
                 }
             };
-            if let Err(error) = self.bring_content(&store, drafts) {
-                // The target is well; what one of the drafts takes over cannot be read elsewhere.
-                attempts.push(failed(target, error.to_string()));
-                continue;
+            if self.write_noting(target, &store, drafts, events, &mut attempts) {
+                return Ok((store, attempts));
             }
-            match self.write(&store, drafts, events, index == 0) {
-                Ok(tries) => {
-                    target.recover();
-                    attempts.extend(tries);
-                    attempts.push(Attempt { target: target.path().to_owned(), error: None });
-                    return Ok((store, attempts));
-                }
-                Err(error) => {
-                    let why = error.to_string();
-                    attempts.push(failed(target, why.clone()));
-                    if letting_go::is_full(&error.last) {
-                        target.fail_for_room(why);
-                    } else {
-                        target.fail(why);
-                    }
-                }
+        }
+        for (target, store) in resting {
+            if self.write_noting(target, &store, drafts, events, &mut attempts) {
+                return Ok((store, attempts));
             }
         }
         Err(attempts)
     }
 
-    /// Writes one event to the first target that takes it, as a checkpoint would be.
+    /// Writes one event to the first target that takes it, as a checkpoint would be; where none
+    /// does, those that are left alone after a failure are tried all the same.
     pub(super) fn write_event(&self, what: impl Fn(&Store) -> What) -> Result<(), Error> {
         let _turn = self.turn.lock();
         let mut attempts = Vec::new();
+        let resting = self.targets.resting();
+        let say = |target: &Target, store: &Arc<Store>| {
+            letting_go::say(store, what(store)).map_err(|error| {
+                target.fail(error.to_string());
+                error.to_string()
+            })
+        };
         for (index, target) in self.targets.all().enumerate() {
-            let said = self.ready(target, index).and_then(|store| {
-                letting_go::say(&store, what(&store)).map_err(|error| {
-                    target.fail(error.to_string());
-                    error.to_string()
-                })
-            });
-            match said {
+            match self.ready(target, index).and_then(|store| say(target, &store)) {
                 Ok(()) => return Ok(()),
                 Err(why) => attempts.push(failed(target, why)),
             }
         }
+        for (target, store) in resting {
+            match say(target, &store) {
+                Ok(()) => {
+                    target.mend();
+                    return Ok(());
+                }
+                Err(why) => attempts.push(failed(target, why)),
+            }
+        }
         Err(Error::Unstored { attempts })
+    }
+
+    /// Writes to one target and notes what became of it.
+    fn write_noting(
+        &self,
+        target: &Target,
+        store: &Arc<Store>,
+        drafts: &mut [Draft],
+        events: &[What],
+        attempts: &mut Vec<Attempt>,
+    ) -> bool {
+        if let Err(error) = self.bring_content(store, drafts) {
+            // The target is well; what one of the drafts takes over cannot be read elsewhere.
+            attempts.push(failed(target, error.to_string()));
+            return false;
+        }
+        let is_primary = std::ptr::eq(target, &raw const self.targets.primary);
+        let wrote = self.write(store, drafts, events, is_primary);
+        match &wrote {
+            Ok(tries) => {
+                target.mend();
+                attempts.extend_from_slice(tries);
+                attempts.push(Attempt { target: target.path().to_owned(), error: None });
+            }
+            Err(error) => {
+                let why = error.to_string();
+                attempts.push(failed(target, why.clone()));
+                if letting_go::is_full(&error.last) {
+                    target.fail_for_room(why);
+                } else {
+                    target.fail(why);
+                }
+            }
+        }
+        wrote.is_ok()
     }
 
     /// The target's store, opened where it is a fallback that was not needed before.
@@ -370,8 +410,7 @@ impl Committer {
         if let Some(store) = target.ready() {
             return Ok(store);
         }
-        let due = self.targets.fallbacks.is_empty() || target.is_due();
-        if let Some(store) = target.waiting_for_room().filter(|_| due) {
+        if let Some(store) = target.waiting_for_room().filter(|_| target.is_due()) {
             return Ok(store);
         }
         if let Some(trouble) = target.trouble()

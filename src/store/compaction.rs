@@ -312,6 +312,8 @@ impl Store {
 
     /// Whether an event still decides something, here or at home; `None` for those that only tell.
     fn decides(&self, n: u64, what: &What, victims: &BTreeSet<u64>) -> Option<bool> {
+        // In this order everywhere: the other way round, two threads could wait for each other.
+        let shown = self.shown.lock();
         let catalog = self.catalog();
         let travels = self.identity.home.is_some() && !self.is_at_home(n);
         match what {
@@ -329,7 +331,7 @@ impl Store {
                 let remembered = *remember_until > self.now();
                 Some(checkpoints.iter().any(|one| {
                     catalog.forgetting_matters(one.id, victims)
-                        || self.is_viewed(one.id)
+                        || shown.viewed.contains(&one.id)
                         || (remembered && one.idempotency.is_some())
                 }))
             }

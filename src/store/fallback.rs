@@ -162,14 +162,6 @@ impl Target {
         standing.store.clone().filter(|store| waits && store.is_writable())
     }
 
-    /// Notes that the target takes commits again.
-    pub(crate) fn recover(&self) {
-        let troubled = self.standing.read().trouble.is_some();
-        if troubled {
-            self.standing.write().trouble = None;
-        }
-    }
-
     fn fail_as(&self, why: String, for_room: bool) {
         let now = self.ground.clock.monotonic();
         let mut standing = self.standing.write();
@@ -177,6 +169,14 @@ impl Target {
         let pause = (before * 2).min(PAUSE_MAX);
         tracing::warn!(target_store = %self.path().display(), %why, ?pause, "a target failed");
         standing.trouble = Some(Trouble { why, next_try: now + pause, pause, for_room });
+    }
+
+    /// Notes that the target took something after all.
+    pub(crate) fn mend(&self) {
+        let troubled = self.standing.read().trouble.is_some();
+        if troubled {
+            self.standing.write().trouble = None;
+        }
     }
 
     /// Whether the time has come to try a failed target again.
@@ -191,6 +191,16 @@ impl Targets {
     pub(crate) fn sighted(&self) -> Vec<Arc<Store>> {
         let fallbacks = self.fallbacks.iter().filter_map(Target::store);
         self.primary.store().into_iter().chain(fallbacks).collect()
+    }
+
+    /// Targets that are left alone because they failed, and could be written all the same: the last
+    /// resort of a commit that no other target takes.
+    pub(crate) fn resting(&self) -> Vec<(&Target, Arc<Store>)> {
+        let resting = self.all().filter(|target| target.trouble().is_some());
+        resting
+            .filter_map(|target| Some((target, target.store()?)))
+            .filter(|(_, store)| store.is_writable())
+            .collect()
     }
 
     /// What a fallback store is to know of its home.

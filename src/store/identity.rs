@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn an_identity_comes_back_with_unknown_fields_and_not_with_a_byte_changed() {
-        let home = Home { store_id: Some(Uuid::nil()), path: "/home".into() };
+        let home = Home { store_id: Some(Uuid::nil()), path: "/home".into(), events_known: 0 };
         let mut identity =
             Identity::new(Uuid::from_u128(7), Timestamp::from_unix_ms(5), Some(home));
         identity.unknown.insert("later".into(), serde_json::json!([1]));

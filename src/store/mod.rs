@@ -289,7 +289,7 @@ struct TimeBase {
 
 /// The most that store time moves on between two processes, whatever the wall clock says: a clock
 /// that jumps ages nothing by more than a day.
-const GAP_MAX: Duration = Duration::from_hours(24);
+const GAP_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Store {
     fn assemble(parts: Parts) -> Self {
@@ -365,10 +365,14 @@ impl Store {
     /// Notes that a checkpoint was read and found damaged: nothing new leans on it, and nothing
     /// that it names counts as present unless it is proven again.
     pub(crate) fn note_damaged(&self, id: CheckpointId) {
-        self.catalog.write().set_damaged(id, true);
+        let known = self.catalog().is_damaged(id);
+        if !known {
+            self.catalog.write().set_damaged(id, true);
+            self.forget_blocks_of(id);
+        }
     }
 
-    /// Whether commits can be made here.
+    /// Whether commits can be made here; not once the lock was given back.
     pub(crate) fn is_writable(&self) -> bool {
         self.writer.is_some() && self.tenure().is_ok()
     }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![expect(clippy::disallowed_methods, reason = "tests look at the disk past the seam they test")]
 
+mod asynchronous;
 mod cli_config;
 mod cli_contract;
 mod cli_home;
@@ -10,11 +11,23 @@ mod cli_setup;
 mod cli_state;
 mod cli_upkeep;
 mod compaction;
+mod cost;
 mod crash;
+mod damage;
+mod damage_cases;
+mod damage_flips;
+mod damage_matrix;
+mod documents;
+mod example;
 mod fallback;
 mod fallback_real;
+mod faults;
 mod full_disk;
 mod history;
 mod homecoming;
+mod kill;
+mod model;
 mod retention;
+mod rules;
 mod tidy;
+mod tracing;
