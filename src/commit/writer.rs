@@ -108,6 +108,8 @@ pub(crate) struct Writer {
     next_number: u64,
     next_event: u64,
     length: u64,
+    /// Bytes of the largest batch of late; it fades as smaller ones follow.
+    largest: u64,
     spare: Option<Segment>,
     /// Segments that hold nothing and may be unlinked once a batch is durable elsewhere.
     void: Vec<u64>,
@@ -181,6 +183,7 @@ impl Writer {
     ) -> Self {
         Self {
             length: active.segment.header.length,
+            largest: 0,
             site,
             active,
             live,
@@ -352,12 +355,14 @@ impl Writer {
         self.unsummarised.push(Unsummarised { sealed, salt, items: last.items });
     }
 
-    /// Segments double while they fill within two seconds and shrink when they do not.
+    /// Segments double while they fill within two seconds and shrink when they do not, and hold
+    /// several batches of the size that is usual.
     fn next_length(&mut self) -> u64 {
         let Options { segment_bytes_min: min, segment_bytes_max: max, .. } = self.site.options;
         let took = self.site.clock.monotonic().saturating_sub(self.active.began);
         let length = if took < Duration::from_secs(2) { self.length * 2 } else { self.length / 2 };
-        self.length = length.clamp(min, max.max(min));
+        let several = segment::length_for(8 * self.largest, self.site.options.batch_align);
+        self.length = length.max(several).clamp(min, max.max(min));
         self.length
     }
 

@@ -99,12 +99,13 @@ impl Store {
     }
 
     /// Makes the views that are missing, newest first, and removes those of forgotten checkpoints.
-    /// Stops early when `enough` says so.
+    /// Stops early when `enough` says so; what is left is made by a later pass.
     pub(crate) fn make_views(&self, enough: &dyn Fn() -> bool) -> io::Result<()> {
         if !self.is_writable() {
             return Ok(());
         }
         self.compare_views();
+        self.drop_forgotten_unviewed();
         while !enough() {
             let Some(id) = self.shown.lock().unviewed.pop_last().map(|(id, ())| id) else { break };
             self.make_view(id)?;
@@ -120,6 +121,16 @@ impl Store {
             let missing: Vec<_> =
                 catalog.ids().filter(|id| !shown.viewed.contains(id)).map(|id| (id, ())).collect();
             shown.unviewed.extend(missing);
+        }
+    }
+
+    /// Most of what is committed under load is forgotten before its turn comes.
+    fn drop_forgotten_unviewed(&self) {
+        const MANY: usize = 4096;
+        let mut shown = self.shown.lock();
+        if shown.unviewed.len() > MANY {
+            let catalog = self.catalog.read();
+            shown.unviewed.retain(|id, ()| catalog.get(*id).is_some());
         }
     }
 

@@ -12,9 +12,9 @@ use super::catalog::{BlockKey, Catalog};
 use super::read::OpenPacks;
 use super::upkeep::Pinned;
 use crate::commit::frame::{Outgoing, Place, RecordType};
-use crate::commit::summary::{self, At, Item};
+use crate::commit::summary::{self, At};
 use crate::commit::writer::AppendError;
-use crate::encode::event::What;
+use crate::encode::event::{Event, What};
 use crate::encode::manifest::{Lies, Manifest};
 use crate::encode::{self, Block, Content, Encoded, encode_complete};
 use crate::state::CheckpointId;
@@ -48,8 +48,8 @@ pub(crate) struct Written {
 /// A record that owns its bytes until the batch is laid out.
 enum Ready<'a> {
     Block([u8; summary::BLOCK_PREFIX], &'a Block),
-    Checkpoint(Vec<u8>, &'a [u8]),
-    Event(Vec<u8>),
+    Checkpoint(Vec<u8>, &'a Draft),
+    Event(Vec<u8>, Event),
 }
 
 impl Ready<'_> {
@@ -58,12 +58,33 @@ impl Ready<'_> {
             Self::Block(prefix, block) => {
                 Outgoing::in_parts(RecordType::Block, [prefix, &block.data])
             }
-            Self::Checkpoint(manifest, inline) => {
-                Outgoing::in_parts(RecordType::Checkpoint, [manifest, inline])
+            Self::Checkpoint(manifest, draft) => {
+                Outgoing::in_parts(RecordType::Checkpoint, [manifest, draft.inline()])
             }
-            Self::Event(event) => Outgoing::new(RecordType::Event, event),
+            Self::Event(bytes, _) => Outgoing::new(RecordType::Event, bytes),
         }
     }
+}
+
+impl Ready<'_> {
+    /// Takes the record, which is durable now, into the catalog: as reading it back would.
+    fn enter(&self, catalog: &mut Catalog, at: At) {
+        match self {
+            Self::Block(prefix, block) => {
+                let stored_len = clamp(prefix.len() + block.data.len());
+                catalog.enter_block((block.digest, block.level), at, stored_len);
+            }
+            Self::Checkpoint(manifest, draft) => {
+                let stored_len = clamp(manifest.len() + draft.inline().len());
+                catalog.enter_checkpoint(draft.manifest.clone(), at, stored_len);
+            }
+            Self::Event(bytes, event) => catalog.enter_event(event, at, clamp(bytes.len())),
+        }
+    }
+}
+
+fn clamp(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
 }
 
 impl Draft {
@@ -131,13 +152,16 @@ impl Store {
             let catalog = self.catalog.read();
             self.make_ready(drafts, &catalog, &mut fresh)
         };
-        ready.extend(events.into_iter().map(|what| Ready::Event(writer.event(what).encode())));
+        ready.extend(events.into_iter().map(|what| {
+            let event = writer.event(what);
+            Ready::Event(event.encode(), event)
+        }));
         let outgoing: Vec<Outgoing<'_>> = ready.iter().map(Ready::outgoing).collect();
         let appended = writer.append(&outgoing)?;
         self.adopt_segment(&writer);
         let mut catalog = self.catalog.write();
-        for (record, at) in outgoing.iter().zip(&appended.records) {
-            apply(&mut catalog, record, *at);
+        for (record, at) in ready.iter().zip(&appended.records) {
+            record.enter(&mut catalog, *at);
         }
         drop(catalog);
         // Not before: compaction, which looks under this lock, must see what the batch names.
@@ -199,7 +223,7 @@ impl Store {
                 let block = &draft.blocks()[index];
                 Ready::Block(prefix(block), block)
             }));
-            ready.push(Ready::Checkpoint(draft.manifest.encode(), draft.inline()));
+            ready.push(Ready::Checkpoint(draft.manifest.encode(), draft));
         }
         ready
     }
@@ -237,8 +261,8 @@ impl Store {
             let appended = writer.append(&outgoing)?;
             self.adopt_segment(&writer);
             let mut catalog = self.catalog.write();
-            for (record, at) in outgoing.iter().zip(&appended.records) {
-                apply(&mut catalog, record, *at);
+            for (record, at) in ready.iter().zip(&appended.records) {
+                record.enter(&mut catalog, *at);
             }
         }
         Ok(pinned)
@@ -283,10 +307,4 @@ fn batches<'a>(blocks: &'a [&'a Block]) -> Vec<&'a [&'a Block]> {
     }
     batches.push(&blocks[start..]);
     batches
-}
-
-fn apply(catalog: &mut Catalog, record: &Outgoing<'_>, at: At) {
-    let stored_len = u32::try_from(record.payload_len()).unwrap_or(u32::MAX);
-    let summary = summary::summary_of(record.kind, record.parts[0]);
-    catalog.apply(&Item { at, kind: record.kind, stored_len, summary });
 }
