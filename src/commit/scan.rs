@@ -218,7 +218,9 @@ impl Scanner<'_> {
             }
             at += bytes.len() as u64;
         }
-        if let Some(end) = last {
+        // All of a sealed segment was written, so that its rest is broken to the end: the same range
+        // at every look.
+        if let Some(end) = last.map(|end| if self.tolerant { self.limit } else { end }) {
             self.found.tail = Some(self.broken(start..end)?);
         } else if self.unreadable.iter().any(|range| range.end > start) {
             let end = self.limit;

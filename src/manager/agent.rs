@@ -286,7 +286,7 @@ impl Agent {
             (Some(bytes), _) => track.tracked.replace(bytes),
             (None, patch) => {
                 let patch = patch.unwrap_or_default();
-                if base.is_none_or(|base| !self.manager.is_newest(&self.id, base)) {
+                if base.is_none_or(|base| !self.manager.is_latest(&self.id, base)) {
                     let state = self.read_checkpoint("latest")?;
                     let bytes = state.state_bytes().unwrap_or(b"{}").to_vec();
                     track.tracked.replace(Arc::new(bytes));

@@ -324,6 +324,12 @@ impl Catalog {
         self.blocks.remove(key);
     }
 
+    /// Lets the blocks go whose record at this place is known to be damaged: all of a pack.
+    pub(crate) fn drop_blocks_at(&mut self, at: At) {
+        let place = (at.segment, at.offset);
+        self.blocks.retain(|_, block| (block.at.segment, block.at.offset) != place);
+    }
+
     /// Whether the word that this checkpoint was forgotten must still be kept: its record lies in a
     /// segment other than those in `leaving`, or it holds the agent's highest number.
     pub(crate) fn forgetting_matters(&self, id: CheckpointId, leaving: &BTreeSet<u64>) -> bool {
@@ -402,6 +408,11 @@ impl Catalog {
         self.damaged.contains(&id)
     }
 
+    /// Whether any checkpoint was found damaged and not sound again.
+    pub(crate) fn knows_damage(&self) -> bool {
+        !self.damaged.is_empty()
+    }
+
     /// Notes that a checkpoint was found damaged, or sound again.
     pub(crate) fn set_damaged(&mut self, id: CheckpointId, damaged: bool) {
         if damaged {
@@ -413,7 +424,7 @@ impl Catalog {
 
     /// Whether a draft may name the blocks of this checkpoint without bringing them.
     pub(crate) fn can_lean_on(&self, id: CheckpointId) -> bool {
-        self.get(id).is_some() && self.damaged.is_empty()
+        self.get(id).is_some() && !self.knows_damage()
     }
 
     pub(crate) fn closed(&self, operation: CheckpointId) -> Option<&Closed> {

@@ -327,12 +327,16 @@ impl Store {
     /// Notes that a checkpoint was read and found damaged: nothing new leans on it, and nothing
     /// that it names counts as present unless it is proven again.
     pub(crate) fn note_damaged(&self, id: CheckpointId) {
-        self.catalog.write().set_damaged(id, true);
+        let known = self.catalog().is_damaged(id);
+        if !known {
+            self.catalog.write().set_damaged(id, true);
+            self.forget_blocks_of(id);
+        }
     }
 
-    /// Whether commits can be made here.
+    /// Whether commits can be made here; not once the lock was given back.
     pub(crate) fn is_writable(&self) -> bool {
-        self.writer.is_some()
+        self.writer.is_some() && self.lock.lock().is_some()
     }
 
     /// Gives the lock back: the store failed, is read from as far as it can be, and is about to be

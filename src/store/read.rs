@@ -157,12 +157,18 @@ impl Store {
             }
         }
         let place = found;
-        let (_, mut payload) = self.read_record(place.at, packs)?;
-        if payload.len() < summary::BLOCK_PREFIX {
-            return Err(damaged(place.at, "it is too short for a block"));
+        let read = self.read_record(place.at, packs).and_then(|(_, mut payload)| {
+            if payload.len() < summary::BLOCK_PREFIX {
+                return Err(damaged(place.at, "it is too short for a block"));
+            }
+            payload.drain(..summary::BLOCK_PREFIX);
+            Ok(payload)
+        });
+        if let Err(ContentError::Damaged(_)) = &read {
+            // It no longer counts as present: the next commit that brings its content heals it.
+            self.catalog.write().drop_blocks_at(place.at);
         }
-        payload.drain(..summary::BLOCK_PREFIX);
-        Ok(payload)
+        read
     }
 
     /// The state of a checkpoint, byte for byte, proven; `None` where it has none.

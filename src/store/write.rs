@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::Store;
 use super::catalog::{BlockKey, Catalog};
+use super::read::OpenPacks;
 use super::upkeep::Pinned;
 use crate::commit::frame::{Outgoing, Place, RecordType};
 use crate::commit::summary::{self, At, Item};
@@ -124,12 +125,12 @@ impl Store {
     ) -> Result<Written, AppendError> {
         let writer = self.writer.as_ref().expect("callers ask is_writable first");
         let mut writer = writer.lock();
+        self.make_whole(drafts, options);
         let mut fresh = HashSet::new();
-        let ready = {
+        let mut ready = {
             let catalog = self.catalog.read();
-            self.make_ready(drafts, &catalog, options, &mut fresh)
+            self.make_ready(drafts, &catalog, &mut fresh)
         };
-        let mut ready = ready;
         ready.extend(events.into_iter().map(|what| Ready::Event(writer.event(what).encode())));
         let outgoing: Vec<Outgoing<'_>> = ready.iter().map(Ready::outgoing).collect();
         let appended = writer.append(&outgoing)?;
@@ -147,18 +148,40 @@ impl Store {
         Ok(Written { end: appended.end })
     }
 
+    /// Re-encodes drafts whose predecessor is not held, and sees to it that no block they name is
+    /// known to be damaged.
+    fn make_whole(&self, drafts: &mut [Draft], options: &encode::Options) {
+        let mut in_batch = HashSet::new();
+        for draft in drafts {
+            draft.make_whole(options, |base| {
+                in_batch.contains(&base) || self.catalog().can_lean_on(base)
+            });
+            in_batch.insert(draft.manifest.id);
+            self.prove(draft.blocks());
+        }
+    }
+
+    /// While something is known to be damaged, a block counts as present only where it can be read.
+    fn prove(&self, blocks: &[Block]) {
+        let mut packs = OpenPacks::default();
+        for block in blocks {
+            let key = (block.digest, block.level);
+            let is_doubtful = {
+                let catalog = self.catalog();
+                catalog.knows_damage() && catalog.blocks.contains_key(&key)
+            };
+            if is_doubtful && let Err(error) = self.read_block(&key, &mut packs) {
+                tracing::warn!(digest = %key.0, %error, "a block is written again");
+            }
+        }
+    }
+
     fn make_ready<'a>(
         &self,
         drafts: &'a mut [Draft],
         catalog: &Catalog,
-        options: &encode::Options,
         fresh: &mut HashSet<BlockKey>,
     ) -> Vec<Ready<'a>> {
-        let mut in_batch = HashSet::new();
-        for draft in drafts.iter_mut() {
-            draft.make_whole(options, |base| in_batch.contains(&base) || catalog.can_lean_on(base));
-            in_batch.insert(draft.manifest.id);
-        }
         let mut ready = Vec::with_capacity(drafts.len() * 2);
         for draft in drafts.iter_mut() {
             let mut stored = draft.inline().len();
@@ -198,6 +221,7 @@ impl Store {
             whole = encode_complete(Arc::clone(&encoded.bytes), options);
             &whole
         };
+        self.prove(&encoded.blocks);
         let pinned = self.pin(&encoded.blocks);
         let absent: Vec<&Block> = {
             let catalog = self.catalog.read();
