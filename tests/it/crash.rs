@@ -8,7 +8,6 @@
 //!
 //! Without `STATEWARD_EXHAUSTIVE=1` a part of the calls is tried, the same in each run.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use stateward::CheckpointManager;
@@ -19,7 +18,9 @@ use stateward::{Outcome, Standing};
 use crate::history::Step::{
     Begin, Close, Commit, Forget, MakeReady, Patch, Prune, Reopen, Reset, Restore, Settle, Undo,
 };
-use crate::history::{Held, Image, Step, expected, held, image, options, play};
+use crate::history::{
+    Held, Image, Step, expected, held, image, is_exhaustive, options, play, some_of,
+};
 
 /// What happens to a machine when its process dies.
 #[derive(Debug, Clone, Copy)]
@@ -65,16 +66,6 @@ struct Killed {
     /// Steps that were acknowledged.
     done: usize,
     tale: String,
-}
-
-fn is_exhaustive() -> bool {
-    std::env::var_os("STATEWARD_EXHAUSTIVE").is_some_and(|set| set == "1")
-}
-
-/// About `budget` of the numbers below `total`, evenly spread, beginning where `seed` says.
-fn some_of(total: u64, budget: u64, seed: u64) -> impl Iterator<Item = u64> {
-    let stride = if is_exhaustive() { 1 } else { total.div_ceil(budget).max(1) };
-    (seed % stride..total).step_by(usize::try_from(stride).unwrap())
 }
 
 impl<'a> Told<'a> {
@@ -134,9 +125,9 @@ impl<'a> Told<'a> {
                 assert_eq!(look(&disk.crash(loss), &tale), found, "{tale}");
             }
         }
-        let served = files(disk);
+        let served = image(disk);
         assert_eq!(look(disk, tale), found, "{tale}, served, then opened again");
-        let changed = changes(&served, &files(disk));
+        let changed = changes(&served, &image(disk));
         assert!(changed.is_empty(), "{tale}: a second opening changed {changed:?}");
     }
 }
@@ -148,10 +139,6 @@ fn look(disk: &MemoryDisk, tale: &str) -> Held {
     let damage = manager.status().damage;
     assert!(damage.is_empty(), "{tale}: a crash is no damage: {damage:?}");
     held(&manager).unwrap_or_else(|error| panic!("{tale}: cannot read: {error}"))
-}
-
-fn files(disk: &MemoryDisk) -> Image {
-    image(disk)
 }
 
 fn changes(before: &Image, after: &Image) -> Vec<String> {

@@ -15,7 +15,7 @@ use stateward::error::ErrorKind;
 use stateward::state::{CheckpointId, Kind};
 use stateward::{CheckpointManager, Error, Options, Outcome};
 
-use crate::history::{options, state};
+use crate::history::{options, some_of, state};
 
 const ERRORS: [Errno; 7] = [
     Errno::IO,
@@ -157,8 +157,9 @@ fn calls_of_a_life() -> Vec<Call> {
 
 #[test]
 fn each_call_fails_once() {
-    for number in 0..calls_of_a_life().len() as u64 {
-        for errno in ERRORS {
+    let calls = calls_of_a_life().len() as u64;
+    for (seed, errno) in (0..).zip(ERRORS) {
+        for number in some_of(calls, 60, seed) {
             let fault = Fault::new(errno).skipping(number).times(1);
             check_fault(fault, &format!("call {number} failed with {errno:?}"));
         }
@@ -172,8 +173,9 @@ fn from_each_call_on_every_one_fails() {
     // away again, there is no other to use.
     let makes_log = |call: &Call| call.op == Op::CreateDir && call.path.ends_with("log");
     let log = calls.iter().position(makes_log).unwrap() as u64;
-    for number in log..calls.len() as u64 {
-        for errno in ERRORS {
+    for (seed, errno) in (0..).zip(ERRORS) {
+        for number in some_of(calls.len() as u64 - log, 30, seed) {
+            let number = log + number;
             let fault = Fault::new(errno).skipping(number);
             check_fault(fault, &format!("from call {number} on {errno:?}"));
         }
@@ -184,8 +186,9 @@ fn from_each_call_on_every_one_fails() {
 fn from_each_call_on_every_one_of_its_kind_fails() {
     let calls = calls_of_a_life();
     for op in OPS {
-        for skipped in 0..calls.iter().filter(|call| call.op == op).count() as u64 {
-            for errno in ERRORS {
+        let of_kind = calls.iter().filter(|call| call.op == op).count() as u64;
+        for (seed, errno) in (0..).zip(ERRORS) {
+            for skipped in some_of(of_kind, 6, seed) {
                 let fault = Fault::new(errno).on(op).skipping(skipped);
                 check_fault(fault, &format!("from {op:?} {skipped} on {errno:?}"));
             }
