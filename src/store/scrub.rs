@@ -199,7 +199,8 @@ impl Store {
         let mut listed = views::list(self.disk(), &self.layout).map_err(io)?;
         if !self.is_writable() {
             // Another process may have made views since the log was read, and taken some away.
-            listed.retain(|view| self.is_viewed(view.name.id));
+            let known = self.shown.lock().viewed.clone();
+            listed.retain(|view| known.contains(&view.name.id));
             return Ok(listed.iter().map(|view| self.check_view(view)).collect());
         }
         let mut found: Vec<(PathBuf, ViewFault)> =

@@ -118,7 +118,8 @@ fn may_fail(done: Result<(), Error>) {
 
 fn operate(manager: &CheckpointManager) -> Result<(), Error> {
     let agent = manager.agent("b")?;
-    let begun = agent.checkpoint(Kind::PreOperation).state_bytes(b"{}".to_vec()).opens("o").commit()?;
+    let begun =
+        agent.checkpoint(Kind::PreOperation).state_bytes(b"{}".to_vec()).opens("o").commit()?;
     let id = begun.checkpoint.checkpoint_id.to_string();
     agent.close_operation(&id, Outcome::Completed, "").map(drop)
 }

@@ -192,7 +192,8 @@ fn of_two_processes_one_gets_the_lock() {
             assert_eq!(player.hear().unwrap(), "ready");
         }
         both.iter_mut().for_each(|player| player.tell("go"));
-        let mut answers: Vec<String> = both.iter_mut().map(|player| player.hear().unwrap()).collect();
+        let mut answers: Vec<String> =
+            both.iter_mut().map(|player| player.hear().unwrap()).collect();
         answers.sort_unstable_by_key(|answer| !answer.starts_with("opened"));
         let pid = answers[0].strip_prefix("opened ").unwrap_or_else(|| panic!("{answers:?}"));
         let refused = format!("{:?} ", ErrorKind::Locked);

@@ -13,7 +13,9 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, Test
 use stateward::disk::{FaultDisk, Loss, MemoryDisk};
 use stateward::error::ErrorKind;
 use stateward::state::{Digest, Kind};
-use stateward::{Agent, CheckpointManager, Error, Filter, Options, Outcome, RestoreOptions, Standing};
+use stateward::{
+    Agent, CheckpointManager, Error, Filter, Options, Outcome, RestoreOptions, Standing,
+};
 
 use crate::history::{self, Held, Shelf, options, state};
 
@@ -250,7 +252,8 @@ impl World {
     fn act(&mut self, act: &Act) -> Result<(), Error> {
         match *act {
             Act::Commit(name, kind, bytes) => {
-                let request = self.agent(name).checkpoint(kind).state_bytes(state(self.acts, bytes));
+                let request =
+                    self.agent(name).checkpoint(kind).state_bytes(state(self.acts, bytes));
                 let request =
                     if kind == Kind::PreOperation { request.opens("it") } else { request };
                 request.commit().map(drop)
@@ -262,7 +265,10 @@ impl World {
             }
             Act::Restore(name, back) => {
                 let Some(seq) = self.model.get(NAMES[name]).and_then(|life| life.nth(back)) else {
-                    return self.agent(name).restore("latest", &RestoreOptions::default()).map(drop);
+                    return self
+                        .agent(name)
+                        .restore("latest", &RestoreOptions::default())
+                        .map(drop);
                 };
                 let id = self.id(name, seq);
                 self.agent(name).restore(&id, &RestoreOptions::default()).map(drop)
@@ -386,7 +392,8 @@ fn act() -> impl Strategy<Value = Act> {
         1 => Just(Kind::Recovery),
         1 => Just(Kind::PreOperation),
     ];
-    let bytes = prop_oneof![4 => 60..2000_usize, 2 => 2000..20_000_usize, 1 => 20_000..90_000_usize];
+    let bytes =
+        prop_oneof![4 => 60..2000_usize, 2 => 2000..20_000_usize, 1 => 20_000..90_000_usize];
     prop_oneof![
         8 => (name.clone(), kind, bytes).prop_map(|(name, kind, bytes)| Act::Commit(name, kind, bytes)),
         2 => name.clone().prop_map(Act::Patch),

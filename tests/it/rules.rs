@@ -41,8 +41,10 @@ fn commit(manager: &CheckpointManager, n: usize) -> bool {
 fn held(manager: &CheckpointManager) -> Vec<usize> {
     let agent = manager.agent("a").unwrap();
     let listed = agent.list_checkpoints(stateward::Filter::default()).unwrap();
-    let read = |id: String| -> serde_json::Value { agent.read_checkpoint(id).unwrap().state().unwrap() };
-    let numbers = listed.iter().rev().map(|one| read(one.checkpoint_id.to_string())["step"].clone());
+    let read =
+        |id: String| -> serde_json::Value { agent.read_checkpoint(id).unwrap().state().unwrap() };
+    let numbers =
+        listed.iter().rev().map(|one| read(one.checkpoint_id.to_string())["step"].clone());
     numbers.map(|number| usize::try_from(number.as_u64().unwrap()).unwrap()).collect()
 }
 
@@ -152,9 +154,8 @@ fn a_segment_is_served_by_its_second_header() {
         assert_eq!(held(&manager), (0..12).collect::<Vec<_>>());
         assert!(!manager.status().damage.is_empty(), "it is reported");
         assert!(commit(&manager, 12));
-        let written = |path: &Path| disk.calls().iter().any(|call| {
-            call.op == Op::Write && call.path == path
-        });
+        let written =
+            |path: &Path| disk.calls().iter().any(|call| call.op == Op::Write && call.path == path);
         assert!(segment != head || !written(&head), "a damaged head is not continued");
     }
 }
