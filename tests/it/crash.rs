@@ -274,45 +274,45 @@ const AHEAD: [Step; 5] = [
 
 #[test]
 fn small_commits() {
-    check_crashes("small", &SMALL, 150);
+    check_crashes("small", &SMALL, 50);
 }
 
 #[test]
 fn rolling_segments() {
-    check_crashes("rolling", &ROLLING, 150);
+    check_crashes("rolling", &ROLLING, 50);
 }
 
 #[test]
 fn ways_back() {
-    check_crashes("ways back", &WAYS_BACK, 150);
+    check_crashes("ways back", &WAYS_BACK, 50);
 }
 
 #[test]
 fn recoveries_of_small_commits() {
-    check_crashed_recoveries("small", &SMALL, 20);
+    check_crashed_recoveries("small", &SMALL, 8);
 }
 
 #[test]
 fn recoveries_of_rolling_segments() {
-    check_crashed_recoveries("rolling", &ROLLING, 20);
+    check_crashed_recoveries("rolling", &ROLLING, 8);
 }
 
 #[test]
 fn recoveries_of_ways_back() {
-    check_crashed_recoveries("ways back", &WAYS_BACK, 20);
+    check_crashed_recoveries("ways back", &WAYS_BACK, 8);
 }
 
 #[test]
 fn letting_go() {
-    check_crashes("letting go", &LETTING_GO, 200);
+    check_crashes("letting go", &LETTING_GO, 40);
 }
 
 #[test]
 fn recoveries_of_letting_go() {
-    check_crashed_recoveries("letting go", &LETTING_GO, 20);
+    check_crashed_recoveries("letting go", &LETTING_GO, 5);
 }
 
 #[test]
 fn content_ahead_of_its_checkpoint() {
-    check_crashes("ahead", &AHEAD, 3);
+    check_crashes("ahead", &AHEAD, 1);
 }

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use stateward::disk::{Call, Fault, FaultDisk, Loss, MemoryDisk, Op};
 use stateward::error::ErrorKind;
 use stateward::state::{CheckpointId, Kind};
-use stateward::{CheckpointManager, Error, Options, Outcome};
+use stateward::{CheckpointManager, Error, Options, Outcome, VerifyOptions};
 
 use crate::history::{options, some_of, state};
 
@@ -48,7 +48,7 @@ fn keep_all(disk: Arc<FaultDisk>) -> Options {
 }
 
 /// What an agent was answered.
-#[derive(Default)]
+#[derive(Default, Clone)]
 struct Life {
     acknowledged: BTreeMap<CheckpointId, Vec<u8>>,
     refused: usize,
@@ -255,5 +255,31 @@ fn a_name_whose_sync_failed_is_not_used() {
             });
             assert_eq!(used, None, "after directory sync {skipped} failed with {errno:?}");
         }
+    }
+}
+
+/// What cannot be read when the store is opened may be readable later: letting go of space does not
+/// take it for dead, and neither does a repair.
+#[test]
+fn what_could_not_be_read_is_not_let_go() {
+    let memory = MemoryDisk::new();
+    let disk = FaultDisk::over(&memory);
+    let mut life = Life::default();
+    drop(life.live(&disk));
+    for part in ["0000000000000001.", "0000000000000002."] {
+        let mut life = life.clone();
+        let memory = MemoryDisk::from_image(&memory.image());
+        let disk = FaultDisk::over(&memory);
+        disk.inject(Fault::new(Errno::IO).on(Op::Read).at(part).within(512..u64::MAX));
+        disk.inject(Fault::new(Errno::IO).on(Op::Read).at(part).at(".idx"));
+        let manager = open(&disk).unwrap();
+        assert!(!manager.status().damage.is_empty(), "{part}log cannot be read");
+        disk.heal();
+        may_fail(manager.prune(&mut |_| {}).map(drop));
+        assert!(life.commit(&manager, state(98, 1000)));
+        let repair = VerifyOptions { repair: true, ..VerifyOptions::default() };
+        may_fail(manager.verify(&repair, &mut |_| {}).map(drop));
+        drop(manager);
+        life.check(&open(&disk).unwrap(), part);
     }
 }
