@@ -68,6 +68,16 @@ pub(crate) enum Wanted {
     Of(CheckpointId),
 }
 
+impl Wanted {
+    /// Bytes that may have to be written for it.
+    fn given_bytes(&self) -> usize {
+        match self {
+            Self::Given { encoded, .. } => usize::try_from(encoded.len).unwrap_or(usize::MAX),
+            Self::Inherited | Self::Of(_) => 0,
+        }
+    }
+}
+
 /// Commits for everyone.
 #[derive(Debug)]
 pub(crate) struct Committer {
@@ -119,8 +129,9 @@ impl Committer {
 
     /// Makes a submission durable, together with whatever else waits.
     pub(crate) fn submit(&self, submission: Submission) -> Result<Receipt, Error> {
+        let bytes = submission.state.given_bytes();
         self.group
-            .submit(submission, |batch| self.commit(batch))
+            .submit(submission, bytes, |batch| self.commit(batch))
             .unwrap_or_else(|died| Err(Error::Interrupted(died.to_string())))
     }
 

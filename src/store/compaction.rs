@@ -208,13 +208,16 @@ impl Store {
 
     fn victims(&self, which: Which<'_>, writer: &Writer, marked: &Marked) -> BTreeSet<u64> {
         let sealed = writer.live().keys().copied();
+        // What cannot be read now is not dead: only a repair lets a damaged segment go.
+        let broken = self.broken_segments();
+        let whole = sealed.clone().filter(|number| !broken.contains(number));
         match which {
             Which::These(these) => sealed.filter(|number| these.contains(number)).collect(),
-            Which::All => sealed.collect(),
+            Which::All => whole.collect(),
             Which::UnderHalfLive => {
                 let catalog = self.catalog();
                 let live = live_bytes(&catalog, marked);
-                sealed
+                whole
                     .filter(|number| {
                         let all = catalog.segments.get(number).copied().unwrap_or(0);
                         live.get(number).copied().unwrap_or(0) * 2 < all.max(1)

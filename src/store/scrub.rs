@@ -87,6 +87,29 @@ impl Store {
         named.chain(shown.broken.iter().copied()).collect()
     }
 
+    /// Takes in what can be read of these segments now: at opening the disk may have refused part of
+    /// it.
+    pub(crate) fn read_again(&self, numbers: &BTreeSet<u64>) -> Result<(), ContentError> {
+        let Some(writer) = &self.writer else { return Ok(()) };
+        let live = writer.lock().live().clone();
+        for sealed in live.values().filter(|sealed| numbers.contains(&sealed.segment)) {
+            let number = sealed.segment;
+            let Some(segment) = self.segments.read().get(&number).cloned() else { continue };
+            let mut records = Vec::new();
+            let scan = scan::scan(&segment, Until::Sealed(sealed.end), &mut |batch| {
+                records.extend(batch.records);
+            });
+            let scan = scan.map_err(|source| ContentError::Io { segment: number, source })?;
+            records.extend(scan.gaps.into_iter().chain(scan.tail).flat_map(|gap| gap.salvaged));
+            let mut catalog = self.catalog.write();
+            catalog.segments.remove(&number);
+            for record in &records {
+                summary::items_of(number, record, &mut |item| catalog.apply(&item));
+            }
+        }
+        Ok(())
+    }
+
     /// Whether a checkpoint is its agent's newest.
     pub(crate) fn is_newest(&self, held: &Held) -> bool {
         let catalog = self.catalog();

@@ -19,6 +19,7 @@ mod damage_matrix;
 mod documents;
 mod example;
 mod faults;
+mod groups;
 mod history;
 mod kill;
 mod model;
