@@ -9,6 +9,9 @@ pub mod config;
 pub mod disk;
 pub mod encode;
 pub mod error;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod manager;
 pub mod restore;
 pub mod retention;

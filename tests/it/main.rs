@@ -14,5 +14,7 @@ mod damage;
 mod damage_cases;
 mod damage_flips;
 mod damage_matrix;
+#[cfg(feature = "testing")]
+mod fuzz_seeds;
 mod history;
 mod tidy;
