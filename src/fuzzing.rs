@@ -369,8 +369,8 @@ pub fn diff(bytes: &[u8]) {
 
 /// References, names and units: what is read is written the same and read again.
 pub fn reference(bytes: &[u8]) {
-    let Ok(text) = std::str::from_utf8(bytes) else { return };
     static LOOKED: OnceLock<CheckpointManager> = OnceLock::new();
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
     let manager = LOOKED.get_or_init(|| {
         let disk = MemoryDisk::from_image(&base().0);
         CheckpointManager::open(options(&disk)).expect("a sound store opens")
