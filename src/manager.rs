@@ -5,6 +5,7 @@
 //! ([`restoring`]). What can wait until after a commit is done by [`housekeeping`].
 
 mod agent;
+mod asynchronous;
 mod bundle;
 mod committer;
 mod error;
@@ -190,14 +191,6 @@ impl CheckpointManager {
         Ok(manager)
     }
 
-    /// Waits for [`CheckpointManager::open`] without blocking the caller's thread.
-    ///
-    /// # Errors
-    /// As [`CheckpointManager::open`].
-    pub async fn open_async(options: Options) -> Result<Self, Error> {
-        blocking(move || Self::open(options)).await
-    }
-
     /// Opens a store to look: never waits for the lock, and changes nothing while another process
     /// writes.
     ///
@@ -279,6 +272,13 @@ impl CheckpointManager {
             })?;
         }
         Ok(())
+    }
+
+    /// How many commits wait while another is being made durable.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.committer().waiting()
     }
 
     fn open_known_fallbacks(&self) {
@@ -379,21 +379,24 @@ impl CheckpointManager {
         last.max().unwrap_or_default()
     }
 
-    fn is_newest(&self, agent: &AgentId, id: CheckpointId) -> bool {
+    /// Whether this is the agent's `latest`, damage apart: what a patch is against.
+    fn is_latest(&self, agent: &AgentId, id: CheckpointId) -> bool {
         let stores = self.committer().targets.sighted();
-        let newest = stores
+        let latest = stores
             .iter()
             .filter_map(|store| {
                 let catalog = store.catalog();
-                catalog.since_reset(agent).next().map(|held| (held.manifest.seq, held.manifest.id))
+                catalog.latest(agent).map(|held| (held.manifest.seq, held.manifest.id))
             })
             .max();
-        newest.is_some_and(|(_, newest)| newest == id)
+        latest.is_some_and(|(_, latest)| latest == id)
     }
 
-    /// Writes one event to the first target that takes it.
+    /// Writes one event to the first target that takes it; where none does, those that are left
+    /// alone after a failure are tried all the same.
     fn write_event(&self, what: impl Fn(&Store) -> What) -> Result<(), Error> {
         let mut attempts = Vec::new();
+        let resting = self.committer().targets.resting();
         for target in self.committer().targets.all() {
             let Some(store) = target.ready() else {
                 let why = target.trouble().map_or_else(|| "it is not open".into(), |one| one.why);
@@ -407,6 +410,15 @@ impl CheckpointManager {
                     let error = Some(error.to_string());
                     attempts.push(Attempt { target: target.path().to_owned(), error });
                 }
+            }
+        }
+        for (target, store) in resting {
+            let wrote = store.write_events(vec![what(&store)]);
+            let error = wrote.as_ref().err().map(ToString::to_string);
+            attempts.push(Attempt { target: target.path().to_owned(), error });
+            if wrote.is_ok() {
+                target.mend();
+                return Ok(());
             }
         }
         Err(Error::Unstored { attempts })
@@ -461,13 +473,4 @@ fn note_made(options: &Options, store: &Store) {
     if let Err(error) = noted {
         tracing::warn!(%error, "the registry of stores cannot be written");
     }
-}
-
-/// Runs what blocks in a thread that may.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|died| Err(Error::Interrupted(died.to_string())))
 }

@@ -492,6 +492,15 @@ pub struct Receipt {
     pub unsettled: Vec<PathBuf>,
 }
 
+/// A receipt reads as the checkpoint it is for: `receipt.path`, `receipt.seq`.
+impl std::ops::Deref for Receipt {
+    type Target = Checkpoint;
+
+    fn deref(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+}
+
 /// One try to commit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempt {

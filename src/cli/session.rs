@@ -1,5 +1,6 @@
 //! What a command works with: settings, output, and the way to the store.
 
+use std::ffi::OsString;
 use std::io::{self, BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,6 +24,8 @@ pub(super) struct Session {
     pub disk: Arc<dyn Disk>,
     pub clock: Arc<dyn Clock>,
     directory: PathBuf,
+    /// Where it is remembered which stores were made.
+    registry: Option<PathBuf>,
     yes: bool,
 }
 
@@ -33,11 +36,23 @@ pub(super) struct Named {
     pub agent: Option<AgentId>,
 }
 
+/// `$XDG_STATE_HOME/stateward/stores`, or the same under `~/.local/state`.
+fn registry(variables: &[(String, OsString)]) -> Option<PathBuf> {
+    let variable = |name: &str| {
+        let found = variables.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| PathBuf::from(value)).filter(|path| path.is_absolute())
+    };
+    let state = variable("XDG_STATE_HOME")
+        .or_else(|| variable("HOME").map(|home| home.join(".local/state")))?;
+    Some(state.join("stateward/stores"))
+}
+
 impl Session {
     pub(super) fn new(global: &Global, surroundings: &Surroundings) -> Result<Self, Failure> {
         let disk = RealDisk::shared();
         let Surroundings { variables, directory } = surroundings.clone();
         let flags = flags(global, &directory)?;
+        let registry = registry(&variables);
         let sources =
             Sources { flags, file: global.config.clone(), variables, directory: directory.clone() };
         Ok(Self {
@@ -46,6 +61,7 @@ impl Session {
             disk,
             clock: SystemClock::shared(),
             directory,
+            registry,
             yes: global.yes,
         })
     }
@@ -84,6 +100,7 @@ impl Session {
         options.clock = Arc::clone(&self.clock);
         // A command is over before a thread of its own is worth it: it settles before it ends.
         options.background = false;
+        options.registry.clone_from(&self.registry);
         options
     }
 
@@ -99,6 +116,16 @@ impl Session {
         let done = done?;
         settled?;
         Ok(done)
+    }
+
+    /// Makes the store, or opens it, whatever the registry remembers: the user asked for it.
+    pub(super) fn make(&self, store: &Path) -> Result<(), Failure> {
+        let known = self.options(store);
+        let fresh = CheckpointManager::open(Options { registry: None, ..known.clone() })?;
+        fresh.settle()?;
+        drop(fresh);
+        CheckpointManager::open(known)?.settle()?;
+        Ok(())
     }
 
     /// Works on the session's agent in the session's store.

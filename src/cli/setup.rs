@@ -33,7 +33,7 @@ pub(super) fn init(session: &Session) -> Result<(), Failure> {
         });
     }
     let store = session.store();
-    session.write(&store, |_| Ok(()))?;
+    session.make(&store)?;
     publish(&*session.disk, &file, commented_out(EXAMPLE).as_bytes(), Durability::Synced)?;
     session.out.data(&json!({ "config": file, "store": store }), || {
         format!("Wrote {}.\nThe store is {}.", file.display(), store.display())

@@ -62,6 +62,12 @@ impl<T, R> Default for Group<T, R> {
 }
 
 impl<T, R> Group<T, R> {
+    /// How many wait for the next turn.
+    #[cfg(feature = "testing")]
+    pub(crate) fn waiting(&self) -> usize {
+        self.queue.lock().waiting.len()
+    }
+
     /// Submits `item` and returns its result. `commit` gets the items that are taken together, in
     /// the order they came, and answers one result for each; it runs in one thread at a time.
     pub(crate) fn submit(

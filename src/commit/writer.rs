@@ -253,6 +253,7 @@ impl Writer {
         self.active.store(&self.layout)?;
         let records = self.note(records);
         let bytes = self.layout.bytes.len() as u64;
+        tracing::debug!(segment = place.segment, offset = place.offset, bytes, "durable");
         Ok(Appended { records, end: self.active.place(), bytes })
     }
 
@@ -345,6 +346,7 @@ impl Writer {
             return;
         }
         let sealed = Sealed { segment: last.number(), end: last.data_end, checksum: last.before };
+        tracing::debug!(segment = sealed.segment, end = sealed.end, "sealed");
         self.live.insert(sealed.segment, sealed);
         let salt = last.segment.header.salt;
         self.unsummarised.push(Unsummarised { sealed, salt, items: last.items });

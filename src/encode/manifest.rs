@@ -8,7 +8,7 @@
 //! 2 recovery) · 5 parent (16) · 6 `created_at` (ms, zigzag) · 7 store time (ms) · 8 flags (1
 //! provisional seq, 2 imported, 4 raw) · 9 state part · 10 seq of the last change of state · 11 state file
 //! · 12 comment · 13 labels (JSON) · 14 metadata (JSON) · 15 operation (JSON) · 16 idempotency key
-//! (digest of the body, key) · 17 restore (JSON) · 18 stored bytes · 19 skipped (JSON).
+//! (digest of the body, key) · 17 restore (JSON) · 18 stored bytes.
 //!
 //! A state part is its length (u64), its plain BLAKE3 digest (32), where it lies (u8: 0 inline, 1
 //! tree; a tree adds its root (32) and level (u8)) and, where it was inherited, the seq it came from

@@ -75,18 +75,6 @@ impl Agent {
         self.checkpoint(kind).state(state)?.commit()
     }
 
-    /// Waits for [`Agent::create_checkpoint`] without blocking the caller's thread.
-    ///
-    /// # Errors
-    /// As [`Agent::create_checkpoint`].
-    pub async fn create_checkpoint_async<T: Serialize + ?Sized>(
-        &self,
-        kind: Kind,
-        state: &T,
-    ) -> Result<Receipt, Error> {
-        self.checkpoint(kind).state(state)?.commit_async().await
-    }
-
     /// Begins to ask for a checkpoint. Without a state it keeps that of the agent's source, or takes
     /// over the newest one.
     pub fn checkpoint(&self, kind: Kind) -> Request {
@@ -111,37 +99,12 @@ impl Agent {
         restoring::restore(self, reference, options)
     }
 
-    /// Waits for [`Agent::restore`] without blocking the caller's thread.
-    ///
-    /// # Errors
-    /// As [`Agent::restore`].
-    pub async fn restore_async(
-        &self,
-        reference: &str,
-        options: &RestoreOptions,
-    ) -> Result<Restored, Error> {
-        let (agent, reference, options) = (self.clone(), reference.to_owned(), *options);
-        super::blocking(move || agent.restore(&reference, &options)).await
-    }
-
     /// Reads a checkpoint and changes nothing.
     ///
     /// # Errors
     /// `not_found`, and `damaged` for an id or a path; `latest` and `good` walk back.
     pub fn read_checkpoint(&self, reference: impl AsRef<Path>) -> Result<Loaded, Error> {
         restoring::load(self, restoring::reference_text(reference.as_ref())?)
-    }
-
-    /// Waits for [`Agent::read_checkpoint`] without blocking the caller's thread.
-    ///
-    /// # Errors
-    /// As [`Agent::read_checkpoint`].
-    pub async fn read_checkpoint_async(
-        &self,
-        reference: impl AsRef<Path>,
-    ) -> Result<Loaded, Error> {
-        let (agent, reference) = (self.clone(), reference.as_ref().to_owned());
-        super::blocking(move || agent.read_checkpoint(reference)).await
     }
 
     /// The facts of one checkpoint.
@@ -183,12 +146,25 @@ impl Agent {
         diff(&state(&a), &state(&b)).map_err(|error| Error::State(error.into()))
     }
 
-    /// Opens an operation with a `pre_operation` checkpoint.
+    /// Opens an operation with a `pre_operation` checkpoint of what the agent's source holds now;
+    /// without a source, of the state that was kept last.
     ///
     /// # Errors
-    /// As [`Request::commit`].
+    /// As [`Request::commit`]; `usage` where there is neither.
     pub fn begin_operation(&self, name: &str) -> Result<Operation, Error> {
-        Operation::begin(self, name)
+        Operation::begin(self, self.checkpoint(Kind::PreOperation).opens(name))
+    }
+
+    /// Opens an operation with a `pre_operation` checkpoint of `state`.
+    ///
+    /// # Errors
+    /// As [`Agent::create_checkpoint`].
+    pub fn begin_operation_with<T: Serialize + ?Sized>(
+        &self,
+        name: &str,
+        state: &T,
+    ) -> Result<Operation, Error> {
+        Operation::begin(self, self.checkpoint(Kind::PreOperation).opens(name).state(state)?)
     }
 
     /// The operations whose checkpoint is held, oldest first.
@@ -267,6 +243,7 @@ impl Agent {
     }
 
     /// The state of the agent's own source, where it has one.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub(super) fn collect(&self) -> Result<Option<Vec<u8>>, Error> {
         self.source.as_ref().map(|source| source.collect()).transpose().map_err(Error::Source)
     }
@@ -286,6 +263,7 @@ impl Agent {
     }
 
     /// Encodes a state against the agent's last one.
+    #[tracing::instrument(level = "debug", skip_all)]
     pub(super) fn encode(&self, id: CheckpointId, given: Given) -> Result<Wanted, Error> {
         let options = self.committer().encode;
         let (bytes, patch) = match given {
@@ -308,7 +286,7 @@ impl Agent {
             (Some(bytes), _) => track.tracked.replace(bytes),
             (None, patch) => {
                 let patch = patch.unwrap_or_default();
-                if base.is_none_or(|base| !self.manager.is_newest(&self.id, base)) {
+                if base.is_none_or(|base| !self.manager.is_latest(&self.id, base)) {
                     let state = self.read_checkpoint("latest")?;
                     let bytes = state.state_bytes().unwrap_or(b"{}").to_vec();
                     track.tracked.replace(Arc::new(bytes));

@@ -24,7 +24,7 @@ use crate::state::{AgentId, Attempt, CheckpointId, Digest, Kind, OperationRef, R
 use crate::store::{self, Catalog, Draft, DraftState, IfMissing, Store, Target, Targets};
 
 /// How long an idempotency key is remembered after its checkpoint was forgotten.
-pub(crate) const KEY_MEMORY: Duration = Duration::from_hours(24);
+pub(crate) const KEY_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a caller asks to be kept.
 #[derive(Debug, Clone)]
@@ -122,6 +122,12 @@ impl Committer {
         self.group
             .submit(submission, |batch| self.commit(batch))
             .unwrap_or_else(|died| Err(Error::Interrupted(died.to_string())))
+    }
+
+    /// How many commits wait for the next turn.
+    #[cfg(feature = "testing")]
+    pub(crate) fn waiting(&self) -> usize {
+        self.group.waiting()
     }
 
     pub(crate) fn set_over_budget(&self, over: bool) {
@@ -282,13 +288,15 @@ impl Committer {
         Ok(None)
     }
 
-    /// Writes the drafts to the first target that takes them.
+    /// Writes the drafts to the first target that takes them. Where none does, those that are left
+    /// alone after a failure are tried all the same.
     fn store(
         &self,
         drafts: &mut [Draft],
         events: &[What],
     ) -> Result<(Arc<Store>, Vec<Attempt>), Vec<Attempt>> {
         let mut attempts = Vec::new();
+        let resting = self.targets.resting();
         for (index, target) in self.targets.all().enumerate() {
             let store = match self.ready(target, index) {
                 Ok(store) => store,
@@ -297,19 +305,41 @@ impl Committer {
                     continue;
                 }
             };
-            match self.write(&store, drafts, events, index == 0) {
-                Ok(tries) => {
-                    attempts.extend(tries);
-                    attempts.push(Attempt { target: target.path().to_owned(), error: None });
-                    return Ok((store, attempts));
-                }
-                Err(error) => {
-                    target.fail(error.clone());
-                    attempts.push(failed(target, error));
-                }
+            if self.write_noting(target, &store, drafts, events, &mut attempts) {
+                return Ok((store, attempts));
+            }
+        }
+        for (target, store) in resting {
+            if self.write_noting(target, &store, drafts, events, &mut attempts) {
+                target.mend();
+                return Ok((store, attempts));
             }
         }
         Err(attempts)
+    }
+
+    /// Writes to one target and notes what became of it.
+    fn write_noting(
+        &self,
+        target: &Target,
+        store: &Arc<Store>,
+        drafts: &mut [Draft],
+        events: &[What],
+        attempts: &mut Vec<Attempt>,
+    ) -> bool {
+        let is_primary = std::ptr::eq(target, &raw const self.targets.primary);
+        let wrote = self.write(store, drafts, events, is_primary);
+        match &wrote {
+            Ok(tries) => {
+                attempts.extend_from_slice(tries);
+                attempts.push(Attempt { target: target.path().to_owned(), error: None });
+            }
+            Err(error) => {
+                target.fail(error.clone());
+                attempts.push(failed(target, error.clone()));
+            }
+        }
+        wrote.is_ok()
     }
 
     /// The target's store, opened where it is a fallback that was not needed before.

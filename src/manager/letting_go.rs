@@ -128,6 +128,7 @@ impl CheckpointManager {
     ///
     /// # Errors
     /// `unavailable` when the disk refuses.
+    #[tracing::instrument(level = "info", skip_all)]
     pub fn prune(&self, progress: &mut dyn FnMut(Progress)) -> Result<PruneReport, Error> {
         self.must_write()?;
         let mut report = PruneReport::default();
@@ -171,6 +172,7 @@ impl CheckpointManager {
             for store in self.committer().targets.sighted() {
                 forget_in(&store, &found.held, erase)?;
             }
+            tracing::info!(agent = %agent.id(), seq = %facts.seq, erase, "forgot a checkpoint");
             agent.forget_track();
             forgotten.push(facts);
         }

@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use super::agent::Agent;
 use super::error::Error;
+use super::request::Request;
 use super::restoring::{RestoreOptions, Restored};
 use crate::encode::event::{Outcome, What};
-use crate::state::{AgentId, CheckpointId, Kind, OperationRef, Receipt, Seq, Timestamp};
+use crate::state::{AgentId, CheckpointId, OperationRef, Receipt, Seq, Timestamp};
 use crate::store::{Catalog, Held};
 
 /// How an operation stands.
@@ -55,13 +56,9 @@ pub struct Operation {
 }
 
 impl Operation {
-    pub(super) fn begin(agent: &Agent, name: &str) -> Result<Self, Error> {
-        let receipt = agent.checkpoint(Kind::PreOperation).opens(name).commit()?;
-        Self::of(agent, receipt)
-    }
-
-    /// Takes charge of the operation that a `pre_operation` checkpoint opened.
-    fn of(agent: &Agent, receipt: Receipt) -> Result<Self, Error> {
+    /// Takes charge of the operation that a request opens.
+    pub(super) fn begin(agent: &Agent, request: Request) -> Result<Self, Error> {
+        let receipt = request.commit()?;
         let reference = receipt.checkpoint.operation.clone().ok_or_else(|| Error::NoOperation {
             agent: agent.id().clone(),
             name: receipt.checkpoint.checkpoint_id.to_string(),
@@ -135,6 +132,7 @@ pub(super) fn close(
     outcome: Outcome,
     why: &str,
 ) -> Result<(), Error> {
+    tracing::debug!(agent = %agent.id(), operation = %operation.name, ?outcome, "closes an operation");
     agent.manager().write_event(|store| What::OperationClosed {
         agent_id: agent.id().clone(),
         operation_id: operation.id,

@@ -147,6 +147,7 @@ impl CheckpointManager {
     ///
     /// # Errors
     /// `unavailable` when the disk refuses; damage is in the report, not an error.
+    #[tracing::instrument(level = "info", skip_all, fields(repair = options.repair))]
     pub fn verify(
         &self,
         options: &VerifyOptions,
@@ -170,6 +171,13 @@ impl CheckpointManager {
                     .settle()
                     .map_err(|source| Error::Io { doing: "settle the store".into(), source })?;
             }
+            tracing::info!(
+                store = %report.store.display(),
+                segments = report.segments,
+                checkpoints = report.checkpoints,
+                sound = report.sound,
+                "verified"
+            );
             reports.push(report);
         }
         Ok(reports)

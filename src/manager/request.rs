@@ -206,14 +206,6 @@ impl Request {
         answer
     }
 
-    /// Waits for [`Request::commit`] without blocking the caller's thread.
-    ///
-    /// # Errors
-    /// As [`Request::commit`].
-    pub async fn commit_async(self) -> Result<Receipt, Error> {
-        super::blocking(move || self.commit()).await
-    }
-
     fn check_words(&self) -> Result<(), Error> {
         let words = &self.words;
         let labels: usize = words.labels.iter().map(|(key, value)| key.len() + value.len()).sum();

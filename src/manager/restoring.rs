@@ -182,6 +182,12 @@ pub(super) fn undo(agent: &Agent, options: &RestoreOptions) -> Result<Restored, 
     run(agent, &reference, found, Some(done), options)
 }
 
+#[tracing::instrument(
+    name = "restore",
+    level = "info",
+    skip_all,
+    fields(agent = %agent.id(), reference, dry_run = options.dry_run)
+)]
 fn run(
     agent: &Agent,
     reference: &str,
@@ -210,6 +216,7 @@ fn run(
     let finished =
         job.replace(recovery.as_ref().map(|receipt| receipt.checkpoint.checkpoint_id))?;
     let recovery = recovery.map(|receipt| receipt.checkpoint.checkpoint_id);
+    tracing::info!(seq = %job.found.held.manifest.seq, "restored");
     Ok(job.answer(reference, files, recovery, Some(finished.checkpoint.checkpoint_id), false))
 }
 

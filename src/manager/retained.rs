@@ -123,6 +123,9 @@ fn protect(catalog: &Catalog, agent: &AgentId, new: &[&Manifest]) -> Protect {
 
 fn event_of(catalog: &Catalog, agent: &AgentId, plan: &Plan, store: &Store) -> Option<What> {
     let seqs: Vec<Seq> = plan.forgotten.iter().map(|one| one.seq).collect();
+    if !seqs.is_empty() {
+        tracing::debug!(%agent, forgotten = seqs.len(), kept = plan.kept.len(), "retention");
+    }
     forgotten_event(catalog, agent, &seqs, store, false)
 }
 

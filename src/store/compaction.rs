@@ -292,6 +292,8 @@ impl Store {
 
     /// Whether an event still decides something; `None` for those that only tell.
     fn decides(&self, what: &What, victims: &BTreeSet<u64>) -> Option<bool> {
+        // In this order everywhere: the other way round, two threads could wait for each other.
+        let shown = self.shown.lock();
         let catalog = self.catalog();
         match what {
             What::SegmentBegun { .. } | What::SegmentCompacted { .. } => Some(false),
@@ -299,7 +301,7 @@ impl Store {
                 let remembered = *remember_until > self.now();
                 Some(checkpoints.iter().any(|one| {
                     catalog.forgetting_matters(one.id, victims)
-                        || self.is_viewed(one.id)
+                        || shown.viewed.contains(&one.id)
                         || (remembered && one.idempotency.is_some())
                 }))
             }

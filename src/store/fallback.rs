@@ -105,6 +105,11 @@ impl Target {
         standing.trouble = Some(Trouble { why, next_try: now + pause, pause });
     }
 
+    /// Notes that the target took something after all.
+    pub(crate) fn mend(&self) {
+        self.standing.write().trouble = None;
+    }
+
     /// Whether the time has come to try a failed target again.
     pub(crate) fn is_due(&self) -> bool {
         let now = self.ground.clock.monotonic();
@@ -117,6 +122,16 @@ impl Targets {
     pub(crate) fn sighted(&self) -> Vec<Arc<Store>> {
         let fallbacks = self.fallbacks.iter().filter_map(Target::store);
         self.primary.store().into_iter().chain(fallbacks).collect()
+    }
+
+    /// Targets that are left alone because they failed, and could be written all the same: the last
+    /// resort of a commit that no other target takes.
+    pub(crate) fn resting(&self) -> Vec<(&Target, Arc<Store>)> {
+        let resting = self.all().filter(|target| target.trouble().is_some());
+        resting
+            .filter_map(|target| Some((target, target.store()?)))
+            .filter(|(_, store)| store.is_writable())
+            .collect()
     }
 
     /// What a fallback store is to know of its home.

@@ -267,7 +267,7 @@ struct TimeBase {
 
 /// The most that store time moves on between two processes, whatever the wall clock says: a clock
 /// that jumps ages nothing by more than a day.
-const GAP_MAX: Duration = Duration::from_hours(24);
+const GAP_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Store {
     fn assemble(parts: Parts) -> Self {
@@ -340,9 +340,9 @@ impl Store {
         }
     }
 
-    /// Whether commits can be made here.
+    /// Whether commits can be made here; not once the lock was given back.
     pub(crate) fn is_writable(&self) -> bool {
-        self.writer.is_some()
+        self.writer.is_some() && self.lock.lock().is_some()
     }
 
     /// Gives the lock back: the store failed, is read from as far as it can be, and is about to be

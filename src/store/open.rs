@@ -558,6 +558,9 @@ impl<'a> Opening<'a> {
         writer: Option<Writer>,
         listed: &[Listed],
     ) -> Store {
+        let OpenReport { made, rewritten, cut_bytes, .. } = self.report;
+        let store = self.ground.path.display();
+        tracing::debug!(%store, made, rewritten, cut_bytes, writes = writer.is_some(), "opened");
         for one in &self.report.damage {
             tracing::error!(store = %self.ground.path.display(), "damage: {one}");
         }

@@ -196,7 +196,13 @@ impl Store {
     /// Compares every view with the log. A view that is wrong is made anew by the next pass.
     pub(crate) fn check_views(&self) -> Result<Vec<(PathBuf, ViewFault)>, ContentError> {
         let io = |source| ContentError::Io { segment: 0, source };
-        let listed = views::list(self.disk(), &self.layout).map_err(io)?;
+        let mut listed = views::list(self.disk(), &self.layout).map_err(io)?;
+        if !self.is_writable() {
+            // Another process may have made views since the log was read, and taken some away.
+            let known = self.shown.lock().viewed.clone();
+            listed.retain(|view| known.contains(&view.name.id));
+            return Ok(listed.iter().map(|view| self.check_view(view)).collect());
+        }
         let mut found: Vec<(PathBuf, ViewFault)> =
             listed.iter().map(|view| self.check_view(view)).collect();
         let seen = views::ids(&listed);

@@ -159,11 +159,6 @@ impl Store {
         catalog.expire_keys(self.now());
     }
 
-    /// Whether the view of a checkpoint is there, as far as is known.
-    pub(super) fn is_viewed(&self, id: CheckpointId) -> bool {
-        self.shown.lock().viewed.contains(&id)
-    }
-
     fn make_view_dir(&self, agent: &AgentId) -> io::Result<()> {
         for dir in [self.layout.views(), self.layout.views_of(agent)] {
             match self.disk().create_dir(&dir) {

@@ -111,6 +111,12 @@ impl Draft {
 impl Store {
     /// Writes drafts and events as one batch and one sync, and takes them into the catalog. After
     /// an error none of them counts here.
+    #[tracing::instrument(
+        name = "store",
+        level = "debug",
+        skip_all,
+        fields(store = %self.path().display(), checkpoints = drafts.len(), events = events.len())
+    )]
     pub(crate) fn write(
         &self,
         drafts: &mut [Draft],

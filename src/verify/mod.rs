@@ -1,7 +1,7 @@
 //! Looking for damage everywhere, and healing what has a second copy.
 //!
-//! [`scrub`] reads every byte of a store: the log batch by batch, every checkpoint's content, every
-//! view. It changes nothing but views, which are derived. [`heal`] changes the log: what a view or
+//! `scrub` reads every byte of a store: the log batch by batch, every checkpoint's content, every
+//! view. It changes nothing but views, which are derived. `heal` changes the log: what a view or
 //! another store holds sound is written anew, and a damaged segment is emptied of what is sound and
 //! let go; damaged ranges were copied aside before. What has no second copy stays reported.
 

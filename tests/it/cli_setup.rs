@@ -93,3 +93,17 @@ fn the_doctor_names_what_is_wrong() {
     let answer = Answer::of(command.env("STATEWARD_STORE__PATH", nowhere));
     assert_eq!((answer.code, &*level(&answer.json(), "writing")), (1, "problem"), "{answer}");
 }
+
+#[test]
+fn an_empty_place_where_a_store_was_is_not_a_fresh_start() {
+    let home = Home::new();
+    home.write("s.json", "{}");
+    assert_eq!(home.run(&["checkpoint", "--state", "s.json"]).code, 0);
+    std::fs::rename(home.path(".stateward"), home.path("unmounted")).unwrap();
+    let answer = home.run(&["checkpoint", "--state", "s.json"]);
+    assert_eq!(answer.code, 1, "{}", answer.err);
+    assert!(answer.err.contains("stateward init"), "{}", answer.err);
+    assert!(!home.path(".stateward").exists());
+    assert_eq!(home.run(&["init"]).code, 0);
+    assert_eq!(home.run(&["checkpoint", "--state", "s.json"]).code, 0);
+}

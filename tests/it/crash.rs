@@ -145,6 +145,8 @@ impl<'a> Told<'a> {
 fn look(disk: &MemoryDisk, tale: &str) -> Held {
     let manager = CheckpointManager::open(options(disk.shared()));
     let manager = manager.unwrap_or_else(|error| panic!("{tale}: cannot open: {error}"));
+    let damage = manager.status().damage;
+    assert!(damage.is_empty(), "{tale}: a crash is no damage: {damage:?}");
     held(&manager).unwrap_or_else(|error| panic!("{tale}: cannot read: {error}"))
 }
 

@@ -19,7 +19,7 @@ use stateward::{
 pub const STORE: &str = "/home/store";
 
 /// Everyone who lives in a history.
-const AGENTS: [&str; 4] = ["a", "team/b", "agent-1", "agent-10"];
+pub const AGENTS: [&str; 4] = ["a", "team/b", "agent-1", "agent-10"];
 
 /// One step in an agent's life.
 #[derive(Debug, Clone, Copy)]

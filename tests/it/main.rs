@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![expect(clippy::disallowed_methods, reason = "tests look at the disk past the seam they test")]
 
+mod asynchronous;
 mod cli_config;
 mod cli_contract;
 mod cli_home;
@@ -9,12 +10,21 @@ mod cli_operation;
 mod cli_setup;
 mod cli_state;
 mod cli_upkeep;
+mod cost;
 mod crash;
 mod damage;
 mod damage_cases;
 mod damage_flips;
 mod damage_matrix;
+mod documents;
+mod example;
+mod faults;
 #[cfg(feature = "testing")]
 mod fuzz_seeds;
 mod history;
+mod kill;
+mod model;
+mod rules;
 mod tidy;
+mod tracing;
+

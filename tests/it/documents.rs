@@ -1,0 +1,94 @@
+//! The documents are true: the commands in the README answer as they are shown to, and the files
+//! that a document names are there.
+
+use std::path::Path;
+use std::process::Command;
+
+fn document(name: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+}
+
+/// The commands of a document's `console` blocks, each with what it is shown to print.
+fn shown(text: &str) -> Vec<(String, String)> {
+    let mut commands: Vec<(String, String)> = Vec::new();
+    let blocks = text.split("```console\n").skip(1).filter_map(|rest| rest.split("```").next());
+    for line in blocks.flat_map(str::lines) {
+        match line.strip_prefix("$ ") {
+            Some(command) => commands.push((command.to_owned(), String::new())),
+            None => commands.last_mut().unwrap().1 += &[line, "\n"].concat(),
+        }
+    }
+    commands
+}
+
+/// The words of an answer that are the same every time: no ids, times, sizes or absolute paths.
+fn lasting(answer: &str) -> Vec<&str> {
+    let changes = |word: &str| word.contains(|letter: char| letter.is_ascii_digit());
+    let units = ["B", "KiB", "MiB", "B,"];
+    answer
+        .split_whitespace()
+        .filter(|word| !changes(word) && !word.starts_with('/') && !units.contains(word))
+        .collect()
+}
+
+#[test]
+fn the_readme_can_be_followed_word_for_word() {
+    let home = tempfile::tempdir().unwrap();
+    let binaries = Path::new(env!("CARGO_BIN_EXE_stateward")).parent().unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let commands = shown(&document("README.md"));
+    assert!(commands.len() > 10, "{commands:?}");
+    for (command, answer) in commands {
+        let ran = Command::new("sh")
+            .args(["-c", &format!("exec 2>&1\n{command}")])
+            .current_dir(home.path())
+            .env_clear()
+            .env("HOME", home.path())
+            .env("PATH", format!("{}:{path}", binaries.display()))
+            .output()
+            .unwrap();
+        let told = String::from_utf8(ran.stdout).unwrap();
+        assert!(ran.status.success(), "{command}\n{told}");
+        assert_eq!(lasting(&told), lasting(&answer), "{command}\n{told}");
+    }
+}
+
+#[test]
+fn the_lives_in_the_readme_are_those_of_the_example() {
+    let readme = document("README.md");
+    let lives = readme.split("```text\n").nth(1).and_then(|rest| rest.split("```").next());
+    let told = crate::example::told();
+    assert!(told.contains(lives.unwrap()), "{told}");
+}
+
+fn is_called(word: &str, extension: &str) -> bool {
+    Path::new(word).extension().is_some_and(|found| found == extension)
+}
+
+#[test]
+fn the_files_that_documents_name_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let documents = ["README.md", "docs/architecture.md", "docs/format.md", "docs/guarantees.md"];
+    let mut missing = Vec::new();
+    for name in documents {
+        let text = document(name);
+        for word in text.split(|letter: char| "`() \n".contains(letter)) {
+            let word = word.trim_end_matches([',', '.', ':', ';']);
+            let path = if word.contains('/') || is_called(word, "md") {
+                word.into()
+            } else if is_called(word, "rs") && name == "docs/guarantees.md" {
+                format!("tests/it/{word}")
+            } else {
+                continue;
+            };
+            let ours =
+                ["src/", "tests/", "docs/", "examples/"].iter().any(|it| path.starts_with(it));
+            let beside = Path::new(name).parent().unwrap();
+            let there = root.join(&path).exists() || root.join(beside).join(&path).exists();
+            if ours && !there {
+                missing.push(format!("{name}: {path}"));
+            }
+        }
+    }
+    assert_eq!(missing, Vec::<String>::new());
+}
