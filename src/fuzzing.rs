@@ -17,9 +17,9 @@ use crate::disk::MemoryDisk;
 use crate::encode::event::{Event, Sealed};
 use crate::encode::manifest::Manifest;
 use crate::encode::{self, Options as States, Tracked, encode_complete};
+use crate::manager::{CheckpointManager, Error, Filter, Options};
 use crate::state::{AgentId, ByteSize, Digest, Kind, Span, Timestamp};
 use crate::store::{Layout, View, ViewName, ViewPath, close_proof};
-use crate::{CheckpointManager, Error, Filter, Options};
 
 const DEPTH_MAX: usize = 96;
 const SALT: [u8; 32] = [7; 32];

@@ -27,4 +27,3 @@ mod model;
 mod rules;
 mod tidy;
 mod tracing;
-
