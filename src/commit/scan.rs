@@ -292,13 +292,13 @@ impl Scanner<'_> {
 
     fn read(&mut self, at: u64, len: usize) -> io::Result<Vec<u8>> {
         match self.segment.read_at(at, len) {
-            Err(_) if self.tolerant => self.read_in_pieces(at, len),
+            Err(_) if self.tolerant => Ok(self.read_in_pieces(at, len)),
             other => other,
         }
     }
 
     /// Reads what can be read; pieces that cannot are zeros and remembered.
-    fn read_in_pieces(&mut self, at: u64, len: usize) -> io::Result<Vec<u8>> {
+    fn read_in_pieces(&mut self, at: u64, len: usize) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(len);
         while bytes.len() < len {
             let start = at + bytes.len() as u64;
@@ -313,7 +313,7 @@ impl Scanner<'_> {
                 }
             }
         }
-        Ok(bytes)
+        bytes
     }
 }
 
