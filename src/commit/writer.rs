@@ -527,3 +527,93 @@ fn is_of_the_place(error: &io::Error) -> bool {
     const EIO: i32 = rustix::io::Errno::IO.raw_os_error();
     error.kind() == io::ErrorKind::Interrupted || error.raw_os_error() == Some(EIO)
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::disk::MemoryDisk;
+
+    /// A log of small segments in a memory of its own.
+    pub(crate) fn site(disk: &MemoryDisk) -> Site {
+        let dir = PathBuf::from("/log");
+        disk.create_dir(&dir).unwrap();
+        let options = Options { segment_bytes_min: 4096, segment_bytes_max: 8192, batch_align: 8 };
+        let clock = SystemClock::shared();
+        Site { disk: disk.shared(), clock, dir, store_id: [1; 16], options }
+    }
+
+    pub(crate) fn block(payload: &[u8]) -> Outgoing<'_> {
+        Outgoing::new(RecordType::Block, payload)
+    }
+
+    fn fill(writer: &mut Writer) -> Vec<u64> {
+        let first = writer.active().number();
+        let mut offsets = Vec::new();
+        while writer.active().number() == first {
+            offsets.push(writer.append(&[block(&[5; 300])]).unwrap().records[0].offset);
+        }
+        offsets
+    }
+
+    #[test]
+    fn a_full_segment_is_followed_by_a_new_one_that_names_it() {
+        let disk = MemoryDisk::new();
+        let mut writer = Writer::create(site(&disk)).unwrap();
+        fill(&mut writer);
+        assert_eq!(writer.active().number(), 2);
+        let sealed = writer.live()[&1];
+        assert!(sealed.end <= 4096 - 512 - lone_mark_len(8), "no room for a mark is left");
+        assert_eq!(writer.take_unsummarised().len(), 1);
+        assert_eq!(writer.take_void(), [0_u64; 0]);
+    }
+
+    #[test]
+    fn a_segment_made_ahead_is_taken_and_one_that_comes_too_late_is_let_go() {
+        let disk = MemoryDisk::new();
+        let mut writer = Writer::create(site(&disk)).unwrap();
+        let order = loop {
+            writer.append(&[block(&[5; 300])]).unwrap();
+            if let Some(order) = writer.order_spare() {
+                break order;
+            }
+        };
+        let spare = order.make().unwrap();
+        fill(&mut writer);
+        assert_eq!(writer.active().number(), 3, "the ordered number is not given twice");
+        writer.give_spare(spare);
+        assert_eq!(writer.take_void(), [2]);
+        let order = loop {
+            writer.append(&[block(&[5; 300])]).unwrap();
+            if let Some(order) = writer.order_spare() {
+                break order;
+            }
+        };
+        writer.give_spare(order.make().unwrap());
+        fill(&mut writer);
+        assert_eq!(writer.active().number(), 4);
+    }
+
+    #[test]
+    fn a_batch_larger_than_a_segment_gets_one_of_its_size() {
+        let disk = MemoryDisk::new();
+        let mut writer = Writer::create(site(&disk)).unwrap();
+        let big = vec![1; 100_000];
+        let appended = writer.append(&[block(&big)]).unwrap();
+        assert_eq!(appended.records[0].segment, 2);
+        let segment = &writer.active().segment;
+        assert_eq!(segment.read_record(appended.records[0].offset).unwrap().payload, big);
+        assert!(writer.active().end <= segment.header.batches_end());
+    }
+
+    #[test]
+    fn the_longest_list_of_live_segments_has_room() {
+        let sealed = Sealed { segment: u64::MAX, end: u64::MAX, checksum: [0xff; 16] };
+        for count in [0, 1, 100] {
+            let what = What::SegmentBegun { predecessor: Some(sealed), live: vec![sealed; count] };
+            let event = Event::new(u64::MAX, crate::state::Timestamp::from_unix_ms(0), what);
+            let taken = event.encode().len() + 24;
+            assert!(taken as u64 <= begin_room(count), "{count}: {taken}");
+        }
+    }
+}

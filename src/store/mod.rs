@@ -42,13 +42,19 @@ pub(crate) use catalog::{Catalog, Held, Remembered};
 pub(crate) use compaction::{Compacted, CompactionError, Which};
 pub(crate) use fallback::{Target, Targets};
 pub use identity::{Home, Identity};
+#[cfg(feature = "testing")]
+pub(crate) use layout::ViewName;
 pub(crate) use layout::{Layout, ViewPath};
 pub use open::OpenReport;
 pub(crate) use open::{Ground, IfMissing};
+#[cfg(feature = "testing")]
+pub(crate) use proof::close as close_proof;
 pub(crate) use read::ContentError;
 pub(crate) use scrub::ViewFault;
 pub use scrub::{DamagedCheckpoint, Finding};
 pub(crate) use upkeep::Pinned;
+#[cfg(feature = "testing")]
+pub(crate) use views::View;
 pub(crate) use write::{Draft, DraftState};
 
 /// How a store is opened and kept.

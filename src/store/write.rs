@@ -150,7 +150,7 @@ impl Store {
         let mut fresh = HashSet::new();
         let mut ready = {
             let catalog = self.catalog.read();
-            self.make_ready(drafts, &catalog, &mut fresh)
+            make_ready(drafts, &catalog, &mut fresh)
         };
         ready.extend(events.into_iter().map(|what| {
             let event = writer.event(what);
@@ -198,34 +198,6 @@ impl Store {
                 tracing::warn!(digest = %key.0, %error, "a block is written again");
             }
         }
-    }
-
-    fn make_ready<'a>(
-        &self,
-        drafts: &'a mut [Draft],
-        catalog: &Catalog,
-        fresh: &mut HashSet<BlockKey>,
-    ) -> Vec<Ready<'a>> {
-        let mut ready = Vec::with_capacity(drafts.len() * 2);
-        for draft in drafts.iter_mut() {
-            let mut stored = draft.inline().len();
-            let mut new = Vec::new();
-            for (index, block) in draft.blocks().iter().enumerate() {
-                let key = (block.digest, block.level);
-                if !catalog.blocks.contains_key(&key) && fresh.insert(key) {
-                    stored += block.data.len();
-                    new.push(index);
-                }
-            }
-            draft.note_content(stored);
-            let draft = &*draft;
-            ready.extend(new.into_iter().map(|index| {
-                let block = &draft.blocks()[index];
-                Ready::Block(prefix(block), block)
-            }));
-            ready.push(Ready::Checkpoint(draft.manifest.encode(), draft));
-        }
-        ready
     }
 
     /// Brings content ahead of its checkpoint, in batches that take turns with other commits. The
@@ -281,6 +253,34 @@ impl Store {
             self.segments.write().insert(segment.number(), segment.clone());
         }
     }
+}
+
+/// The records of drafts, with the blocks that are not present yet.
+fn make_ready<'a>(
+    drafts: &'a mut [Draft],
+    catalog: &Catalog,
+    fresh: &mut HashSet<BlockKey>,
+) -> Vec<Ready<'a>> {
+    let mut ready = Vec::with_capacity(drafts.len() * 2);
+    for draft in drafts.iter_mut() {
+        let mut stored = draft.inline().len();
+        let mut new = Vec::new();
+        for (index, block) in draft.blocks().iter().enumerate() {
+            let key = (block.digest, block.level);
+            if !catalog.blocks.contains_key(&key) && fresh.insert(key) {
+                stored += block.data.len();
+                new.push(index);
+            }
+        }
+        draft.note_content(stored);
+        let draft = &*draft;
+        ready.extend(new.into_iter().map(|index| {
+            let block = &draft.blocks()[index];
+            Ready::Block(prefix(block), block)
+        }));
+        ready.push(Ready::Checkpoint(draft.manifest.encode(), draft));
+    }
+    ready
 }
 
 fn prefix(block: &Block) -> [u8; summary::BLOCK_PREFIX] {

@@ -20,6 +20,8 @@ mod documents;
 mod example;
 mod faults;
 mod groups;
+#[cfg(feature = "testing")]
+mod fuzz_seeds;
 mod history;
 mod kill;
 mod model;
