@@ -41,7 +41,7 @@ use crate::disk::{Disk, MemoryDisk, RealDisk, Retry};
 pub use crate::encode::event::Outcome;
 use crate::encode::event::What;
 use crate::error::ErrorKind;
-use crate::state::{AgentId, Attempt, Checkpoint, CheckpointId, Seq};
+use crate::state::{AgentId, Checkpoint, CheckpointId, Seq};
 use crate::store::{Ground, IfMissing, Store, Target, Targets};
 use crate::{commit, encode, retention, store};
 
@@ -121,7 +121,12 @@ impl Options {
     fn targets(&self) -> Targets {
         Targets {
             primary: Target::new(self.ground(&self.path)),
-            fallbacks: self.fallbacks.iter().map(|path| Target::new(self.ground(path))).collect(),
+            fallbacks: self
+                .fallbacks
+                .iter()
+                .map(|path| Target::impatient(self.ground(path)))
+                .collect(),
+            registered: false,
         }
     }
 }
@@ -162,13 +167,13 @@ impl CheckpointManager {
     #[tracing::instrument(level = "debug", skip_all, fields(path = %options.path.display()))]
     pub fn open(options: Options) -> Result<Self, Error> {
         options.state.check()?;
-        let targets = options.targets();
+        let mut targets = options.targets();
         let background = options.background;
         let primary = targets.primary.path().to_owned();
-        let registered = options.registry.as_deref().is_some_and(|registry| {
+        targets.registered = options.registry.as_deref().is_some_and(|registry| {
             store::registry::known(&*options.disk, registry, &primary).is_some()
         });
-        let knows = registered || fallback_knows(&targets);
+        let knows = targets.know_of_home();
         let if_missing =
             if options.create && !knows { IfMissing::Make { home: None } } else { IfMissing::Fail };
         let opened = targets.primary.open(&if_missing);
@@ -183,10 +188,10 @@ impl CheckpointManager {
                     return Err(error.into());
                 }
                 targets.primary.fail(error.to_string());
+                targets.primary.look_meanwhile();
             }
         }
         let manager = Self::assemble(options, targets, background, false);
-        manager.open_known_fallbacks();
         manager.come_home();
         manager.finish_begun_restores()?;
         Ok(manager)
@@ -203,8 +208,11 @@ impl CheckpointManager {
         let opened = targets.primary.open_to_look();
         let mut seen = opened.is_ok();
         for fallback in &targets.fallbacks {
-            if fallback.is_there().unwrap_or(false) {
-                seen |= fallback.open_to_look().is_ok();
+            match fallback.is_there().map(|there| there.then(|| fallback.open_to_look())) {
+                Ok(None) => {}
+                Ok(Some(Ok(_))) => seen = true,
+                Ok(Some(Err(error))) => fallback.fail(error.to_string()),
+                Err(error) => fallback.fail(error.to_string()),
             }
         }
         if let Err(error) = opened {
@@ -241,11 +249,15 @@ impl CheckpointManager {
         self.agent(agent.as_str())?.show(reference)
     }
 
-    /// Does everything that can wait, now: views, summaries, a mark.
+    /// Does everything that can wait, now: homecoming where the primary is back, compaction where
+    /// it pays, views, summaries, a mark.
     ///
     /// # Errors
     /// When the disk refuses.
     pub fn settle(&self) -> Result<(), Error> {
+        if !self.inner.looks_only {
+            self.come_home();
+        }
         if self.inner.housekeeper.is_none() && !self.inner.looks_only {
             letting_go::compact_when_worthwhile(self.committer())?;
         }
@@ -280,20 +292,6 @@ impl CheckpointManager {
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.committer().waiting()
-    }
-
-    fn open_known_fallbacks(&self) {
-        for fallback in &self.committer().targets.fallbacks {
-            match fallback.is_there() {
-                Ok(true) => {
-                    if let Err(error) = fallback.open(&IfMissing::Fail) {
-                        fallback.fail(error.to_string());
-                    }
-                }
-                Ok(false) => {}
-                Err(error) => fallback.fail(error.to_string()),
-            }
-        }
     }
 
     fn come_home(&self) {
@@ -349,12 +347,11 @@ impl CheckpointManager {
     }
 
     fn operations(&self, agent: &AgentId) -> Result<Vec<OperationStatus>, Error> {
+        let stores = self.seen("the operations")?;
         let mut all = Vec::new();
-        for store in self.seen("the operations")? {
-            let catalog = store.catalog();
-            let held = catalog.agents.get(agent).into_iter();
-            let held = held.flat_map(|shelf| shelf.checkpoints.values());
-            all.extend(held.filter_map(|held| operation::status_of(&catalog, held)));
+        for store in &stores {
+            let openers: Vec<_> = store.catalog().openers(agent).cloned().collect();
+            all.extend(openers.iter().filter_map(|held| operation::status_of(&stores, held)));
         }
         all.sort_by_key(|one: &OperationStatus| one.seq);
         all.dedup_by_key(|one| one.operation_id);
@@ -383,6 +380,7 @@ impl CheckpointManager {
     /// Whether this is the agent's `latest`, damage apart: what a patch is against.
     fn is_latest(&self, agent: &AgentId, id: CheckpointId) -> bool {
         let stores = self.committer().targets.sighted();
+        let start = resolve::fresh_start(&stores, agent);
         let latest = stores
             .iter()
             .filter_map(|store| {
@@ -390,39 +388,13 @@ impl CheckpointManager {
                 catalog.latest(agent).map(|held| (held.manifest.seq, held.manifest.id))
             })
             .max();
-        latest.is_some_and(|(_, latest)| latest == id)
+        latest.is_some_and(|(seq, latest)| latest == id && seq > start)
     }
 
     /// Writes one event to the first target that takes it; where none does, those that are left
     /// alone after a failure are tried all the same.
     fn write_event(&self, what: impl Fn(&Store) -> What) -> Result<(), Error> {
-        let mut attempts = Vec::new();
-        let resting = self.committer().targets.resting();
-        for target in self.committer().targets.all() {
-            let Some(store) = target.ready() else {
-                let why = target.trouble().map_or_else(|| "it is not open".into(), |one| one.why);
-                attempts.push(Attempt { target: target.path().to_owned(), error: Some(why) });
-                continue;
-            };
-            match store.write_events(vec![what(&store)]) {
-                Ok(_) => return Ok(()),
-                Err(error) => {
-                    target.fail(error.to_string());
-                    let error = Some(error.to_string());
-                    attempts.push(Attempt { target: target.path().to_owned(), error });
-                }
-            }
-        }
-        for (target, store) in resting {
-            let wrote = store.write_events(vec![what(&store)]);
-            let error = wrote.as_ref().err().map(ToString::to_string);
-            attempts.push(Attempt { target: target.path().to_owned(), error });
-            if wrote.is_ok() {
-                target.mend();
-                return Ok(());
-            }
-        }
-        Err(Error::Unstored { attempts })
+        self.committer().write_event(what)
     }
 
     fn committer(&self) -> &Committer {
@@ -458,12 +430,6 @@ impl Filter {
         self.kind.is_none_or(|kind| manifest.kind == kind)
             && self.before.is_none_or(|before| manifest.seq < before)
     }
-}
-
-/// Whether a fallback has taken commits for a primary: then an empty directory in its place is an
-/// unmounted volume, not a place to start afresh.
-fn fallback_knows(targets: &Targets) -> bool {
-    targets.fallbacks.iter().any(|fallback| fallback.is_there().unwrap_or(false))
 }
 
 /// Notes in the registry that a store is here; without it everything still works.

@@ -324,6 +324,11 @@ impl Writer {
         match self.try_make(length, zeroed) {
             // What a failed directory sync leaves under a name is never used; another name may do.
             Err(error) if error.io().is_some_and(is_of_the_place) => self.try_make(length, zeroed),
+            // A full disk may have room for a shorter one; the reserve is made for the shortest.
+            Err(error) if error.io().is_some_and(is_full) => {
+                let shortest = needed.max(self.site.options.segment_bytes_min);
+                if shortest < length { self.try_make(shortest, zeroed) } else { Err(error) }
+            }
             other => other,
         }
     }
@@ -520,6 +525,10 @@ fn salt() -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     hasher.update(uuid::Uuid::new_v4().as_bytes()).update(uuid::Uuid::new_v4().as_bytes());
     *hasher.finalize().as_bytes()
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Errors that may be of this place on the disk only, so that another place may do.

@@ -39,7 +39,8 @@ impl Default for Retry {
     fn default() -> Self {
         Self {
             attempts_max: 5,
-            total_ms_max: 2000,
+            // With the making of a fallback store, a commit is still acknowledged within two seconds.
+            total_ms_max: 1000,
             delay_ms_initial: 20,
             delay_ms_max: 500,
             multiplier: 2.0,
@@ -100,6 +101,13 @@ impl fmt::Display for RetryError {
             write!(f, " (given up after {} attempts in {ms} ms)", self.attempts)?;
         }
         Ok(())
+    }
+}
+
+impl RetryError {
+    /// A failure that no attempt was worth.
+    pub(crate) fn at_once(what: &str, last: io::Error) -> Self {
+        Self { what: what.to_owned(), attempts: 0, elapsed: Duration::ZERO, last }
     }
 }
 

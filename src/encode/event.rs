@@ -89,6 +89,10 @@ pub enum What {
         /// They were erased: no copy may stay anywhere.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         erased: bool,
+        /// A fallback let its copies go because they are home: it is not the checkpoints that were
+        /// forgotten.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        at_home: bool,
     },
     /// An operation ended.
     OperationClosed {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::error::Error;
-use super::{letting_go, retained};
+use super::{letting_go, resolve, retained};
 use crate::clock::Clock;
 use crate::commit::group::Group;
 use crate::commit::writer::AppendError;
@@ -92,6 +92,8 @@ pub(crate) struct Committer {
     over_budget: Mutex<bool>,
     /// One homecoming at a time.
     pub(super) homecoming: Mutex<()>,
+    /// Held while numbers are given and written, so that homecoming comes between two batches.
+    pub(super) turn: Mutex<()>,
 }
 
 /// A submission that was let in.
@@ -124,6 +126,7 @@ impl Committer {
             plans: Mutex::default(),
             over_budget: Mutex::default(),
             homecoming: Mutex::default(),
+            turn: Mutex::default(),
         }
     }
 
@@ -151,6 +154,7 @@ impl Committer {
 
     #[tracing::instrument(level = "debug", skip_all, fields(commits = batch.len()))]
     fn commit(&self, batch: Vec<Submission>) -> Vec<Result<Receipt, Error>> {
+        let _turn = self.turn.lock();
         let sighted = self.targets.sighted();
         let mut drafts = Vec::with_capacity(batch.len());
         let mut events = Vec::new();
@@ -268,6 +272,25 @@ impl Committer {
         seq
     }
 
+    /// The number after the newest one at home, for a checkpoint whose own was provisional; later
+    /// ones are given above it.
+    pub(super) fn next_free(&self, agent: &AgentId, home: &Store) -> Seq {
+        let last = home.catalog().agents.get(agent).map_or(Seq(0), |shelf| shelf.last_seq);
+        let seq = last.next();
+        let mut numbers = self.numbers.lock();
+        let given = numbers.entry(agent.clone()).or_default();
+        *given = (*given).max(seq);
+        seq
+    }
+
+    /// Notes that the target whose store this is failed.
+    pub(super) fn fail_target_of(&self, store: &Arc<Store>, why: &str) {
+        let failed = self.targets.all().find(|target| target.path() == store.path());
+        if let Some(target) = failed {
+            target.fail(why.to_owned());
+        }
+    }
+
     fn remembered(
         &self,
         sighted: &[Arc<Store>],
@@ -322,11 +345,40 @@ impl Committer {
         }
         for (target, store) in resting {
             if self.write_noting(target, &store, drafts, events, &mut attempts) {
-                target.mend();
                 return Ok((store, attempts));
             }
         }
         Err(attempts)
+    }
+
+    /// Writes one event to the first target that takes it, as a checkpoint would be; where none
+    /// does, those that are left alone after a failure are tried all the same.
+    pub(super) fn write_event(&self, what: impl Fn(&Store) -> What) -> Result<(), Error> {
+        let _turn = self.turn.lock();
+        let mut attempts = Vec::new();
+        let resting = self.targets.resting();
+        let say = |target: &Target, store: &Arc<Store>| {
+            letting_go::say(store, what(store)).map_err(|error| {
+                target.fail(error.to_string());
+                error.to_string()
+            })
+        };
+        for (index, target) in self.targets.all().enumerate() {
+            match self.ready(target, index).and_then(|store| say(target, &store)) {
+                Ok(()) => return Ok(()),
+                Err(why) => attempts.push(failed(target, why)),
+            }
+        }
+        for (target, store) in resting {
+            match say(target, &store) {
+                Ok(()) => {
+                    target.mend();
+                    return Ok(());
+                }
+                Err(why) => attempts.push(failed(target, why)),
+            }
+        }
+        Err(Error::Unstored { attempts })
     }
 
     /// Writes to one target and notes what became of it.
@@ -338,16 +390,27 @@ impl Committer {
         events: &[What],
         attempts: &mut Vec<Attempt>,
     ) -> bool {
+        if let Err(error) = self.bring_content(store, drafts) {
+            // The target is well; what one of the drafts takes over cannot be read elsewhere.
+            attempts.push(failed(target, error.to_string()));
+            return false;
+        }
         let is_primary = std::ptr::eq(target, &raw const self.targets.primary);
         let wrote = self.write(store, drafts, events, is_primary);
         match &wrote {
             Ok(tries) => {
+                target.mend();
                 attempts.extend_from_slice(tries);
                 attempts.push(Attempt { target: target.path().to_owned(), error: None });
             }
             Err(error) => {
-                target.fail(error.clone());
-                attempts.push(failed(target, error.clone()));
+                let why = error.to_string();
+                attempts.push(failed(target, why.clone()));
+                if letting_go::is_full(&error.last) {
+                    target.fail_for_room(why);
+                } else {
+                    target.fail(why);
+                }
             }
         }
         wrote.is_ok()
@@ -358,6 +421,9 @@ impl Committer {
         if let Some(store) = target.ready() {
             return Ok(store);
         }
+        if let Some(store) = target.waiting_for_room().filter(|_| target.is_due()) {
+            return Ok(store);
+        }
         if let Some(trouble) = target.trouble()
             && (index == 0 || !target.is_due())
         {
@@ -366,7 +432,7 @@ impl Committer {
         if index == 0 {
             return Err("it is not open".to_owned());
         }
-        let home = IfMissing::Make { home: self.targets.home() };
+        let home = IfMissing::Make { home: Some(self.targets.home()) };
         target.open(&home).map_err(|error| {
             target.fail(error.to_string());
             error.to_string()
@@ -381,14 +447,16 @@ impl Committer {
         drafts: &mut [Draft],
         events: &[What],
         retained: bool,
-    ) -> Result<Vec<Attempt>, String> {
-        self.bring_content(store, drafts).map_err(|error| error.to_string())?;
+    ) -> Result<Vec<Attempt>, RetryError> {
         let mut with = events.to_vec();
         if retained {
             with.extend(self.plans.lock().forgets(store, drafts, &self.policy));
         }
         let mut tries = Vec::new();
-        let first = self.try_to_write(store, drafts, &with, &mut tries);
+        let first = match store.takes_checkpoints() {
+            Ok(()) => self.try_to_write(store, drafts, &with, &mut tries),
+            Err(last) => Err(RetryError::at_once("commit", last)),
+        };
         let full = first.as_ref().is_err_and(|error| letting_go::is_full(&error.last));
         let wrote = match first {
             Err(error) if full => match store.make_room() {
@@ -400,7 +468,7 @@ impl Committer {
             },
             other => other,
         };
-        wrote.map(|()| tries).map_err(|error| error.to_string())
+        wrote.map(|()| tries)
     }
 
     fn try_to_write(
@@ -428,7 +496,7 @@ impl Committer {
                 (DraftState::Kept(_), Lies::Tree { root, level }) => (root, level),
                 _ => continue,
             };
-            if store.catalog().blocks.contains_key(&named) {
+            if store.catalog().holds_root(&draft.manifest.agent, named) {
                 continue;
             }
             let bytes = self.find_content(part.digest, draft.manifest.id)?;
@@ -528,7 +596,8 @@ impl Before {
         let newest = sighted
             .iter()
             .filter_map(|store| newest(&store.catalog(), agent))
-            .max_by_key(|before| before.seq);
+            .max_by_key(|before| before.seq)
+            .filter(|before| before.seq > resolve::fresh_start(sighted, agent));
         newest.unwrap_or_default()
     }
 

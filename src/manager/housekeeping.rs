@@ -130,6 +130,7 @@ fn watch_until_idle(shared: &Shared, committer: &Committer) {
 }
 
 fn rest(shared: &Shared, committer: &Committer) {
+    notice_what_is_gone(committer);
     each_store(committer, "tidy the log", Store::tidy_log);
     // Views cost a file each: while commits keep coming only the newest get theirs.
     let looked = std::cell::Cell::new(0);
@@ -142,9 +143,23 @@ fn rest(shared: &Shared, committer: &Committer) {
     if let Err(error) = letting_go::compact_when_worthwhile(committer) {
         tracing::warn!(%error, "compaction is put off");
     }
+    each_store(committer, "fill the reserve", Store::fill_reserve);
     let idle = !shared.bell.lock().rung;
     if idle {
         each_store(committer, "mark the log", Store::mark);
+    }
+}
+
+/// A store that was unlinked takes commits as if nothing were wrong, and they are gone with its last
+/// open file: the next commit goes elsewhere.
+fn notice_what_is_gone(committer: &Committer) {
+    for target in committer.targets.all() {
+        let Some(store) = target.ready() else { continue };
+        match store.is_in_place() {
+            Ok(true) => {}
+            Ok(false) => target.fail("the segment in use is gone from its directory".to_owned()),
+            Err(error) => target.fail(format!("cannot look at the segment in use: {error}")),
+        }
     }
 }
 
@@ -162,5 +177,34 @@ fn each_store(
         if let Err(error) = work(&store) {
             tracing::warn!(store = %store.path().display(), %error, "cannot {doing}; tried again later");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::state::Kind;
+    use crate::{CheckpointManager, Options};
+
+    #[test]
+    fn what_was_let_go_is_not_remembered_for_ever() {
+        const COMMITS: usize = 20_000;
+        let mut options = Options::in_memory();
+        options.retention.routine.anchors = Vec::new();
+        options.log.segment_bytes_min = 64 << 10;
+        options.log.segment_bytes_max = 256 << 10;
+        let manager = CheckpointManager::open(options).unwrap();
+        let agent = manager.agent("a").unwrap();
+        let mut most = 0;
+        for n in 0..COMMITS {
+            if n % 10 == 0 {
+                agent.begin_operation("step").unwrap().complete().unwrap();
+            }
+            agent.create_checkpoint(Kind::Routine, &serde_json::json!({ "n": n })).unwrap();
+            let store = manager.committer().targets.primary.store().unwrap();
+            most = most.max(store.catalog().memories());
+        }
+        manager.settle().unwrap();
+        // What lies in the segments that are not compacted yet, and no more.
+        assert!(most < COMMITS / 2, "{most} at most");
     }
 }

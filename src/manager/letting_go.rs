@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::agent::Agent;
 use super::committer::Committer;
 use super::error::Error;
-use super::retained;
+use super::retained::{self, Why};
 use super::{CheckpointManager, Progress};
 use crate::encode::event::What;
 use crate::retention::{self, Plan};
@@ -100,7 +100,8 @@ impl CheckpointManager {
                     let now = store.store_time_ms();
                     let plan = retained::plan_for(&catalog, &agent, &[], &policy, now);
                     let seqs: Vec<Seq> = plan.forgotten.iter().map(|one| one.seq).collect();
-                    let word = retained::forgotten_event(&catalog, &agent, &seqs, &store, false);
+                    let word =
+                        retained::forgotten_event(&catalog, &agent, &seqs, &store, Why::Forgotten);
                     (report_of(&catalog, &agent, &plan, request.dry_run), word)
                 };
                 if let Some(word) = word.filter(|_| !request.dry_run) {
@@ -136,9 +137,12 @@ impl CheckpointManager {
             if !store.is_writable() {
                 continue;
             }
-            let done = store
-                .compact(Which::All, &mut |done, total| progress(Progress { done, total }))
-                .map_err(|error| pruning(&error))?;
+            let mut show = |done, total| progress(Progress { done, total });
+            // What is dead goes first on a full disk; then there is room to copy the rest.
+            let full = store.takes_checkpoints().is_err();
+            let room = if full { store.compact_in_reserve() } else { Ok(()) };
+            let done = room.and_then(|()| store.compact(Which::All, &mut show));
+            let done = done.map_err(|error| pruning(&error))?;
             store
                 .settle()
                 .map_err(|source| Error::Io { doing: "settle the store".into(), source })?;
@@ -168,7 +172,10 @@ impl CheckpointManager {
                 });
             }
             let facts = found.store.facts(&found.held);
-            self.check_unneeded(&found.store, &found.held, erase)?;
+            self.check_unneeded(&found.held, erase)?;
+            if erase {
+                self.check_reach()?;
+            }
             for store in self.committer().targets.sighted() {
                 forget_in(&store, &found.held, erase)?;
             }
@@ -179,11 +186,11 @@ impl CheckpointManager {
         Ok(forgotten)
     }
 
-    /// An open operation's checkpoint and one that a begun restore needs are not forgotten by hand;
-    /// erasing is about a secret and goes before.
-    fn check_unneeded(&self, store: &Store, held: &Held, erase: bool) -> Result<(), Error> {
-        let catalog = store.catalog();
-        let open = super::operation::status_of(&catalog, held)
+    /// An open operation's checkpoint is not forgotten by hand; erasing is about a secret and goes
+    /// before.
+    fn check_unneeded(&self, held: &Held, erase: bool) -> Result<(), Error> {
+        let stores = self.committer().targets.sighted();
+        let open = super::operation::status_of(&stores, held)
             .is_some_and(|operation| operation.status == super::Standing::Open);
         if open && !erase {
             return Err(Error::Refused {
@@ -191,6 +198,26 @@ impl CheckpointManager {
                 way_out: "close the operation with `stateward operation complete` or `fail` first"
                     .to_owned(),
             });
+        }
+        Ok(())
+    }
+
+    /// What is erased must leave every target: one that holds a store and cannot be written would
+    /// keep its copy.
+    fn check_reach(&self) -> Result<(), Error> {
+        for (index, target) in self.committer().targets.all().enumerate() {
+            let reached = match target.ready() {
+                Some(_) => true,
+                None => {
+                    index > 0 && target.store().is_none() && matches!(target.is_there(), Ok(false))
+                }
+            };
+            if !reached {
+                return Err(Error::Refused {
+                    why: format!("the store at {} cannot be written now", target.path().display()),
+                    way_out: "mend it, then erase again".to_owned(),
+                });
+            }
         }
         Ok(())
     }
@@ -202,20 +229,21 @@ fn forget_in(store: &Arc<Store>, held: &Held, erase: bool) -> Result<(), Error> 
         let catalog = store.catalog();
         let here = catalog.get(id).map(|held| held.manifest.seq);
         here.and_then(|seq| {
-            retained::forgotten_event(&catalog, &held.manifest.agent, &[seq], store, erase)
+            let why = if erase { Why::Erased } else { Why::Forgotten };
+            retained::forgotten_event(&catalog, &held.manifest.agent, &[seq], store, why)
         })
     };
     if let Some(word) = word {
         say(store, word)?;
     }
-    if erase && store.is_writable() {
-        store.erase(id).map_err(|error| pruning(&error))?;
+    if erase {
+        store.erase().map_err(|error| pruning(&error))?;
     }
     Ok(())
 }
 
-/// Makes the word durable that something is forgotten; on a full disk the reserve makes room.
-fn say(store: &Arc<Store>, word: What) -> Result<(), Error> {
+/// Makes a word durable; on a full disk the reserve makes room for it.
+pub(super) fn say(store: &Arc<Store>, word: What) -> Result<(), Error> {
     let said = store.write_events(vec![word.clone()]).or_else(|error| {
         if error.io().is_some_and(is_full) && store.release_reserve().is_ok() {
             store.write_events(vec![word])
@@ -230,7 +258,9 @@ fn pruning(error: &CompactionError) -> Error {
     let source = match error {
         CompactionError::Append(error) => error.io().map(ToString::to_string),
         CompactionError::Unlink(error) => Some(error.to_string()),
-        CompactionError::Content(_) => None,
+        CompactionError::Content(_)
+        | CompactionError::Kept { .. }
+        | CompactionError::Damaged { .. } => None,
     };
     let words = source.map_or_else(|| error.to_string(), |source| format!("{error} ({source})"));
     Error::Io { doing: "compact the log".to_owned(), source: io::Error::other(words) }
@@ -312,7 +342,7 @@ pub(super) fn keep_budget(committer: &Committer, store: &Arc<Store>) -> Result<(
         let words: Vec<What> = by_agent
             .iter()
             .filter_map(|(plan, seqs)| {
-                retained::forgotten_event(&catalog, &plans[*plan].0, seqs, store, false)
+                retained::forgotten_event(&catalog, &plans[*plan].0, seqs, store, Why::Forgotten)
             })
             .collect();
         (words, fit.over_budget)

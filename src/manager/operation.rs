@@ -1,6 +1,8 @@
 //! Operations: a risky piece of work between a `pre_operation` checkpoint and a word on how it
 //! ended.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::agent::Agent;
@@ -9,7 +11,7 @@ use super::request::Request;
 use super::restoring::{RestoreOptions, Restored};
 use crate::encode::event::{Outcome, What};
 use crate::state::{AgentId, CheckpointId, OperationRef, Receipt, Seq, Timestamp};
-use crate::store::{Catalog, Held};
+use crate::store::{Held, Store};
 
 /// How an operation stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,11 +144,13 @@ pub(super) fn close(
     })
 }
 
-/// How the operation stands that a checkpoint opened; `None` where it opened none.
-pub(super) fn status_of(catalog: &Catalog, held: &Held) -> Option<OperationStatus> {
+/// How the operation stands that a checkpoint opened; `None` where it opened none. The word that it
+/// ended may be in another store than the checkpoint.
+pub(super) fn status_of(stores: &[Arc<Store>], held: &Held) -> Option<OperationStatus> {
     let manifest = &held.manifest;
     let operation = manifest.operation.as_ref().filter(|one| one.id == manifest.id)?;
-    let closed = catalog.closed(operation.id);
+    let closed = stores.iter().find_map(|store| store.catalog().closed(operation.id).cloned());
+    let closed = closed.as_ref();
     Some(OperationStatus {
         operation_id: operation.id,
         name: operation.name.clone(),

@@ -198,13 +198,12 @@ fn summary(stores: &[Arc<Store>], agent: AgentId) -> AgentSummary {
             let Some(shelf) = catalog.agents.get(&summary.agent_id) else { continue };
             summary.checkpoints += shelf.checkpoints.len() as u64;
             summary.last_seq = summary.last_seq.max(shelf.last_seq);
-            let open = shelf.checkpoints.values().filter(|held| {
-                operation::status_of(&catalog, held)
-                    .is_some_and(|one| one.status == super::Standing::Open)
-            });
-            summary.open_operations += open.count() as u64;
             catalog.latest(&summary.agent_id).cloned()
         };
+        let openers: Vec<_> = store.catalog().openers(&summary.agent_id).cloned().collect();
+        let standing = openers.iter().filter_map(|held| operation::status_of(stores, held));
+        let open = standing.filter(|one| one.status == super::Standing::Open);
+        summary.open_operations += open.count() as u64;
         let newer = latest
             .map(|held| store.facts(&held))
             .filter(|new| summary.latest.as_ref().is_none_or(|known| known.seq < new.seq));

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::committer::unreadable;
 use super::error::Error;
-use crate::state::{AgentId, CheckpointId, Kind};
+use crate::state::{AgentId, CheckpointId, Kind, Seq};
 use crate::store::{ContentError, Held, Store, Targets, ViewPath};
 
 /// A reference, taken apart.
@@ -71,24 +71,30 @@ impl Reference {
 }
 
 /// Finds what a reference of an agent means. `latest` and `good` walk past what is damaged; an id
-/// or a path does not.
+/// or a path does not. What an id or a path means may have gone home since, where the stores that
+/// are open are fallbacks.
 pub(crate) fn resolve(targets: &Targets, agent: &AgentId, text: &str) -> Result<Resolved, Error> {
     let reference = Reference::parse(text)?;
     let stores = targets.sighted();
+    let named = |stores: &[Arc<Store>]| match &reference {
+        Reference::Id(id) => Ok(by_id(stores, *id)),
+        Reference::Prefix(digits) => by_prefix(stores, digits),
+        Reference::Path(path) => match ViewPath::parse(path) {
+            Some(view) => Ok(by_id(stores, view.name.id)),
+            None => Err(Error::NoReference { reference: text.to_owned() }),
+        },
+        Reference::Latest | Reference::LatestOf(_) | Reference::Good => Ok(None),
+    };
     match &reference {
-        Reference::Latest => walk(targets, &stores, agent, text, |_| true),
+        Reference::Latest | Reference::Good => walk(targets, &stores, agent, text, |_| true),
         Reference::LatestOf(kind) => {
             walk(targets, &stores, agent, text, |held| held.manifest.kind == *kind)
         }
-        Reference::Good => walk(targets, &stores, agent, text, |_| true),
-        Reference::Id(id) => by_id(&stores, *id).ok_or_else(|| missing(targets, agent, text)),
-        Reference::Prefix(digits) => {
-            by_prefix(&stores, digits)?.ok_or_else(|| missing(targets, agent, text))
-        }
-        Reference::Path(path) => {
-            let view = ViewPath::parse(path)
-                .ok_or_else(|| Error::NoReference { reference: text.to_owned() })?;
-            by_id(&stores, view.name.id).ok_or_else(|| missing(targets, agent, text))
+        Reference::Id(_) | Reference::Prefix(_) | Reference::Path(_) => {
+            if let Some(found) = named(&stores)? {
+                return Ok(found);
+            }
+            named(&targets.homes_elsewhere())?.ok_or_else(|| missing(targets, agent, text))
         }
     }
 }
@@ -157,6 +163,7 @@ pub(crate) fn newest_first(
     agent: &AgentId,
     recovery: bool,
 ) -> Vec<(Held, Arc<Store>)> {
+    let start = fresh_start(stores, agent);
     let mut all: Vec<(Held, Arc<Store>)> = Vec::new();
     for store in stores {
         let catalog = store.catalog();
@@ -166,17 +173,27 @@ pub(crate) fn newest_first(
             catalog.candidates(agent).cloned().collect()
         };
         drop(catalog);
-        all.extend(held.into_iter().map(|held| (held, Arc::clone(store))));
+        let held = held.into_iter().filter(|held| held.manifest.seq > start);
+        all.extend(held.map(|held| (held, Arc::clone(store))));
     }
     all.sort_by_key(|(held, _)| std::cmp::Reverse((held.manifest.seq, held.manifest.id)));
     all.dedup_by_key(|(held, _)| held.manifest.id);
     all
 }
 
+/// The number after which an agent's checkpoints count: its last fresh start, whichever store holds
+/// the word. What a fallback says in its own numbers counts until it is said at home.
+pub(crate) fn fresh_start(stores: &[Arc<Store>], agent: &AgentId) -> Seq {
+    let resets = stores.iter().filter_map(|store| {
+        let (n, seq) = store.catalog().agents.get(agent)?.reset?;
+        (!store.is_at_home(n)).then_some(seq)
+    });
+    resets.max().unwrap_or_default()
+}
+
 fn missing(targets: &Targets, agent: &AgentId, text: &str) -> Error {
-    let unseen = targets.primary.trouble().filter(|_| targets.primary.store().is_none());
-    match unseen {
-        Some(trouble) => Error::Unseen { reference: text.to_owned(), why: trouble.why },
+    match targets.unseen() {
+        Some(why) => Error::Unseen { reference: text.to_owned(), why },
         None => Error::NoCheckpoint { agent: agent.clone(), reference: text.to_owned() },
     }
 }

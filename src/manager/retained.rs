@@ -126,7 +126,18 @@ fn event_of(catalog: &Catalog, agent: &AgentId, plan: &Plan, store: &Store) -> O
     if !seqs.is_empty() {
         tracing::debug!(%agent, forgotten = seqs.len(), kept = plan.kept.len(), "retention");
     }
-    forgotten_event(catalog, agent, &seqs, store, false)
+    forgotten_event(catalog, agent, &seqs, store, Why::Forgotten)
+}
+
+/// Why checkpoints are let go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// Retention, or a person, has no more use for them.
+    Forgotten,
+    /// A person wants no copy of them to be left.
+    Erased,
+    /// A fallback held them, and they are home.
+    AtHome,
 }
 
 /// The word that these checkpoints are forgotten; `None` where none of them is held.
@@ -135,7 +146,7 @@ pub(crate) fn forgotten_event(
     agent: &AgentId,
     seqs: &[Seq],
     store: &Store,
-    erased: bool,
+    why: Why,
 ) -> Option<What> {
     let shelf = catalog.agents.get(agent)?;
     let checkpoints: Vec<Forgotten> = seqs
@@ -152,6 +163,7 @@ pub(crate) fn forgotten_event(
         agent_id: agent.clone(),
         checkpoints,
         remember_until: store.now().plus(KEY_MEMORY),
-        erased,
+        erased: why == Why::Erased,
+        at_home: why == Why::AtHome,
     })
 }

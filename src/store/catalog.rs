@@ -66,6 +66,7 @@ struct Gone {
     agent: AgentId,
     seq: Seq,
     kind: Kind,
+    key: Option<String>,
 }
 
 /// One agent's checkpoints.
@@ -259,11 +260,12 @@ impl Catalog {
         let Forgotten { seq, id, kind, .. } = *one;
         let shelf = self.agents.entry(agent.clone()).or_default();
         shelf.last_seq = shelf.last_seq.max(seq);
+        let name = key.as_ref().map(|(key, _)| key.key.clone());
         if let Some((key, until)) = key {
             let remembered = Remembered { id, body: key.body, until: Some(until) };
             shelf.keys.insert(key.key, remembered);
         }
-        self.forgotten.insert(id, Gone { agent: agent.clone(), seq, kind });
+        self.forgotten.insert(id, Gone { agent: agent.clone(), seq, kind, key: name });
         if let Some((agent, seq)) = self.ids.remove(&id) {
             let shelf = self.agents.entry(agent).or_default();
             if let Some(held) = shelf.checkpoints.remove(&seq) {
@@ -327,7 +329,18 @@ impl Catalog {
             .collect();
         for id in over {
             self.forgotten.remove(&id);
+            self.closed.remove(&id);
+            self.marked.remove(&id);
+            self.damaged.remove(&id);
         }
+    }
+
+    /// Whether a held checkpoint, most likely this agent's, has this root: then all that the root
+    /// names is held too, which a root that merely lies there does not say.
+    pub(crate) fn holds_root(&self, agent: &AgentId, root: BlockKey) -> bool {
+        let own = self.agents.get(agent).into_iter();
+        let own = own.flat_map(|shelf| shelf.checkpoints.values().rev());
+        own.chain(self.held()).any(|held| root_of(&held.manifest) == Some(root))
     }
 
     /// Lets a block go that is known to be damaged, so that it never counts as present.
@@ -347,15 +360,11 @@ impl Catalog {
         let lingers = self.lingering.get(&id).is_some_and(|segment| !leaving.contains(segment));
         let highest = self.forgotten.get(&id).is_some_and(|gone| {
             self.agents.get(&gone.agent).is_some_and(|shelf| {
-                shelf.last_seq == gone.seq || shelf.keys.values().any(|known| known.id == id)
+                let known = gone.key.as_ref().and_then(|key| shelf.keys.get(key));
+                shelf.last_seq == gone.seq || known.is_some_and(|known| known.id == id)
             })
         });
         lingers || highest
-    }
-
-    /// The segment in which the record of a forgotten checkpoint still lies.
-    pub(crate) fn lingers_in(&self, id: CheckpointId) -> Option<u64> {
-        self.lingering.get(&id).copied()
     }
 
     /// Drops idempotency keys whose time is over.
@@ -363,6 +372,18 @@ impl Catalog {
         for shelf in self.agents.values_mut() {
             shelf.keys.retain(|_, known| known.until.is_none_or(|until| until > now));
         }
+    }
+
+    /// How many things are remembered of what is held no more.
+    #[cfg(test)]
+    pub(crate) fn memories(&self) -> usize {
+        self.forgotten.len()
+            + self.lingering.len()
+            + self.closed.len()
+            + self.marked.len()
+            + self.events.len()
+            + self.damaged.len()
+            + self.unreadable.len()
     }
 
     pub(crate) fn get(&self, id: CheckpointId) -> Option<&Held> {
@@ -436,6 +457,14 @@ impl Catalog {
     /// Whether a draft may name the blocks of this checkpoint without bringing them.
     pub(crate) fn can_lean_on(&self, id: CheckpointId) -> bool {
         self.get(id).is_some() && !self.knows_damage()
+    }
+
+    /// The checkpoints that opened an agent's operations.
+    pub(crate) fn openers(&self, agent: &AgentId) -> impl Iterator<Item = &Held> {
+        let held = self.agents.get(agent).into_iter();
+        held.flat_map(|shelf| shelf.checkpoints.values()).filter(|held| {
+            held.manifest.operation.as_ref().is_some_and(|one| one.id == held.manifest.id)
+        })
     }
 
     pub(crate) fn closed(&self, operation: CheckpointId) -> Option<&Closed> {

@@ -37,6 +37,8 @@ const TELLING_BYTES: u64 = 64 << 20;
 /// Which segments are to be compacted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Which<'a> {
+    /// Sealed ones in which nothing but words is live: they go without room for a copy.
+    Dead,
     /// Sealed ones that are under half live.
     UnderHalfLive,
     /// Every one that holds something dead or uncompressed, the newest included.
@@ -62,6 +64,10 @@ pub(crate) enum CompactionError {
     Append(#[from] AppendError),
     #[error("cannot unlink a compacted segment: {0}")]
     Unlink(#[from] io::Error),
+    #[error("segment {segment} could not be rewritten")]
+    Kept { segment: u64 },
+    #[error("segment {segment} is damaged: {why}")]
+    Damaged { segment: u64, why: String },
 }
 
 /// What is live.
@@ -87,6 +93,8 @@ impl Store {
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Compacted, CompactionError> {
         let Some(writer) = &self.writer else { return Ok(Compacted::default()) };
+        let _alone = self.compacting.lock();
+        let _tenure = self.tenure_to_append()?;
         let mut marked = Marked::default();
         self.mark_live(&mut marked)?;
         if which == Which::All {
@@ -95,7 +103,7 @@ impl Store {
             self.write_events(Vec::new())?;
         }
         let before_bytes = self.log_bytes();
-        let victims = {
+        let mut victims = {
             let writer = writer.lock();
             self.mark_live(&mut marked)?;
             let victims = self.victims(which, &writer, &marked);
@@ -109,10 +117,20 @@ impl Store {
                 ..Compacted::default()
             });
         }
-        let moves = self.moves(&victims)?;
-        let run =
-            if which == Which::UnderHalfLive { PACK_BYTES_BESIDE_COMMITS } else { PACK_BYTES };
-        self.copy(&moves, run, progress)?;
+        let run = if matches!(which, Which::Dead | Which::UnderHalfLive) {
+            PACK_BYTES_BESIDE_COMMITS
+        } else {
+            PACK_BYTES
+        };
+        // Begun again without a victim that is damaged: which words still matter depends on all that
+        // go together.
+        while let Err(error) =
+            self.moves(&victims).and_then(|moves| self.copy(&moves, run, progress))
+        {
+            let CompactionError::Damaged { segment, why } = error else { return Err(error) };
+            tracing::error!(segment, %why, "a damaged segment is not compacted");
+            victims.remove(&segment);
+        }
         let removed = self.retire(&victims)?;
         let after_bytes = self.log_bytes();
         tracing::info!(segments = removed, before_bytes, after_bytes, "compacted");
@@ -120,35 +138,37 @@ impl Store {
     }
 
     /// Whether so much was written since compaction was last looked at that it may pay: a quarter
-    /// of what there is, and there is a sealed segment.
+    /// of what there is. What earlier processes left is looked at when this one begins a segment.
     pub(crate) fn is_compaction_due(&self) -> bool {
         let Some(writer) = &self.writer else { return false };
-        let sealed = writer.lock().live().len() as u64;
-        let newest = self.catalog().segments.keys().next_back().copied().unwrap_or(0);
-        let looked = self.shown.lock().compaction_looked_at.replace(newest);
-        sealed > 0 && looked.is_none_or(|looked| newest > looked && (newest - looked) * 4 >= sealed)
+        let (sealed, newest) = {
+            let writer = writer.lock();
+            (writer.live().len() as u64, writer.active().number())
+        };
+        let mut shown = self.shown.lock();
+        let due = match shown.compaction_looked_at {
+            None => newest > self.first_segment,
+            Some(looked) => newest > looked && (newest - looked) * 4 >= sealed,
+        };
+        if due {
+            shown.compaction_looked_at = Some(newest);
+        }
+        due && sealed > 0
     }
 
-    /// Leaves no copy of a forgotten checkpoint in this store: the segments that hold its record or
-    /// blocks only it named are rewritten, its view goes, and so does everything set aside.
-    pub(crate) fn erase(&self, id: CheckpointId) -> Result<(), CompactionError> {
-        if let Some(writer) = &self.writer {
-            writer.lock().seal();
-            self.write_events(Vec::new())?;
-        }
-        let mut marked = Marked::default();
-        self.mark_live(&mut marked)?;
-        let holding = {
-            let catalog = self.catalog();
-            let dead = catalog.blocks.iter().filter(|(key, _)| !marked.blocks.contains(key));
-            let mut holding: BTreeSet<u64> = dead.map(|(_, block)| block.at.segment).collect();
-            holding.extend(catalog.lingers_in(id));
-            holding
-        };
-        self.compact(Which::These(&holding), &mut |_, _| {})?;
+    /// Leaves no copy of what is forgotten in this store: every segment is rewritten (a record may
+    /// lie in several, and bytes of a failed batch behind the end of any), the views of what is
+    /// forgotten go, and so does everything set aside.
+    pub(crate) fn erase(&self) -> Result<(), CompactionError> {
+        let before: BTreeSet<u64> = self.segments.read().keys().copied().collect();
+        self.compact(Which::All, &mut |_, _| {})?;
+        self.tidy_log()?;
         self.make_views(&|| false)?;
         super::quarantine::clear(self.disk(), &self.layout)?;
-        Ok(())
+        match self.segments.read().keys().find(|number| before.contains(number)) {
+            None => Ok(()),
+            Some(number) => Err(CompactionError::Kept { segment: *number }),
+        }
     }
 
     /// Bytes of records in the log, live or not.
@@ -212,17 +232,17 @@ impl Store {
         let broken = self.broken_segments();
         let whole = sealed.clone().filter(|number| !broken.contains(number));
         match which {
-            Which::These(these) => sealed.filter(|number| these.contains(number)).collect(),
             Which::All => whole.collect(),
-            Which::UnderHalfLive => {
+            Which::These(these) => sealed.filter(|number| these.contains(number)).collect(),
+            Which::Dead | Which::UnderHalfLive => {
                 let catalog = self.catalog();
                 let live = live_bytes(&catalog, marked);
-                whole
-                    .filter(|number| {
-                        let all = catalog.segments.get(number).copied().unwrap_or(0);
-                        live.get(number).copied().unwrap_or(0) * 2 < all.max(1)
-                    })
-                    .collect()
+                let goes = |number: &u64| {
+                    let all = catalog.segments.get(number).copied().unwrap_or(0);
+                    let live = live.get(number).copied().unwrap_or(0);
+                    if which == Which::Dead { live == 0 } else { live * 2 < all.max(1) }
+                };
+                whole.filter(goes).collect()
             }
         }
     }
@@ -237,7 +257,7 @@ impl Store {
 
     /// The live records of the victims: events, then manifests, then blocks, each in log order, so
     /// that like stands beside like and compresses well.
-    fn moves(&self, victims: &BTreeSet<u64>) -> Result<Vec<Move>, ContentError> {
+    fn moves(&self, victims: &BTreeSet<u64>) -> Result<Vec<Move>, CompactionError> {
         let mut moves = self.events_to_keep(victims)?;
         let catalog = self.catalog();
         let inside = |at: &At| victims.contains(&at.segment);
@@ -260,7 +280,7 @@ impl Store {
     }
 
     /// The victims' events that still decide something, or still have something to tell.
-    fn events_to_keep(&self, victims: &BTreeSet<u64>) -> Result<Vec<Move>, ContentError> {
+    fn events_to_keep(&self, victims: &BTreeSet<u64>) -> Result<Vec<Move>, CompactionError> {
         let candidates: Vec<(At, u64, Timestamp)> = {
             let catalog = self.catalog();
             let inside = catalog.events.values().rev();
@@ -274,12 +294,12 @@ impl Store {
         let mut telling = 0;
         let mut keep = Vec::new();
         for (at, len, when) in candidates {
-            let (_, payload) = self.read_record(at, &mut packs)?;
+            let payload = self.take(RecordType::Event, at, &mut packs)?;
             let Some(event) = Event::decode(&payload) else {
                 keep.push(Move { kind: RecordType::Event, at });
                 continue;
             };
-            let decides = self.decides(&event.what, victims);
+            let decides = self.decides(event.n, &event.what, victims);
             let tells = decides.is_none()
                 && now.unix_ms() - when.unix_ms() < TELLING_MS
                 && telling + len < TELLING_BYTES;
@@ -293,12 +313,22 @@ impl Store {
         Ok(keep)
     }
 
-    /// Whether an event still decides something; `None` for those that only tell.
-    fn decides(&self, what: &What, victims: &BTreeSet<u64>) -> Option<bool> {
+    /// Whether an event still decides something, here or at home; `None` for those that only tell.
+    fn decides(&self, n: u64, what: &What, victims: &BTreeSet<u64>) -> Option<bool> {
         // In this order everywhere: the other way round, two threads could wait for each other.
         let shown = self.shown.lock();
         let catalog = self.catalog();
+        let travels = self.identity.home.is_some() && !self.is_at_home(n);
         match what {
+            What::OperationClosed { .. }
+            | What::Marked { .. }
+            | What::Reset { .. }
+            | What::Forgotten { at_home: false, .. }
+            | What::RestoreBegun { .. }
+                if travels =>
+            {
+                Some(true)
+            }
             What::SegmentBegun { .. } | What::SegmentCompacted { .. } => Some(false),
             What::Forgotten { checkpoints, remember_until, .. } => {
                 let remembered = *remember_until > self.now();
@@ -336,14 +366,9 @@ impl Store {
         let mut bytes = 0;
         let total = moves.len() as u64;
         for (done, one) in (1..).zip(moves) {
-            let (kind, payload) = self.read_record(one.at, &mut packs)?;
-            if kind != one.kind {
-                let why =
-                    format!("segment {} at {}: another record", one.at.segment, one.at.offset);
-                return Err(ContentError::Damaged(why).into());
-            }
+            let payload = self.take(one.kind, one.at, &mut packs)?;
             bytes += payload.len();
-            run.push(Inner { kind, payload });
+            run.push(Inner { kind: one.kind, payload });
             from.push(one.at);
             if bytes >= run_bytes || done == total {
                 self.append_run(&run, &from)?;
@@ -354,6 +379,25 @@ impl Store {
             }
         }
         Ok(())
+    }
+
+    /// Reads a record that is to be copied.
+    fn take(
+        &self,
+        kind: RecordType,
+        at: At,
+        packs: &mut OpenPacks,
+    ) -> Result<Vec<u8>, CompactionError> {
+        let segment = at.segment;
+        match self.read_record(at, packs) {
+            Ok((found, payload)) if found == kind => Ok(payload),
+            Ok(_) => {
+                let why = format!("another record lies at {}", at.offset);
+                Err(CompactionError::Damaged { segment, why })
+            }
+            Err(ContentError::Damaged(why)) => Err(CompactionError::Damaged { segment, why }),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Appends a run of records, as one pack where that is shorter.
@@ -387,17 +431,16 @@ impl Store {
         Ok(())
     }
 
-    /// Says in one durable batch that the victims are compacted, then unlinks them. A victim that
-    /// something live still lies in stays.
+    /// Says in one durable batch that the victims are compacted, then unlinks them; all or none,
+    /// because which words were kept depends on all of them going.
     fn retire(&self, victims: &BTreeSet<u64>) -> Result<u64, CompactionError> {
         let Some(writer) = &self.writer else { return Ok(0) };
         let mut writer = writer.lock();
-        let empty: Vec<u64> = {
-            let catalog = self.catalog();
-            let busy = catalog.busy_segments();
-            victims.iter().copied().filter(|number| !busy.contains(number)).collect()
-        };
-        let events: Vec<Vec<u8>> = empty
+        let busy = self.catalog().busy_segments();
+        if let Some(segment) = victims.iter().copied().find(|number| busy.contains(number)) {
+            return Err(CompactionError::Kept { segment });
+        }
+        let events: Vec<Vec<u8>> = victims
             .iter()
             .map(|segment| writer.event(What::SegmentCompacted { segment: *segment }).encode())
             .collect();
@@ -405,15 +448,15 @@ impl Store {
             events.iter().map(|event| Outgoing::new(RecordType::Event, event)).collect();
         writer.append(&outgoing)?;
         self.adopt_segment(&writer);
-        for number in &empty {
+        for number in victims {
             writer.drop_live(*number);
         }
         drop(writer);
-        self.forget_segments(&empty.iter().copied().collect());
-        for number in &empty {
+        self.forget_segments(victims);
+        for number in victims {
             self.unlink_segment(*number)?;
         }
-        Ok(empty.len() as u64)
+        Ok(victims.len() as u64)
     }
 }
 

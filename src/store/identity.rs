@@ -43,6 +43,14 @@ pub struct Home {
     pub store_id: Option<Uuid>,
     /// Where it is.
     pub path: PathBuf,
+    /// Events of the fallback up to this number are known there.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub events_known: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What stands where `store.json` should.
@@ -98,7 +106,7 @@ mod tests {
 
     #[test]
     fn an_identity_comes_back_with_unknown_fields_and_not_with_a_byte_changed() {
-        let home = Home { store_id: Some(Uuid::nil()), path: "/home".into() };
+        let home = Home { store_id: Some(Uuid::nil()), path: "/home".into(), events_known: 0 };
         let mut identity =
             Identity::new(Uuid::from_u128(7), Timestamp::from_unix_ms(5), Some(home));
         identity.unknown.insert("later".into(), serde_json::json!([1]));

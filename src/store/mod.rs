@@ -26,6 +26,7 @@ mod write;
 use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -111,6 +112,14 @@ pub enum Error {
         /// Its format.
         format: u32,
     },
+    /// It is in the place of a fallback and belongs elsewhere.
+    #[error("the store at {} is no fallback of this one: {why}", path.display())]
+    Foreign {
+        /// The store.
+        path: PathBuf,
+        /// What it is instead.
+        why: String,
+    },
     /// Another process holds it.
     #[error(transparent)]
     Locked(#[from] LockError),
@@ -169,7 +178,7 @@ impl Error {
             Self::NoStore { .. } => ErrorKind::NotFound,
             Self::Gone { .. } => ErrorKind::Unavailable,
             Self::NoSegments { .. } => ErrorKind::Damaged,
-            Self::Network { .. } | Self::Newer { .. } => ErrorKind::Refused,
+            Self::Network { .. } | Self::Newer { .. } | Self::Foreign { .. } => ErrorKind::Refused,
             Self::Locked(error) => match error {
                 LockError::Held { .. } => ErrorKind::Locked,
                 _ => ErrorKind::Unavailable,
@@ -209,10 +218,18 @@ impl Error {
                 "put the store on a local disk, or set store.allow_network = true if one machine alone uses it"
             }
             Self::Newer { .. } => "use the newer program; this one only reads it where it can",
+            Self::Foreign { .. } => "name another directory as fallback",
             Self::Locked(_) => "wait for it to end, or look with list, show, status or log",
             Self::Io { .. } | Self::Survey(_) | Self::Append(_) => return None,
         };
         Some(text.to_owned())
+    }
+
+    /// The disk, or the user's share of it, is full.
+    fn is_full(&self) -> bool {
+        self.io_error().is_some_and(|error| {
+            matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        })
     }
 
     /// The store can be read but not written: it is on a read-only or full disk, or belongs to
@@ -241,9 +258,20 @@ pub(crate) struct Store {
     writer: Option<Mutex<Writer>>,
     shown: Mutex<upkeep::Shown>,
     time: TimeBase,
-    /// Held as long as the store is.
-    lock: Mutex<Option<StoreLock>>,
+    /// Held as long as the store is written; whoever writes keeps it from being given back.
+    lock: RwLock<Option<StoreLock>>,
+    /// The segment that took batches when the store was opened.
+    first_segment: u64,
+    /// One compaction at a time: a second one would copy what the first unlinks.
+    compacting: Mutex<()>,
+    /// The reserve was let go and is not filled again.
+    reserve_is_out: AtomicBool,
+    /// Events up to this number are known at home, where this is a fallback.
+    events_at_home: AtomicU64,
 }
+
+/// See [`Store::tenure`].
+pub(super) type Tenure<'a> = parking_lot::RwLockReadGuard<'a, Option<StoreLock>>;
 
 /// What opening hands over.
 struct Parts {
@@ -283,6 +311,12 @@ impl Store {
             let active = writer.active().segment.clone();
             segments.insert(active.number(), active);
         }
+        // The reserve of a new store is filled when the log first falls idle.
+        let reserve_is_out = writer.is_some()
+            && !report.made
+            && ground.disk.metadata(&Layout::new(&ground.path).reserve()).is_err();
+        let events_known = identity.home.as_ref().map_or(0, |home| home.events_known);
+        let first_segment = writer.as_ref().map_or(0, |writer| writer.active().number());
         let shown = upkeep::Shown::new(viewed, found.unsummarised, faults);
         Self {
             layout: Layout::new(&ground.path),
@@ -295,7 +329,11 @@ impl Store {
             writer: writer.map(Mutex::new),
             shown: Mutex::new(shown),
             time,
-            lock: Mutex::new(lock),
+            lock: RwLock::new(lock),
+            first_segment,
+            compacting: Mutex::default(),
+            reserve_is_out: AtomicBool::new(reserve_is_out),
+            events_at_home: AtomicU64::new(events_known),
         }
     }
 
@@ -342,13 +380,76 @@ impl Store {
 
     /// Whether commits can be made here; not once the lock was given back.
     pub(crate) fn is_writable(&self) -> bool {
-        self.writer.is_some() && self.lock.lock().is_some()
+        self.writer.is_some() && self.tenure().is_ok()
     }
 
     /// Gives the lock back: the store failed, is read from as far as it can be, and is about to be
-    /// opened again.
-    pub(crate) fn give_lock_back(&self) {
-        *self.lock.lock() = None;
+    /// opened again. From then on nothing is written or removed through this value, so that it
+    /// cannot meddle with the one that is opened next.
+    ///
+    /// # Errors
+    /// While something is still being written.
+    pub(crate) fn give_lock_back(&self) -> Result<(), Error> {
+        match self.lock.try_write() {
+            Some(mut lock) => {
+                *lock = None;
+                Ok(())
+            }
+            None => Err(Error::Io {
+                doing: "give back the lock of",
+                path: self.path().to_owned(),
+                source: io::ErrorKind::ResourceBusy.into(),
+            }),
+        }
+    }
+
+    /// The right to write and remove, as long as the answer is held.
+    pub(super) fn tenure(&self) -> io::Result<Tenure<'_>> {
+        let held = self.lock.try_read_recursive().filter(|lock| lock.is_some());
+        held.ok_or_else(|| io::Error::other("the store was given up after a failure"))
+    }
+
+    /// The same for those who append.
+    pub(super) fn tenure_to_append(&self) -> Result<Tenure<'_>, AppendError> {
+        self.tenure().map_err(|source| AppendError::Write { segment: 0, source })
+    }
+
+    /// Whether the directory still holds the segment that takes batches; a file that was unlinked
+    /// takes writes and syncs as if nothing were wrong.
+    pub(crate) fn is_in_place(&self) -> io::Result<bool> {
+        let Some(writer) = &self.writer else { return Ok(true) };
+        let number = writer.lock().active().number();
+        let path = self.layout.log().join(crate::commit::segment::file_name(number));
+        match self.disk().metadata(&path) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether something here, a fallback, is not known to be home.
+    pub(crate) fn has_news(&self) -> bool {
+        let catalog = self.catalog();
+        let newest = catalog.events.last_key_value().map_or(0, |(n, _)| *n);
+        newest > self.events_at_home.load(Ordering::Relaxed)
+            || catalog.held().any(|held| !catalog.is_damaged(held.manifest.id))
+    }
+
+    /// Whether this event is known at home.
+    pub(crate) fn is_at_home(&self, event: u64) -> bool {
+        event <= self.events_at_home.load(Ordering::Relaxed)
+    }
+
+    /// Writes into a fallback's `store.json` which store its home is, and that events up to this
+    /// number are known there.
+    pub(crate) fn note_home(&self, home: &Self, events_known: u64) -> io::Result<()> {
+        let _tenure = self.tenure()?;
+        let path = home.path().to_owned();
+        let home = Home { store_id: Some(home.identity.store_id), path, events_known };
+        let identity = Identity { home: Some(home), ..self.identity.clone() };
+        identity.publish(self.disk(), &self.layout)?;
+        self.events_at_home.fetch_max(events_known, Ordering::Relaxed);
+        Ok(())
     }
 
     pub(crate) fn disk(&self) -> &dyn Disk {

@@ -106,12 +106,24 @@ impl Ground {
         Ok(false)
     }
 
-    /// Opens to write.
+    /// Opens to write. On a full disk recovery has the room that the reserve keeps.
     pub(crate) fn open(
         &self,
         if_missing: &IfMissing,
         socket: Option<PathBuf>,
     ) -> Result<Store, Error> {
+        match self.try_to_open(if_missing, socket.clone()) {
+            Err(error)
+                if error.is_full() && self.disk.remove_file(&self.layout().reserve()).is_ok() =>
+            {
+                tracing::warn!(%error, "opening on the reserve");
+                self.try_to_open(if_missing, socket)
+            }
+            other => other,
+        }
+    }
+
+    fn try_to_open(&self, if_missing: &IfMissing, socket: Option<PathBuf>) -> Result<Store, Error> {
         let there = self.is_there().map_err(self.io("look at the store"))?;
         if !there {
             if *if_missing == IfMissing::Fail {

@@ -6,6 +6,7 @@
 //! checkpoint is tried again it is filled again.
 
 use std::io;
+use std::sync::atomic::Ordering;
 
 use super::compaction::{CompactionError, Which};
 use super::{Store, remove_if_there};
@@ -23,6 +24,10 @@ impl Store {
 
     /// Fills the reserve where it is missing or too small.
     pub(crate) fn fill_reserve(&self) -> io::Result<()> {
+        if self.writer.is_none() {
+            return Ok(());
+        }
+        let _tenure = self.tenure()?;
         let path = self.layout.reserve();
         let wanted = self.reserve_bytes();
         let there = match self.disk().metadata(&path) {
@@ -30,10 +35,15 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
             Err(error) => return Err(error),
         };
-        if there >= wanted {
-            return Ok(());
+        if there < wanted {
+            self.write_reserve(wanted)?;
         }
-        publish_with(self.disk(), &path, Durability::Unsynced, |file| {
+        self.reserve_is_out.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn write_reserve(&self, wanted: u64) -> io::Result<()> {
+        publish_with(self.disk(), &self.layout.reserve(), Durability::Unsynced, |file| {
             let mut at = 0;
             while at < wanted {
                 let piece = usize::try_from(wanted - at).unwrap_or(PIECE.len()).min(PIECE.len());
@@ -45,21 +55,36 @@ impl Store {
         .map_err(PublishError::into_io)
     }
 
+    /// Whether a new checkpoint, or what can be made anew, may be written: not into the room that the
+    /// reserve left behind.
+    pub(crate) fn takes_checkpoints(&self) -> io::Result<()> {
+        if self.reserve_is_out.load(Ordering::Relaxed) { self.fill_reserve() } else { Ok(()) }
+    }
+
     /// Frees what can be freed on a full disk; an error where a new checkpoint must not be tried.
     pub(crate) fn make_room(&self) -> Result<(), CompactionError> {
-        if let Some(writer) = &self.writer {
-            writer.lock().drop_spare();
-            self.tidy_log()?;
-        }
-        remove_if_there(self.disk(), &self.layout.reserve())?;
-        self.compact(Which::UnderHalfLive, &mut |_, _| {})?;
-        self.tidy_log()?;
+        self.compact_in_reserve()?;
         self.fill_reserve()?;
         Ok(())
     }
 
-    /// Lets the reserve go, so that a word (a forget, an event) finds room.
+    /// Compacts what retention let go, in the room that the reserve keeps; what needs no copy first.
+    pub(crate) fn compact_in_reserve(&self) -> Result<(), CompactionError> {
+        self.release_reserve()?;
+        self.compact(Which::Dead, &mut |_, _| {})?;
+        self.compact(Which::UnderHalfLive, &mut |_, _| {})?;
+        self.unlink_void()?;
+        Ok(())
+    }
+
+    /// Lets the segment made ahead and the reserve go, so that a word (a forget, an event) or
+    /// compaction finds room.
     pub(crate) fn release_reserve(&self) -> io::Result<()> {
+        let Some(writer) = &self.writer else { return Ok(()) };
+        let _tenure = self.tenure()?;
+        writer.lock().drop_spare();
+        self.unlink_void()?;
+        self.reserve_is_out.store(true, Ordering::Relaxed);
         remove_if_there(self.disk(), &self.layout.reserve())
     }
 }

@@ -101,9 +101,13 @@ impl Store {
     /// Makes the views that are missing, newest first, and removes those of forgotten checkpoints.
     /// Stops early when `enough` says so; what is left is made by a later pass.
     pub(crate) fn make_views(&self, enough: &dyn Fn() -> bool) -> io::Result<()> {
-        if !self.is_writable() {
+        if self.writer.is_none() {
             return Ok(());
         }
+        let _tenure = self.tenure()?;
+        // Those of what is forgotten first: that frees room.
+        self.remove_views()?;
+        self.takes_checkpoints()?;
         self.compare_views();
         self.drop_forgotten_unviewed();
         while !enough() {
@@ -197,6 +201,7 @@ impl Store {
     /// Makes the next segment ahead of need, where the current one is half full.
     pub(crate) fn make_spare(&self) -> io::Result<()> {
         let Some(writer) = &self.writer else { return Ok(()) };
+        let _tenure = self.tenure()?;
         let order = writer.lock().order_spare();
         if let Some(order) = order {
             // The lock is not held meanwhile: commits go on.
@@ -206,23 +211,34 @@ impl Store {
         Ok(())
     }
 
-    /// Publishes the summaries of sealed segments and unlinks segments that hold nothing.
+    /// Unlinks segments that hold nothing, and publishes the summaries of sealed ones.
     pub(crate) fn tidy_log(&self) -> io::Result<()> {
+        self.unlink_void()?;
         let Some(writer) = &self.writer else { return Ok(()) };
-        let (sealed, void) = {
-            let mut writer = writer.lock();
-            (writer.take_unsummarised(), writer.take_void())
-        };
+        let _tenure = self.tenure()?;
+        self.takes_checkpoints()?;
+        let sealed = writer.lock().take_unsummarised();
         let mut waiting = std::mem::take(&mut self.shown.lock().unsummarised);
         waiting.extend(sealed);
         // What was compacted meanwhile is gone, and its summary would stay for ever.
         waiting.retain(|one| self.segments.read().contains_key(&one.sealed.segment));
-        for one in waiting {
+        while let Some(one) = waiting.pop() {
             let path = self.layout.log().join(segment::summary_name(one.sealed.segment));
             let bytes = one.items.finish(&one.sealed, &one.salt);
-            publish(self.disk(), &path, &bytes, Durability::Unsynced)
-                .map_err(PublishError::into_io)?;
+            if let Err(error) = publish(self.disk(), &path, &bytes, Durability::Unsynced) {
+                waiting.push(one);
+                self.shown.lock().unsummarised.append(&mut waiting);
+                return Err(error.into_io());
+            }
         }
+        Ok(())
+    }
+
+    /// Unlinks segments that hold nothing, which needs no room.
+    pub(crate) fn unlink_void(&self) -> io::Result<()> {
+        let Some(writer) = &self.writer else { return Ok(()) };
+        let _tenure = self.tenure()?;
+        let void = writer.lock().take_void();
         for number in void {
             self.unlink_segment(number)?;
         }
@@ -239,11 +255,14 @@ impl Store {
 
     /// Writes a lone mark, unsynced: the log has fallen idle.
     pub(crate) fn mark(&self) -> io::Result<()> {
-        self.writer.as_ref().map_or(Ok(()), |writer| writer.lock().mark())
+        let Some(writer) = &self.writer else { return Ok(()) };
+        let _tenure = self.tenure()?;
+        writer.lock().mark()
     }
 
     /// Everything that is to be done is done on return: views, summaries, a mark.
     pub(crate) fn settle(&self) -> io::Result<()> {
+        self.mark()?;
         self.make_views(&|| false)?;
         self.tidy_log()?;
         self.fill_reserve()?;

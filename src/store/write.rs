@@ -145,6 +145,7 @@ impl Store {
         options: &encode::Options,
     ) -> Result<Written, AppendError> {
         let writer = self.writer.as_ref().expect("callers ask is_writable first");
+        let _tenure = self.tenure_to_append()?;
         let mut writer = writer.lock();
         self.make_whole(drafts, options);
         let mut fresh = HashSet::new();
@@ -209,6 +210,7 @@ impl Store {
         options: &encode::Options,
     ) -> Result<Pinned, AppendError> {
         let writer = self.writer.as_ref().expect("callers ask is_writable first");
+        let _tenure = self.tenure_to_append()?;
         let leans = encoded.complete || base.is_some_and(|base| self.catalog().can_lean_on(base));
         let whole;
         let encoded = if leans {
