@@ -14,7 +14,7 @@ use super::frame::{
 use crate::disk::{Access, Disk, DiskFile, Durability, PublishError, publish_with};
 
 /// Zeros are written in pieces of this size.
-const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// The file name of segment `number`.
 pub(crate) fn file_name(number: u64) -> String {
@@ -184,7 +184,7 @@ fn fill(file: &dyn DiskFile, header: &SegmentHeader, zeroed: bool) -> io::Result
 }
 
 fn header_at(file: &dyn DiskFile, at: u64) -> io::Result<Result<SegmentHeader, HeaderFault>> {
-    let mut bytes = [0; SEGMENT_HEADER as usize];
+    let mut bytes = [0; frame::SEGMENT_HEADER_LEN];
     let mut filled = 0;
     while filled < bytes.len() {
         match file.read_at(&mut bytes[filled..], at + filled as u64)? {

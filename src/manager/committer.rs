@@ -551,11 +551,14 @@ impl Committer {
     }
 }
 
+/// The store that took a group and the tries it took, or every try in vain.
+type Stored = Result<(Option<Arc<Store>>, Vec<Attempt>), Vec<Attempt>>;
+
 /// Answers to what was admitted.
 struct Answers<'a> {
     committer: &'a Committer,
     drafts: &'a [Draft],
-    stored: &'a Result<(Option<Arc<Store>>, Vec<Attempt>), Vec<Attempt>>,
+    stored: &'a Stored,
 }
 
 impl Answers<'_> {

@@ -177,11 +177,6 @@ impl Request {
         self
     }
 
-    pub(crate) fn with_event(mut self, what: What) -> Self {
-        self.events.push(what);
-        self
-    }
-
     /// Makes the checkpoint durable: it is when this returns.
     ///
     /// # Errors

@@ -158,7 +158,7 @@ impl Store {
             found.findings.push(self.set_aside(&segment, gap));
         }
         if let Some(sealed) = sealed {
-            self.check_end(&segment, &scan, &sealed, &mut found.findings);
+            check_end(&segment, &scan, &sealed, &mut found.findings);
         }
         let here =
             Segment::open(self.disk(), &self.layout.log(), number, crate::disk::Access::Read);
@@ -190,21 +190,6 @@ impl Store {
                 Until::Sealed(writer.active().data_end)
             }
             _ => Until::Head,
-        }
-    }
-
-    fn check_end(
-        &self,
-        segment: &Segment,
-        scan: &scan::Scan,
-        sealed: &Sealed,
-        findings: &mut Vec<Finding>,
-    ) {
-        let whole = scan.end >= sealed.end && scan.before == Some(sealed.checksum);
-        if !whole && findings.is_empty() {
-            let from = scan.end.min(sealed.end);
-            let what = "it does not end as its successor says: an older copy, or cut short";
-            findings.push(finding(segment.number(), from, sealed.end - from, what));
         }
     }
 
@@ -241,7 +226,7 @@ impl Store {
                 let path = PathBuf::from(format!("the view of {id}"));
                 found.push((path, ViewFault::Wrong("it is missing".to_owned())));
             }
-            shown.unviewed.insert(id, ());
+            shown.unviewed.insert(id);
         }
         Ok(found)
     }
@@ -273,7 +258,7 @@ impl Store {
         if matches!(fault, ViewFault::Wrong(_)) {
             let mut shown = self.shown.lock();
             shown.viewed.remove(&id);
-            shown.unviewed.insert(id, ());
+            shown.unviewed.insert(id);
         }
         (path, fault)
     }
@@ -321,4 +306,13 @@ fn check_pack(number: u64, record: &Found, findings: &mut Vec<Finding>) {
 fn finding(segment: u64, offset: u64, bytes: u64, what: &str) -> Finding {
     let file = Path::new("log").join(segment::file_name(segment));
     Finding { file, what: what.to_owned(), offset, bytes }
+}
+
+fn check_end(segment: &Segment, scan: &scan::Scan, sealed: &Sealed, findings: &mut Vec<Finding>) {
+    let whole = scan.end >= sealed.end && scan.before == Some(sealed.checksum);
+    if !whole && findings.is_empty() {
+        let from = scan.end.min(sealed.end);
+        let what = "it does not end as its successor says: an older copy, or cut short";
+        findings.push(finding(segment.number(), from, sealed.end - from, what));
+    }
 }
