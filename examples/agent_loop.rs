@@ -19,8 +19,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use stateward::{
-    Agent, CheckpointManager, Clock, ManualClock, Moment, Options, Receipt, SavePolicy, Saved,
-    SourceError, Standing, StateSource, Timestamp,
+    Agent, CheckpointManager, Clock, ErrorKind, Kind, ManualClock, Moment, Options,
+    Outcome as Ended, Receipt, SavePolicy, Saved, SourceError, Standing, StateSource, Timestamp,
 };
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -82,27 +82,23 @@ impl Reader {
     }
 
     fn resume(&mut self) -> Outcome<()> {
-        let operations = self.agent.operations()?;
-        for open in operations.into_iter().filter(|one| one.status == Standing::Open) {
-            say("", &format!("found \"{}\" open: it died half-way", open.name));
-            let why = "the process died";
-            self.agent.close_operation(
-                &open.operation_id.to_string(),
-                stateward::Outcome::Failed,
-                why,
-            )?;
-            self.agent.restore_checkpoint(open.operation_id.to_string())?;
-            say("", &format!("went back to #{}, the moment before it", open.seq));
-        }
         match self.agent.read_checkpoint("latest") {
             Ok(latest) => {
                 *self.desk.0.lock() = latest.state()?;
                 say("", &format!("resumed from #{}", latest.checkpoint().seq));
             }
-            Err(error) if error.kind() == stateward::ErrorKind::NotFound => {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
                 say("", "nothing was kept before: a fresh start");
             }
             Err(error) => return Err(error.into()),
+        }
+        let operations = self.agent.operations()?;
+        for open in operations.iter().filter(|one| one.status == Standing::Open) {
+            let id = open.operation_id.to_string();
+            say("", &format!("found \"{}\" open: it died half-way", open.name));
+            self.agent.close_operation(&id, Ended::Failed, "the process died")?;
+            self.agent.restore_checkpoint(&id)?;
+            say("", &format!("went back to #{}, the moment before it", open.seq));
         }
         Ok(())
     }
@@ -120,11 +116,8 @@ impl Reader {
         let chapter = self.desk.0.lock().chapter + 1;
         if let Err(error) = self.read(chapter) {
             // Whatever comes of it, how things stood when it went wrong is kept.
-            let receipt = self
-                .agent
-                .checkpoint(stateward::Kind::Recovery)
-                .comment(error.to_string())
-                .commit()?;
+            let receipt =
+                self.agent.checkpoint(Kind::Recovery).comment(error.to_string()).commit()?;
             say(&format!("chapter {chapter}"), &format!("{error}; kept {}", name(&receipt)));
         }
         let mut work = self.desk.0.lock();
@@ -192,7 +185,7 @@ impl Reader {
 
     fn save(&mut self, why: &str) -> Outcome<()> {
         let began = self.clock.monotonic();
-        let receipt = self.agent.checkpoint(stateward::Kind::Routine).comment(why).commit()?;
+        let receipt = self.agent.checkpoint(Kind::Routine).comment(why).commit()?;
         let chapter = self.desk.0.lock().chapter;
         let at = self.clock.monotonic();
         let progress = Some(share(chapter));

@@ -118,6 +118,11 @@ pub mod config;
 #[cfg(feature = "cli")]
 pub mod cli;
 
+// What the fuzz targets call.
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod fuzzing;
+
 #[doc(inline)]
 pub use clock::{Clock, ManualClock, SystemClock};
 #[doc(inline)]

@@ -18,6 +18,7 @@ mod request;
 mod resolve;
 mod restoring;
 mod retained;
+mod serialized;
 mod track;
 
 use std::collections::HashSet;

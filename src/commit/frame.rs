@@ -30,6 +30,8 @@ use crate::state::Timestamp;
 
 /// Length of a segment header; it stands in the first and in the last bytes of the file.
 pub(crate) const SEGMENT_HEADER: u64 = 512;
+/// The same, for arrays.
+pub(crate) const SEGMENT_HEADER_LEN: usize = 512;
 const BATCH_HEADER: usize = 80;
 const RECORD_HEADER: usize = 24;
 const CHECKSUM: usize = 16;
@@ -80,8 +82,8 @@ pub(crate) enum HeaderFault {
 }
 
 impl SegmentHeader {
-    pub(crate) fn encode(&self) -> [u8; SEGMENT_HEADER as usize] {
-        let mut out = [0; SEGMENT_HEADER as usize];
+    pub(crate) fn encode(&self) -> [u8; SEGMENT_HEADER_LEN] {
+        let mut out = [0; SEGMENT_HEADER_LEN];
         out[0..8].copy_from_slice(SEGMENT_MAGIC);
         out[8..12].copy_from_slice(&u32::from(FORMAT_VERSION).to_le_bytes());
         out[12..16].copy_from_slice(&self.batch_align.to_le_bytes());
@@ -96,7 +98,7 @@ impl SegmentHeader {
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, HeaderFault> {
-        let whole = bytes.len() == SEGMENT_HEADER as usize
+        let whole = bytes.len() == SEGMENT_HEADER_LEN
             && &bytes[0..8] == SEGMENT_MAGIC
             && blake3::hash(&bytes[..480])
                 == *<&[u8; 32]>::try_from(&bytes[480..]).expect("32 bytes");
@@ -239,7 +241,8 @@ impl BatchHead {
 
     fn encode(&self, key: &[u8; 32]) -> [u8; BATCH_HEADER] {
         let mut out = [0; BATCH_HEADER];
-        let flags = FLAG_FIRST * u16::from(self.first) | FLAG_LONE_MARK * u16::from(self.lone_mark);
+        let flags =
+            (FLAG_FIRST * u16::from(self.first)) | (FLAG_LONE_MARK * u16::from(self.lone_mark));
         out[0..4].copy_from_slice(BATCH_MAGIC);
         out[4..6].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
         out[6..8].copy_from_slice(&flags.to_le_bytes());
@@ -444,4 +447,121 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(array_at(bytes, at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: [u8; 32] = [9; 32];
+    const PLACE: Place = Place { segment: 3, offset: 1024 };
+
+    fn header() -> SegmentHeader {
+        SegmentHeader {
+            store_id: [1; 16],
+            number: 7,
+            length: 8192,
+            salt: [2; 32],
+            batch_align: 8,
+            created_at: Timestamp::from_unix_ms(-3),
+        }
+    }
+
+    fn three_records() -> Layout {
+        let payloads: [&[u8]; 3] = [b"first", b"", b"the third"];
+        let records = payloads.map(|payload| Outgoing::new(RecordType::Block, payload));
+        let mut layout = Layout::default();
+        layout.fill(BatchHead::data(PLACE, PLACE, [4; 16]), &records, &KEY, 8);
+        layout
+    }
+
+    fn read(bytes: &[u8]) -> Option<ReadBatch> {
+        Some(read_batch(BatchHead::decode(bytes, &KEY, PLACE)?, bytes, &KEY))
+    }
+
+    #[test]
+    fn the_header_lies_as_the_format_says() {
+        let bytes = header().encode();
+        assert_eq!(&bytes[..12], b"STWDLOG1\x01\0\0\0");
+        assert_eq!(bytes[12..16], 8_u32.to_le_bytes());
+        assert_eq!(bytes[16..32], [1; 16]);
+        assert_eq!(bytes[32..40], 7_u64.to_le_bytes());
+        assert_eq!(bytes[40..48], 8192_u64.to_le_bytes());
+        assert_eq!(bytes[48..80], [2; 32]);
+        assert_eq!(bytes[80..88], (-3_i64).to_le_bytes());
+        assert_eq!(bytes[480..], *blake3::hash(&bytes[..480]).as_bytes());
+        assert_eq!(SegmentHeader::decode(&bytes), Ok(header()));
+    }
+
+    #[test]
+    fn a_header_is_refused_when_it_is_broken_newer_or_senseless() {
+        let sealed = |header: &[u8]| {
+            let mut bytes = header[..480].to_vec();
+            bytes.extend_from_slice(blake3::hash(&header[..480]).as_bytes());
+            SegmentHeader::decode(&bytes)
+        };
+        let mut bytes = header().encode();
+        bytes[90] ^= 1;
+        assert_eq!(SegmentHeader::decode(&bytes), Err(HeaderFault::Broken));
+        bytes[8] = 2;
+        assert_eq!(sealed(&bytes), Err(HeaderFault::Newer(2)));
+        for odd in [
+            SegmentHeader { batch_align: 12, ..header() },
+            SegmentHeader { batch_align: 4, ..header() },
+            SegmentHeader { batch_align: 1 << 20, ..header() },
+            SegmentHeader { length: 1000, ..header() },
+        ] {
+            assert_eq!(sealed(&odd.encode()), Err(HeaderFault::Broken), "{odd:?}");
+        }
+    }
+
+    #[test]
+    fn a_batch_lies_as_the_format_says_and_comes_back() {
+        let layout = three_records();
+        let bytes = &layout.bytes;
+        assert_eq!(&bytes[..8], b"STWB\x01\0\0\0");
+        assert_eq!(bytes[8..12], (3 * 24 + 14_u32).to_le_bytes());
+        assert_eq!(bytes[12..16], 3_u32.to_le_bytes());
+        assert_eq!(bytes[16..24], 3_u64.to_le_bytes());
+        assert_eq!(bytes[24..32], 1024_u64.to_le_bytes());
+        assert_eq!(bytes[48..64], [4; 16]);
+        assert_eq!(&bytes[80..88], b"\x01\0\x01\0\x05\0\0\0");
+        assert_eq!(layout.records, [1104, 1133, 1157]);
+        assert_eq!(bytes.len() % 8, 0);
+        let read = read(bytes).unwrap();
+        assert_eq!(read.closing, Some(layout.checksum));
+        assert_eq!(read.head.extent(8), bytes.len() as u64);
+        let payloads: Vec<&[u8]> = read.records.iter().map(|one| &one.payload[..]).collect();
+        assert_eq!(payloads, [&b"first"[..], b"", b"the third"]);
+    }
+
+    #[test]
+    fn a_batch_is_not_whole_with_any_byte_changed_and_the_padding_is_no_part_of_it() {
+        let layout = three_records();
+        let end = BATCH_HEADER + 3 * 24 + 14 + CHECKSUM;
+        for at in 0..layout.bytes.len() {
+            let mut bytes = layout.bytes.clone();
+            bytes[at] ^= 0x40;
+            let whole = read(&bytes).is_some_and(|batch| batch.closing.is_some());
+            assert_eq!(whole, at >= end, "byte {at}");
+        }
+    }
+
+    #[test]
+    fn a_batch_with_one_broken_record_gives_the_others() {
+        let mut bytes = three_records().bytes;
+        bytes[105] ^= 1;
+        let read = read(&bytes).unwrap();
+        assert_eq!(read.closing, None);
+        let offsets: Vec<u64> = read.records.iter().map(|one| one.offset).collect();
+        assert_eq!(offsets, [1133, 1157]);
+    }
+
+    #[test]
+    fn a_batch_is_of_its_place_and_its_segment_alone() {
+        let layout = three_records();
+        let elsewhere = Place { offset: 1032, ..PLACE };
+        assert_eq!(BatchHead::decode(&layout.bytes, &KEY, elsewhere), None);
+        assert_eq!(BatchHead::decode(&layout.bytes, &[8; 32], PLACE), None);
+    }
 }

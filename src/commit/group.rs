@@ -3,11 +3,15 @@
 //! A caller that finds no leader becomes one: it takes everything that waits, commits it as one
 //! batch, and hands the results out. Those that arrive during its sync wait; when it is done, the
 //! first of them leads the next batch. A single writer thus never changes threads, and a hundred
-//! share syncs. Nothing waits without a leader: the promotion happens under the queue's lock.
+//! share syncs. Nothing waits without a leader: the promotion happens under the queue's lock. What
+//! is taken together stays within what one batch holds; the rest waits for the next turn.
 
 use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
+
+/// Bytes that are taken together, unless one item alone is larger: far below what a batch may hold.
+const TURN_BYTES_MAX: usize = 32 << 20;
 
 /// A leader died while it held this submission; nothing is known of its fate.
 #[derive(Debug, thiserror::Error)]
@@ -44,9 +48,30 @@ impl<R> Seat<R> {
 }
 
 #[derive(Debug)]
+struct Waiting<T, R> {
+    item: T,
+    bytes: usize,
+    seat: Arc<Seat<R>>,
+}
+
+#[derive(Debug)]
 struct Queue<T, R> {
-    waiting: Vec<(T, Arc<Seat<R>>)>,
+    waiting: Vec<Waiting<T, R>>,
     led: bool,
+}
+
+impl<T, R> Queue<T, R> {
+    /// Takes the first that wait, at least one.
+    fn take_turn(&mut self) -> (Vec<T>, Vec<Arc<Seat<R>>>) {
+        let mut bytes = 0;
+        let fits = |one: &Waiting<T, R>| {
+            bytes += one.bytes;
+            bytes <= TURN_BYTES_MAX
+        };
+        let count = self.waiting.iter().map(fits).take_while(|fits| *fits).count().max(1);
+        let turn = self.waiting.drain(..count.min(self.waiting.len()));
+        turn.map(|one| (one.item, one.seat)).unzip()
+    }
 }
 
 /// A queue whose callers take turns in leading.
@@ -68,17 +93,18 @@ impl<T, R> Group<T, R> {
         self.queue.lock().waiting.len()
     }
 
-    /// Submits `item` and returns its result. `commit` gets the items that are taken together, in
+    /// Submits `item`, of about so many bytes, and returns its result. `commit` gets the items that are taken together, in
     /// the order they came, and answers one result for each; it runs in one thread at a time.
     pub(crate) fn submit(
         &self,
         item: T,
+        bytes: usize,
         commit: impl FnOnce(Vec<T>) -> Vec<R>,
     ) -> Result<R, LeaderDied> {
         let seat = Arc::new(Seat { fate: Mutex::new(Fate::Waiting), changed: Condvar::new() });
         let leads = {
             let mut queue = self.queue.lock();
-            queue.waiting.push((item, Arc::clone(&seat)));
+            queue.waiting.push(Waiting { item, bytes, seat: Arc::clone(&seat) });
             !std::mem::replace(&mut queue.led, true)
         };
         if !leads {
@@ -96,8 +122,7 @@ impl<T, R> Group<T, R> {
         own: &Arc<Seat<R>>,
         commit: impl FnOnce(Vec<T>) -> Vec<R>,
     ) -> Result<R, LeaderDied> {
-        let (items, seats): (Vec<T>, Vec<_>) =
-            std::mem::take(&mut self.queue.lock().waiting).into_iter().unzip();
+        let (items, seats) = self.queue.lock().take_turn();
         let mut term = Term { group: self, seats };
         let results = commit(items);
         let mut mine = None;
@@ -126,7 +151,7 @@ impl<T, R> Drop for Term<'_, T, R> {
         }
         let mut queue = self.group.queue.lock();
         match queue.waiting.first() {
-            Some((_, next)) => next.settle(Fate::Lead),
+            Some(next) => next.seat.settle(Fate::Lead),
             None => queue.led = false,
         }
     }
@@ -151,7 +176,7 @@ mod tests {
                     start.wait();
                     for round in 0..200 {
                         let item = thread * 1000 + round;
-                        let result = group.submit(item, |items| {
+                        let result = group.submit(item, 1, |items| {
                             turns.fetch_add(1, Ordering::Relaxed);
                             std::thread::yield_now();
                             items.into_iter().map(|item| item + 1).collect()
@@ -165,11 +190,26 @@ mod tests {
     }
 
     #[test]
+    fn a_turn_takes_no_more_than_a_batch_holds() {
+        let waiting = |bytes: &usize| {
+            let seat = Seat { fate: Mutex::new(Fate::<()>::Waiting), changed: Condvar::new() };
+            Waiting { item: *bytes, bytes: *bytes, seat: Arc::new(seat) }
+        };
+        let sizes = [TURN_BYTES_MAX + 1, 1, TURN_BYTES_MAX - 1, 1, 2];
+        let mut queue = Queue { waiting: sizes.iter().map(waiting).collect(), led: true };
+        let mut turns = Vec::new();
+        while !queue.waiting.is_empty() {
+            turns.push(queue.take_turn().0);
+        }
+        assert_eq!(turns, [&sizes[..1], &sizes[1..3], &sizes[3..]]);
+    }
+
+    #[test]
     fn a_leader_that_panics_does_not_leave_the_next_caller_waiting() {
         let group = Arc::new(Group::<(), ()>::default());
         let other = Arc::clone(&group);
-        let died = std::thread::spawn(move || other.submit((), |_| panic!("on purpose"))).join();
+        let died = std::thread::spawn(move || other.submit((), 0, |_| panic!("on purpose"))).join();
         assert!(died.is_err());
-        assert!(group.submit((), |items| items).is_ok());
+        assert!(group.submit((), 0, |items| items).is_ok());
     }
 }

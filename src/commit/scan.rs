@@ -292,13 +292,13 @@ impl Scanner<'_> {
 
     fn read(&mut self, at: u64, len: usize) -> io::Result<Vec<u8>> {
         match self.segment.read_at(at, len) {
-            Err(_) if self.tolerant => self.read_in_pieces(at, len),
+            Err(_) if self.tolerant => Ok(self.read_in_pieces(at, len)),
             other => other,
         }
     }
 
     /// Reads what can be read; pieces that cannot are zeros and remembered.
-    fn read_in_pieces(&mut self, at: u64, len: usize) -> io::Result<Vec<u8>> {
+    fn read_in_pieces(&mut self, at: u64, len: usize) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(len);
         while bytes.len() < len {
             let start = at + bytes.len() as u64;
@@ -313,7 +313,7 @@ impl Scanner<'_> {
                 }
             }
         }
-        Ok(bytes)
+        bytes
     }
 }
 
@@ -330,4 +330,87 @@ fn last_non_zero(bytes: &[u8]) -> Option<usize> {
     let word = words.iter().rposition(|word| *word != [0; 64])?;
     let index = words[word].iter().rposition(|byte| *byte != 0)?;
     Some(word * 64 + index)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::segment::file_name;
+    use super::super::writer::Writer;
+    use super::super::writer::tests::{block, site};
+    use super::*;
+    use crate::disk::{Access, MemoryDisk};
+    use std::path::Path;
+
+    /// A segment with a first batch, one of three records, a mark, and one of one record; offsets
+    /// of the last three.
+    fn written() -> (MemoryDisk, [u64; 3]) {
+        let disk = MemoryDisk::new();
+        let mut writer = Writer::create(site(&disk)).unwrap();
+        writer.append(&[]).unwrap();
+        let three = writer.active().end;
+        writer.append(&[block(&[1; 40]), block(&[2; 40]), block(&[3; 40])]).unwrap();
+        let mark = writer.active().end;
+        writer.mark().unwrap();
+        let last = writer.active().end;
+        writer.append(&[block(&[4; 40])]).unwrap();
+        (disk, [three, mark, last])
+    }
+
+    fn scanned(disk: &MemoryDisk, until: Until) -> (Scan, Vec<u64>) {
+        let segment = Segment::open(disk, Path::new("/log"), 1, Access::Read).unwrap();
+        let mut offsets = Vec::new();
+        let scan =
+            scan(&segment, until, &mut |batch| offsets.push(batch.head.place.offset)).unwrap();
+        (scan, offsets)
+    }
+
+    fn zero(disk: &MemoryDisk, range: Range<u64>) {
+        let range = usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap();
+        assert!(disk.damage(&Path::new("/log").join(file_name(1)), |bytes| bytes[range].fill(0)));
+    }
+
+    #[test]
+    fn a_sound_segment_is_read_to_its_end() {
+        let (disk, [three, mark, last]) = written();
+        let (scan, offsets) = scanned(&disk, Until::Head);
+        assert_eq!(offsets, [512, three, mark, last]);
+        assert!(scan.gaps.is_empty() && scan.tail.is_none() && !scan.ends_with_mark);
+        assert_eq!(scan.mark, Place { segment: 1, offset: last });
+        assert_eq!(scan.end, scan.data_end);
+    }
+
+    #[test]
+    fn a_lost_lone_mark_is_no_gap() {
+        let (disk, [_, mark, last]) = written();
+        zero(&disk, mark..last);
+        let (scan, offsets) = scanned(&disk, Until::Head);
+        assert_eq!(offsets.len(), 3);
+        assert!(scan.gaps.is_empty(), "{:?}", scan.gaps);
+    }
+
+    #[test]
+    fn a_broken_batch_is_a_gap_and_gives_the_records_that_verify() {
+        let (disk, [three, mark, _]) = written();
+        // The batch's header and the length of its first record.
+        zero(&disk, three..three + 88);
+        let (scan, offsets) = scanned(&disk, Until::Head);
+        assert_eq!(offsets.len(), 3);
+        assert_eq!(scan.gaps.len(), 1);
+        assert_eq!(scan.gaps[0].range, three..mark);
+        let saved: Vec<u8> = scan.gaps[0].salvaged.iter().map(|one| one.payload[0]).collect();
+        assert_eq!(saved, [2, 3]);
+    }
+
+    #[test]
+    fn a_broken_last_batch_is_the_tail() {
+        let (disk, [.., last]) = written();
+        zero(&disk, last..last + 8);
+        let (scan, _) = scanned(&disk, Until::Head);
+        assert!(scan.ends_with_mark && scan.gaps.is_empty());
+        let tail = scan.tail.unwrap();
+        assert_eq!((tail.range.start, tail.salvaged.len()), (last, 1));
+        let end = last + 160;
+        let (scan, _) = scanned(&disk, Until::Sealed(end));
+        assert_eq!(scan.tail.unwrap().range, last..end);
+    }
 }

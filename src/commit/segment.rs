@@ -14,7 +14,7 @@ use super::frame::{
 use crate::disk::{Access, Disk, DiskFile, Durability, PublishError, publish_with};
 
 /// Zeros are written in pieces of this size.
-const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// The file name of segment `number`.
 pub(crate) fn file_name(number: u64) -> String {
@@ -46,13 +46,6 @@ pub(crate) enum SegmentFault {
     OtherStore,
     #[error("it was written by a newer program (format {0})")]
     Newer(u32),
-}
-
-impl SegmentFault {
-    /// There is no such file.
-    pub(crate) fn is_absence(&self) -> bool {
-        matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::NotFound)
-    }
 }
 
 /// Why a record cannot be read.
@@ -191,7 +184,7 @@ fn fill(file: &dyn DiskFile, header: &SegmentHeader, zeroed: bool) -> io::Result
 }
 
 fn header_at(file: &dyn DiskFile, at: u64) -> io::Result<Result<SegmentHeader, HeaderFault>> {
-    let mut bytes = [0; SEGMENT_HEADER as usize];
+    let mut bytes = [0; frame::SEGMENT_HEADER_LEN];
     let mut filled = 0;
     while filled < bytes.len() {
         match file.read_at(&mut bytes[filled..], at + filled as u64)? {
@@ -206,4 +199,81 @@ fn header_at(file: &dyn DiskFile, at: u64) -> io::Result<Result<SegmentHeader, H
 pub(crate) fn length_for(batch: u64, align: u32) -> u64 {
     let batches = align_up(SEGMENT_HEADER, align) + batch + frame::lone_mark_len(align);
     align_up(batches + SEGMENT_HEADER, 4096)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::MemoryDisk;
+    use crate::state::Timestamp;
+
+    const LENGTH: u64 = 8192;
+
+    fn made() -> MemoryDisk {
+        let disk = MemoryDisk::new();
+        disk.create_dir(Path::new("/log")).unwrap();
+        let created_at = Timestamp::from_unix_ms(0);
+        let header = SegmentHeader {
+            store_id: [1; 16],
+            number: 4,
+            length: LENGTH,
+            salt: [2; 32],
+            batch_align: 8,
+            created_at,
+        };
+        Segment::make(&disk, Path::new("/log"), header, true).unwrap();
+        disk
+    }
+
+    fn opened(damage: impl FnOnce(&mut Vec<u8>)) -> Result<Segment, SegmentFault> {
+        let disk = made();
+        disk.damage(&Path::new("/log").join(file_name(4)), damage);
+        Segment::open(&disk, Path::new("/log"), 4, Access::Read)
+    }
+
+    #[test]
+    fn either_header_serves() {
+        let whole = opened(|_| {}).unwrap();
+        assert!(!whole.by_second && !whole.is_short());
+        assert!(whole.second_header_is_sound().unwrap());
+        let by_second = opened(|bytes| bytes[20] ^= 1).unwrap();
+        assert!(by_second.by_second && by_second.header == whole.header);
+        let first_only = opened(|bytes| bytes[8000] ^= 1).unwrap();
+        assert!(!first_only.by_second && !first_only.second_header_is_sound().unwrap());
+    }
+
+    #[test]
+    fn a_file_is_refused_without_a_header_and_under_another_number() {
+        let neither = opened(|bytes| {
+            bytes[20] ^= 1;
+            bytes[8000] ^= 1;
+        });
+        assert!(matches!(neither, Err(SegmentFault::Headers)));
+        assert!(matches!(opened(Vec::clear), Err(SegmentFault::Headers)));
+        let disk = made();
+        let bytes = disk.get(&Path::new("/log").join(file_name(4))).unwrap();
+        disk.put(&Path::new("/log").join(file_name(5)), &bytes);
+        let other = Segment::open(&disk, Path::new("/log"), 5, Access::Read);
+        assert!(matches!(other, Err(SegmentFault::OtherNumber(4))));
+    }
+
+    #[test]
+    fn a_file_cut_short_is_known_and_read_to_its_end() {
+        let short = opened(|bytes| bytes.truncate(1000)).unwrap();
+        assert!(short.is_short() && !short.second_header_is_sound().unwrap());
+        assert_eq!(short.read_at(900, 500).unwrap().len(), 100);
+        assert_eq!(short.read_at(2000, 500).unwrap().len(), 0);
+        assert!(matches!(short.read_record(990), Err(RecordFault::Checksum)));
+    }
+
+    #[test]
+    fn only_sixteen_digits_name_a_segment() {
+        assert_eq!(number_of(&file_name(12), "log"), Some(12));
+        assert_eq!(number_of(&summary_name(12), "idx"), Some(12));
+        for name in
+            ["12.log", "000000000000001x.log", "+000000000000012.log", "0000000000000012log"]
+        {
+            assert_eq!(number_of(name, "log"), None, "{name}");
+        }
+    }
 }

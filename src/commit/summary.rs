@@ -195,3 +195,74 @@ fn entry(bytes: &[u8], segment: u64) -> Option<(Item<'_>, &[u8])> {
     let at = At { segment, offset, slot: word(8) };
     Some((Item { at, kind, stored_len: word(16), summary }, rest))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SALT: [u8; 32] = [3; 32];
+
+    fn sealed() -> Sealed {
+        Sealed { segment: 5, end: 4096, checksum: [6; 16] }
+    }
+
+    fn items(bytes: &[u8], sealed: &Sealed) -> Option<Vec<(At, RecordType, Vec<u8>)>> {
+        let mut found = Vec::new();
+        let visit = &mut |item: Item<'_>| found.push((item.at, item.kind, item.summary.to_vec()));
+        read(bytes, sealed, &SALT, visit).then_some(found)
+    }
+
+    fn two_items() -> Vec<u8> {
+        let mut builder = Builder::default();
+        let block = [vec![7; BLOCK_PREFIX], b"data".to_vec()].concat();
+        let pack = pack_records(
+            &[
+                Inner { kind: RecordType::Event, payload: b"{}".to_vec() },
+                Inner { kind: RecordType::Block, payload: block.clone() },
+            ],
+            1,
+        );
+        for (code, offset, payload) in [(1, 600, block), (4, 700, pack)] {
+            assert!(items_of(5, &Found { code, offset, payload }, &mut |item| builder.add(&item)));
+        }
+        builder.finish(&sealed(), &SALT)
+    }
+
+    #[test]
+    fn what_was_put_in_comes_out_without_its_data() {
+        let found = items(&two_items(), &sealed()).unwrap();
+        let at = |offset, slot| At { segment: 5, offset, slot };
+        let prefix = vec![7; BLOCK_PREFIX];
+        assert_eq!(
+            found,
+            [
+                (at(600, ALONE), RecordType::Block, prefix.clone()),
+                (at(700, 0), RecordType::Event, b"{}".to_vec()),
+                (at(700, 1), RecordType::Block, prefix),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_summary_of_another_time_or_with_any_byte_changed_is_none() {
+        let bytes = two_items();
+        assert_eq!(items(&bytes, &Sealed { end: 4104, ..sealed() }), None);
+        assert_eq!(items(&bytes, &Sealed { checksum: [0; 16], ..sealed() }), None);
+        assert_eq!(items(&bytes, &Sealed { segment: 6, ..sealed() }), None);
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 2;
+            assert_eq!(items(&changed, &sealed()), None, "byte {at}");
+            assert_eq!(items(&bytes[..at], &sealed()), None, "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn a_record_of_a_later_type_is_passed_over_and_a_broken_pack_is_told() {
+        let mut seen = 0;
+        let mut visit = |_: Item<'_>| seen += 1;
+        assert!(items_of(1, &Found { code: 9, offset: 0, payload: vec![1] }, &mut visit));
+        assert!(!items_of(1, &Found { code: 4, offset: 0, payload: vec![9] }, &mut visit));
+        assert_eq!(seen, 0);
+    }
+}

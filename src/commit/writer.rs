@@ -108,6 +108,8 @@ pub(crate) struct Writer {
     next_number: u64,
     next_event: u64,
     length: u64,
+    /// Bytes of the largest batch of late; it fades as smaller ones follow.
+    largest: u64,
     spare: Option<Segment>,
     /// Segments that hold nothing and may be unlinked once a batch is durable elsewhere.
     void: Vec<u64>,
@@ -181,6 +183,7 @@ impl Writer {
     ) -> Self {
         Self {
             length: active.segment.header.length,
+            largest: 0,
             site,
             active,
             live,
@@ -357,12 +360,14 @@ impl Writer {
         self.unsummarised.push(Unsummarised { sealed, salt, items: last.items });
     }
 
-    /// Segments double while they fill within two seconds and shrink when they do not.
+    /// Segments double while they fill within two seconds and shrink when they do not, and hold
+    /// several batches of the size that is usual.
     fn next_length(&mut self) -> u64 {
         let Options { segment_bytes_min: min, segment_bytes_max: max, .. } = self.site.options;
         let took = self.site.clock.monotonic().saturating_sub(self.active.began);
         let length = if took < Duration::from_secs(2) { self.length * 2 } else { self.length / 2 };
-        self.length = length.clamp(min, max.max(min));
+        let several = segment::length_for(8 * self.largest, self.site.options.batch_align);
+        self.length = length.max(several).clamp(min, max.max(min));
         self.length
     }
 
@@ -530,4 +535,94 @@ fn is_full(error: &io::Error) -> bool {
 fn is_of_the_place(error: &io::Error) -> bool {
     const EIO: i32 = rustix::io::Errno::IO.raw_os_error();
     error.kind() == io::ErrorKind::Interrupted || error.raw_os_error() == Some(EIO)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::disk::MemoryDisk;
+
+    /// A log of small segments in a memory of its own.
+    pub(crate) fn site(disk: &MemoryDisk) -> Site {
+        let dir = PathBuf::from("/log");
+        disk.create_dir(&dir).unwrap();
+        let options = Options { segment_bytes_min: 4096, segment_bytes_max: 8192, batch_align: 8 };
+        let clock = SystemClock::shared();
+        Site { disk: disk.shared(), clock, dir, store_id: [1; 16], options }
+    }
+
+    pub(crate) fn block(payload: &[u8]) -> Outgoing<'_> {
+        Outgoing::new(RecordType::Block, payload)
+    }
+
+    fn fill(writer: &mut Writer) -> Vec<u64> {
+        let first = writer.active().number();
+        let mut offsets = Vec::new();
+        while writer.active().number() == first {
+            offsets.push(writer.append(&[block(&[5; 300])]).unwrap().records[0].offset);
+        }
+        offsets
+    }
+
+    #[test]
+    fn a_full_segment_is_followed_by_a_new_one_that_names_it() {
+        let disk = MemoryDisk::new();
+        let mut writer = Writer::create(site(&disk)).unwrap();
+        fill(&mut writer);
+        assert_eq!(writer.active().number(), 2);
+        let sealed = writer.live()[&1];
+        assert!(sealed.end <= 4096 - 512 - lone_mark_len(8), "no room for a mark is left");
+        assert_eq!(writer.take_unsummarised().len(), 1);
+        assert_eq!(writer.take_void(), [0_u64; 0]);
+    }
+
+    #[test]
+    fn a_segment_made_ahead_is_taken_and_one_that_comes_too_late_is_let_go() {
+        let disk = MemoryDisk::new();
+        let mut writer = Writer::create(site(&disk)).unwrap();
+        let order = loop {
+            writer.append(&[block(&[5; 300])]).unwrap();
+            if let Some(order) = writer.order_spare() {
+                break order;
+            }
+        };
+        let spare = order.make().unwrap();
+        fill(&mut writer);
+        assert_eq!(writer.active().number(), 3, "the ordered number is not given twice");
+        writer.give_spare(spare);
+        assert_eq!(writer.take_void(), [2]);
+        let order = loop {
+            writer.append(&[block(&[5; 300])]).unwrap();
+            if let Some(order) = writer.order_spare() {
+                break order;
+            }
+        };
+        writer.give_spare(order.make().unwrap());
+        fill(&mut writer);
+        assert_eq!(writer.active().number(), 4);
+    }
+
+    #[test]
+    fn a_batch_larger_than_a_segment_gets_one_of_its_size() {
+        let disk = MemoryDisk::new();
+        let mut writer = Writer::create(site(&disk)).unwrap();
+        let big = vec![1; 100_000];
+        let appended = writer.append(&[block(&big)]).unwrap();
+        assert_eq!(appended.records[0].segment, 2);
+        let segment = &writer.active().segment;
+        assert_eq!(segment.read_record(appended.records[0].offset).unwrap().payload, big);
+        assert!(writer.active().end <= segment.header.batches_end());
+    }
+
+    #[test]
+    fn the_longest_list_of_live_segments_has_room() {
+        let sealed = Sealed { segment: u64::MAX, end: u64::MAX, checksum: [0xff; 16] };
+        for count in [0, 1, 100] {
+            let what = What::SegmentBegun { predecessor: Some(sealed), live: vec![sealed; count] };
+            let event = Event::new(u64::MAX, crate::state::Timestamp::from_unix_ms(0), what);
+            let taken = event.encode().len() + 24;
+            assert!(taken as u64 <= begin_room(count), "{count}: {taken}");
+        }
+    }
 }

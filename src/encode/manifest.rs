@@ -143,9 +143,12 @@ impl Manifest {
         }
         writer.number(6, zigzag(self.created_at.unix_ms()));
         writer.number(7, self.store_time_ms);
-        let flags = FLAG_PROVISIONAL * u64::from(self.seq_provisional)
-            | FLAG_IMPORTED * u64::from(self.imported)
-            | FLAG_RAW * u64::from(self.raw);
+        let flags = [
+            (self.seq_provisional, FLAG_PROVISIONAL),
+            (self.imported, FLAG_IMPORTED),
+            (self.raw, FLAG_RAW),
+        ];
+        let flags = flags.iter().filter(|(set, _)| *set).map(|(_, flag)| flag).sum();
         writer.number(8, flags);
     }
 

@@ -96,7 +96,7 @@ impl Agent {
     /// # Errors
     /// As [`Agent::restore_checkpoint`].
     pub fn restore(&self, reference: &str, options: &RestoreOptions) -> Result<Restored, Error> {
-        restoring::restore(self, reference, options)
+        restoring::restore(self, reference, *options)
     }
 
     /// Reads a checkpoint and changes nothing.
@@ -204,7 +204,7 @@ impl Agent {
     /// # Errors
     /// `not_found` where there is none; else as [`Agent::restore`].
     pub fn undo(&self, options: &RestoreOptions) -> Result<Restored, Error> {
-        restoring::undo(self, options)
+        restoring::undo(self, *options)
     }
 
     /// Starts afresh: what came before stays as evidence and is not chosen any more.

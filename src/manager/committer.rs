@@ -68,6 +68,16 @@ pub(crate) enum Wanted {
     Of(CheckpointId),
 }
 
+impl Wanted {
+    /// Bytes that may have to be written for it.
+    fn given_bytes(&self) -> usize {
+        match self {
+            Self::Given { encoded, .. } => usize::try_from(encoded.len).unwrap_or(usize::MAX),
+            Self::Inherited | Self::Of(_) => 0,
+        }
+    }
+}
+
 /// Commits for everyone.
 #[derive(Debug)]
 pub(crate) struct Committer {
@@ -122,8 +132,9 @@ impl Committer {
 
     /// Makes a submission durable, together with whatever else waits.
     pub(crate) fn submit(&self, submission: Submission) -> Result<Receipt, Error> {
+        let bytes = submission.state.given_bytes();
         self.group
-            .submit(submission, |batch| self.commit(batch))
+            .submit(submission, bytes, |batch| self.commit(batch))
             .unwrap_or_else(|died| Err(Error::Interrupted(died.to_string())))
     }
 
@@ -540,11 +551,14 @@ impl Committer {
     }
 }
 
+/// The store that took a group and the tries it took, or every try in vain.
+type Stored = Result<(Option<Arc<Store>>, Vec<Attempt>), Vec<Attempt>>;
+
 /// Answers to what was admitted.
 struct Answers<'a> {
     committer: &'a Committer,
     drafts: &'a [Draft],
-    stored: &'a Result<(Option<Arc<Store>>, Vec<Attempt>), Vec<Attempt>>,
+    stored: &'a Stored,
 }
 
 impl Answers<'_> {

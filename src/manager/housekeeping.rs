@@ -20,6 +20,8 @@ const IDLE: Duration = Duration::from_millis(20);
 const GLANCE: Duration = Duration::from_millis(4);
 /// What can wait waits no longer than this under steady load.
 const STEADY: Duration = Duration::from_millis(250);
+/// Checkpoints that are looked at for a view in one round under steady load.
+const VIEWS_UNDER_LOAD: usize = 64;
 /// How often a failed target is looked at.
 const PROBE: Duration = Duration::from_millis(500);
 
@@ -130,8 +132,14 @@ fn watch_until_idle(shared: &Shared, committer: &Committer) {
 fn rest(shared: &Shared, committer: &Committer) {
     notice_what_is_gone(committer);
     each_store(committer, "tidy the log", Store::tidy_log);
-    let stopping = || shared.bell.lock().stop;
-    each_store(committer, "make the views", |store| store.make_views(&stopping));
+    // Views cost a file each: while commits keep coming only the newest get theirs.
+    let looked = std::cell::Cell::new(0);
+    let enough = || {
+        looked.set(looked.get() + 1);
+        let bell = shared.bell.lock();
+        bell.stop || (bell.rung && looked.get() > VIEWS_UNDER_LOAD)
+    };
+    each_store(committer, "make the views", |store| store.make_views(&enough));
     if let Err(error) = letting_go::compact_when_worthwhile(committer) {
         tracing::warn!(%error, "compaction is put off");
     }

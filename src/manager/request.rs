@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::agent::Agent;
 use super::committer::{Submission, Wanted, Words};
 use super::error::Error;
+use super::serialized::{Serialized, serialize};
 use crate::encode::event::What;
 use crate::encode::manifest::Restored;
 use crate::state::{CheckpointId, Kind, OperationRef, Receipt, Seq};
@@ -72,9 +73,10 @@ impl Request {
     /// # Errors
     /// When it cannot be serialized.
     pub fn state<T: Serialize + ?Sized>(mut self, state: &T) -> Result<Self, Error> {
-        let bytes = serde_json::to_vec(state)
-            .map_err(|source| Error::Json { doing: "serialize", source })?;
-        self.source = Source::Bytes { bytes, checked: false };
+        let Serialized { bytes, checked } =
+            serialize(state, self.agent.committer().encode.depth_max)
+                .map_err(|source| Error::Json { doing: "serialize", source })?;
+        self.source = Source::Bytes { bytes, checked };
         Ok(self)
     }
 
@@ -172,11 +174,6 @@ impl Request {
 
     pub(crate) fn imported(mut self) -> Self {
         self.imported = true;
-        self
-    }
-
-    pub(crate) fn with_event(mut self, what: What) -> Self {
-        self.events.push(what);
         self
     }
 

@@ -20,6 +20,7 @@ use crate::state::{Checkpoint, CheckpointId, Kind, Receipt};
 /// How a restore is to be done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub struct RestoreOptions {
     /// Only tell what would be done.
     pub dry_run: bool,
@@ -162,7 +163,7 @@ fn take_state(agent: &Agent, found: &mut Resolved) -> Result<Option<Vec<u8>>, Er
 pub(super) fn restore(
     agent: &Agent,
     reference: &str,
-    options: &RestoreOptions,
+    options: RestoreOptions,
 ) -> Result<Restored, Error> {
     let found = agent.resolve(reference)?;
     if found.held.manifest.agent != *agent.id() && !options.any_agent {
@@ -174,7 +175,7 @@ pub(super) fn restore(
     run(agent, reference, found, None, options)
 }
 
-pub(super) fn undo(agent: &Agent, options: &RestoreOptions) -> Result<Restored, Error> {
+pub(super) fn undo(agent: &Agent, options: RestoreOptions) -> Result<Restored, Error> {
     let (done, recovery) =
         agent.undoable().ok_or_else(|| Error::NothingToUndo { agent: agent.id().clone() })?;
     let reference = recovery.to_string();
@@ -193,7 +194,7 @@ fn run(
     reference: &str,
     mut found: Resolved,
     undoes: Option<CheckpointId>,
-    options: &RestoreOptions,
+    options: RestoreOptions,
 ) -> Result<Restored, Error> {
     let state = take_state(agent, &mut found)?;
     let file = in_place_target(&found);

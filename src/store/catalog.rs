@@ -119,41 +119,52 @@ pub(crate) struct Catalog {
 }
 
 impl Catalog {
-    /// Takes in one record.
+    /// Takes in one record as it was read.
     pub(crate) fn apply(&mut self, item: &Item<'_>) {
-        *self.segments.entry(item.at.segment).or_default() += u64::from(item.stored_len);
-        let read = match item.kind {
-            RecordType::Block => self.apply_block(item),
-            RecordType::Checkpoint => match Manifest::decode(item.summary) {
-                Ok(manifest) => {
-                    self.apply_checkpoint(manifest, item.at, item.stored_len);
-                    Ok(())
+        let Item { at, kind, stored_len, summary } = *item;
+        match kind {
+            RecordType::Block => match summary.split_first_chunk::<32>() {
+                Some((digest, [level, ..])) => {
+                    self.enter_block((Digest(*digest), *level), at, stored_len);
                 }
-                Err(error) => Err(error.to_string()),
+                _ => self.unreadable.push((at, "a block record without a digest".to_owned())),
             },
-            RecordType::Event => {
-                if let Some(event) = Event::decode(item.summary) {
-                    self.apply_event(&event, item.at, item.stored_len);
-                }
-                Ok(())
-            }
-            RecordType::Pack => Ok(()),
-        };
-        if let Err(why) = read {
-            self.unreadable.push((item.at, why));
+            RecordType::Checkpoint => match Manifest::decode(summary) {
+                Ok(manifest) => self.enter_checkpoint(manifest, at, stored_len),
+                Err(error) => self.unreadable.push((at, error.to_string())),
+            },
+            RecordType::Event => match Event::decode(summary) {
+                Some(event) => self.enter_event(&event, at, stored_len),
+                None => self.weigh(at, stored_len),
+            },
+            RecordType::Pack => {}
         }
     }
 
-    fn apply_block(&mut self, item: &Item<'_>) -> Result<(), String> {
-        let Some((digest, [level, ..])) = item.summary.split_first_chunk::<32>() else {
-            return Err("a block record without a digest".to_owned());
-        };
-        let place = BlockAt { at: item.at, stored_len: item.stored_len };
-        let held = self.blocks.entry((Digest(*digest), *level)).or_insert(place);
-        if held.at < item.at {
+    fn weigh(&mut self, at: At, stored_len: u32) {
+        *self.segments.entry(at.segment).or_default() += u64::from(stored_len);
+    }
+
+    /// Takes in a block.
+    pub(crate) fn enter_block(&mut self, key: BlockKey, at: At, stored_len: u32) {
+        self.weigh(at, stored_len);
+        let place = BlockAt { at, stored_len };
+        let held = self.blocks.entry(key).or_insert(place);
+        if held.at < at {
             *held = place;
         }
-        Ok(())
+    }
+
+    /// Takes in a checkpoint.
+    pub(crate) fn enter_checkpoint(&mut self, manifest: Manifest, at: At, stored_len: u32) {
+        self.weigh(at, stored_len);
+        self.apply_checkpoint(manifest, at, stored_len);
+    }
+
+    /// Takes in an event.
+    pub(crate) fn enter_event(&mut self, event: &Event, at: At, stored_len: u32) {
+        self.weigh(at, stored_len);
+        self.apply_event(event, at, stored_len);
     }
 
     /// Takes in a checkpoint; one that was forgotten stays so.

@@ -228,8 +228,11 @@ impl Store {
 
     fn victims(&self, which: Which<'_>, writer: &Writer, marked: &Marked) -> BTreeSet<u64> {
         let sealed = writer.live().keys().copied();
+        // What cannot be read now is not dead: only a repair lets a damaged segment go.
+        let broken = self.broken_segments();
+        let whole = sealed.clone().filter(|number| !broken.contains(number));
         match which {
-            Which::All => sealed.collect(),
+            Which::All => whole.collect(),
             Which::These(these) => sealed.filter(|number| these.contains(number)).collect(),
             Which::Dead | Which::UnderHalfLive => {
                 let catalog = self.catalog();
@@ -239,7 +242,7 @@ impl Store {
                     let live = live.get(number).copied().unwrap_or(0);
                     if which == Which::Dead { live == 0 } else { live * 2 < all.max(1) }
                 };
-                sealed.filter(goes).collect()
+                whole.filter(goes).collect()
             }
         }
     }

@@ -11,7 +11,7 @@ const CHECK: &str = ",\n\"check\": \"";
 const END: &str = "\"}\n";
 
 /// Closes an object that was begun in `out` and lacks its closing brace.
-pub(super) fn close(out: &mut Vec<u8>) {
+pub(crate) fn close(out: &mut Vec<u8>) {
     let check = Digest::of(out);
     out.extend_from_slice(format!("{CHECK}{check}{END}").as_bytes());
 }

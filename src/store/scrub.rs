@@ -1,6 +1,7 @@
 //! What verification asks of a store: segments read from end to end, views compared.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,7 @@ use super::views::{self, Listed, View, ViewError};
 use super::{Store, quarantine};
 use crate::commit::frame::Found;
 use crate::commit::scan::{self, Broken, Until};
-use crate::commit::segment::{self, Segment};
+use crate::commit::segment::{self, Segment, SegmentFault};
 use crate::commit::summary;
 use crate::commit::writer::AppendError;
 use crate::encode;
@@ -87,6 +88,29 @@ impl Store {
         named.chain(shown.broken.iter().copied()).collect()
     }
 
+    /// Takes in what can be read of these segments now: at opening the disk may have refused part of
+    /// it.
+    pub(crate) fn read_again(&self, numbers: &BTreeSet<u64>) -> Result<(), ContentError> {
+        let Some(writer) = &self.writer else { return Ok(()) };
+        let live = writer.lock().live().clone();
+        for sealed in live.values().filter(|sealed| numbers.contains(&sealed.segment)) {
+            let number = sealed.segment;
+            let Some(segment) = self.segments.read().get(&number).cloned() else { continue };
+            let mut records = Vec::new();
+            let scan = scan::scan(&segment, Until::Sealed(sealed.end), &mut |batch| {
+                records.extend(batch.records);
+            });
+            let scan = scan.map_err(|source| ContentError::Io { segment: number, source })?;
+            records.extend(scan.gaps.into_iter().chain(scan.tail).flat_map(|gap| gap.salvaged));
+            let mut catalog = self.catalog.write();
+            catalog.segments.remove(&number);
+            for record in &records {
+                summary::items_of(number, record, &mut |item| catalog.apply(&item));
+            }
+        }
+        Ok(())
+    }
+
     /// Whether a checkpoint is its agent's newest.
     pub(crate) fn is_newest(&self, held: &Held) -> bool {
         let catalog = self.catalog();
@@ -134,7 +158,7 @@ impl Store {
             found.findings.push(self.set_aside(&segment, gap));
         }
         if let Some(sealed) = sealed {
-            self.check_end(&segment, &scan, &sealed, &mut found.findings);
+            check_end(&segment, &scan, &sealed, &mut found.findings);
         }
         let here =
             Segment::open(self.disk(), &self.layout.log(), number, crate::disk::Access::Read);
@@ -147,19 +171,15 @@ impl Store {
                 found.findings.push(finding(number, at, 512, "its second header is broken"));
             }
             Ok(_) => {}
-            Err(error) if error.is_absence() && self.may_have_gone(number) => {}
+            // A reader beside a writer holds files open that compaction has let go.
+            Err(SegmentFault::Io(error))
+                if error.kind() == io::ErrorKind::NotFound && !self.is_writable() => {}
             Err(error) => found.findings.push(finding(number, 0, 0, &error.to_string())),
         }
         if !found.findings.is_empty() {
             self.shown.lock().broken.insert(number);
         }
         Ok(found)
-    }
-
-    /// Whether compaction, here or in the process that writes, may have taken a segment away while it
-    /// was read through its open file.
-    fn may_have_gone(&self, number: u64) -> bool {
-        self.writer.is_none() || !self.segments.read().contains_key(&number)
     }
 
     /// How far the newest segment is read: to where this process has written.
@@ -170,21 +190,6 @@ impl Store {
                 Until::Sealed(writer.active().data_end)
             }
             _ => Until::Head,
-        }
-    }
-
-    fn check_end(
-        &self,
-        segment: &Segment,
-        scan: &scan::Scan,
-        sealed: &Sealed,
-        findings: &mut Vec<Finding>,
-    ) {
-        let whole = scan.end >= sealed.end && scan.before == Some(sealed.checksum);
-        if !whole && findings.is_empty() {
-            let from = scan.end.min(sealed.end);
-            let what = "it does not end as its successor says: an older copy, or cut short";
-            findings.push(finding(segment.number(), from, sealed.end - from, what));
         }
     }
 
@@ -221,7 +226,7 @@ impl Store {
                 let path = PathBuf::from(format!("the view of {id}"));
                 found.push((path, ViewFault::Wrong("it is missing".to_owned())));
             }
-            shown.unviewed.insert(id, ());
+            shown.unviewed.insert(id);
         }
         Ok(found)
     }
@@ -253,7 +258,7 @@ impl Store {
         if matches!(fault, ViewFault::Wrong(_)) {
             let mut shown = self.shown.lock();
             shown.viewed.remove(&id);
-            shown.unviewed.insert(id, ());
+            shown.unviewed.insert(id);
         }
         (path, fault)
     }
@@ -301,4 +306,13 @@ fn check_pack(number: u64, record: &Found, findings: &mut Vec<Finding>) {
 fn finding(segment: u64, offset: u64, bytes: u64, what: &str) -> Finding {
     let file = Path::new("log").join(segment::file_name(segment));
     Finding { file, what: what.to_owned(), offset, bytes }
+}
+
+fn check_end(segment: &Segment, scan: &scan::Scan, sealed: &Sealed, findings: &mut Vec<Finding>) {
+    let whole = scan.end >= sealed.end && scan.before == Some(sealed.checksum);
+    if !whole && findings.is_empty() {
+        let from = scan.end.min(sealed.end);
+        let what = "it does not end as its successor says: an older copy, or cut short";
+        findings.push(finding(segment.number(), from, sealed.end - from, what));
+    }
 }

@@ -11,10 +11,10 @@ use super::Store;
 use super::catalog::{BlockKey, Catalog};
 use super::read::OpenPacks;
 use super::upkeep::Pinned;
-use crate::commit::frame::{Outgoing, Place, RecordType};
-use crate::commit::summary::{self, At, Item};
+use crate::commit::frame::{Outgoing, RecordType};
+use crate::commit::summary::{self, At};
 use crate::commit::writer::AppendError;
-use crate::encode::event::What;
+use crate::encode::event::{Event, What};
 use crate::encode::manifest::{Lies, Manifest};
 use crate::encode::{self, Block, Content, Encoded, encode_complete};
 use crate::state::CheckpointId;
@@ -38,18 +38,11 @@ pub(crate) struct Draft {
     pub state: DraftState,
 }
 
-/// What a write came to.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Written {
-    /// End of the batch.
-    pub end: Place,
-}
-
 /// A record that owns its bytes until the batch is laid out.
 enum Ready<'a> {
     Block([u8; summary::BLOCK_PREFIX], &'a Block),
-    Checkpoint(Vec<u8>, &'a [u8]),
-    Event(Vec<u8>),
+    Checkpoint(Vec<u8>, &'a Draft),
+    Event(Vec<u8>, Event),
 }
 
 impl Ready<'_> {
@@ -58,12 +51,33 @@ impl Ready<'_> {
             Self::Block(prefix, block) => {
                 Outgoing::in_parts(RecordType::Block, [prefix, &block.data])
             }
-            Self::Checkpoint(manifest, inline) => {
-                Outgoing::in_parts(RecordType::Checkpoint, [manifest, inline])
+            Self::Checkpoint(manifest, draft) => {
+                Outgoing::in_parts(RecordType::Checkpoint, [manifest, draft.inline()])
             }
-            Self::Event(event) => Outgoing::new(RecordType::Event, event),
+            Self::Event(bytes, _) => Outgoing::new(RecordType::Event, bytes),
         }
     }
+}
+
+impl Ready<'_> {
+    /// Takes the record, which is durable now, into the catalog: as reading it back would.
+    fn enter(&self, catalog: &mut Catalog, at: At) {
+        match self {
+            Self::Block(prefix, block) => {
+                let stored_len = clamp(prefix.len() + block.data.len());
+                catalog.enter_block((block.digest, block.level), at, stored_len);
+            }
+            Self::Checkpoint(manifest, draft) => {
+                let stored_len = clamp(manifest.len() + draft.inline().len());
+                catalog.enter_checkpoint(draft.manifest.clone(), at, stored_len);
+            }
+            Self::Event(bytes, event) => catalog.enter_event(event, at, clamp(bytes.len())),
+        }
+    }
+}
+
+fn clamp(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
 }
 
 impl Draft {
@@ -122,7 +136,7 @@ impl Store {
         drafts: &mut [Draft],
         events: Vec<What>,
         options: &encode::Options,
-    ) -> Result<Written, AppendError> {
+    ) -> Result<(), AppendError> {
         let writer = self.writer.as_ref().expect("callers ask is_writable first");
         let _tenure = self.tenure_to_append()?;
         let mut writer = writer.lock();
@@ -130,15 +144,18 @@ impl Store {
         let mut fresh = HashSet::new();
         let mut ready = {
             let catalog = self.catalog.read();
-            self.make_ready(drafts, &catalog, &mut fresh)
+            make_ready(drafts, &catalog, &mut fresh)
         };
-        ready.extend(events.into_iter().map(|what| Ready::Event(writer.event(what).encode())));
+        ready.extend(events.into_iter().map(|what| {
+            let event = writer.event(what);
+            Ready::Event(event.encode(), event)
+        }));
         let outgoing: Vec<Outgoing<'_>> = ready.iter().map(Ready::outgoing).collect();
         let appended = writer.append(&outgoing)?;
         self.adopt_segment(&writer);
         let mut catalog = self.catalog.write();
-        for (record, at) in outgoing.iter().zip(&appended.records) {
-            apply(&mut catalog, record, *at);
+        for (record, at) in ready.iter().zip(&appended.records) {
+            record.enter(&mut catalog, *at);
         }
         drop(catalog);
         // Not before: compaction, which looks under this lock, must see what the batch names.
@@ -146,7 +163,7 @@ impl Store {
         drop(outgoing);
         drop(ready);
         self.note_unviewed(drafts);
-        Ok(Written { end: appended.end })
+        Ok(())
     }
 
     /// Re-encodes drafts whose predecessor is not held, and sees to it that no block they name is
@@ -175,34 +192,6 @@ impl Store {
                 tracing::warn!(digest = %key.0, %error, "a block is written again");
             }
         }
-    }
-
-    fn make_ready<'a>(
-        &self,
-        drafts: &'a mut [Draft],
-        catalog: &Catalog,
-        fresh: &mut HashSet<BlockKey>,
-    ) -> Vec<Ready<'a>> {
-        let mut ready = Vec::with_capacity(drafts.len() * 2);
-        for draft in drafts.iter_mut() {
-            let mut stored = draft.inline().len();
-            let mut new = Vec::new();
-            for (index, block) in draft.blocks().iter().enumerate() {
-                let key = (block.digest, block.level);
-                if !catalog.blocks.contains_key(&key) && fresh.insert(key) {
-                    stored += block.data.len();
-                    new.push(index);
-                }
-            }
-            draft.note_content(stored);
-            let draft = &*draft;
-            ready.extend(new.into_iter().map(|index| {
-                let block = &draft.blocks()[index];
-                Ready::Block(prefix(block), block)
-            }));
-            ready.push(Ready::Checkpoint(draft.manifest.encode(), draft.inline()));
-        }
-        ready
     }
 
     /// Brings content ahead of its checkpoint, in batches that take turns with other commits. The
@@ -239,15 +228,15 @@ impl Store {
             let appended = writer.append(&outgoing)?;
             self.adopt_segment(&writer);
             let mut catalog = self.catalog.write();
-            for (record, at) in outgoing.iter().zip(&appended.records) {
-                apply(&mut catalog, record, *at);
+            for (record, at) in ready.iter().zip(&appended.records) {
+                record.enter(&mut catalog, *at);
             }
         }
         Ok(pinned)
     }
 
     /// Writes events alone.
-    pub(crate) fn write_events(&self, events: Vec<What>) -> Result<Written, AppendError> {
+    pub(crate) fn write_events(&self, events: Vec<What>) -> Result<(), AppendError> {
         self.write(&mut [], events, &encode::Options::default())
     }
 
@@ -259,6 +248,34 @@ impl Store {
             self.segments.write().insert(segment.number(), segment.clone());
         }
     }
+}
+
+/// The records of drafts, with the blocks that are not present yet.
+fn make_ready<'a>(
+    drafts: &'a mut [Draft],
+    catalog: &Catalog,
+    fresh: &mut HashSet<BlockKey>,
+) -> Vec<Ready<'a>> {
+    let mut ready = Vec::with_capacity(drafts.len() * 2);
+    for draft in drafts.iter_mut() {
+        let mut stored = draft.inline().len();
+        let mut new = Vec::new();
+        for (index, block) in draft.blocks().iter().enumerate() {
+            let key = (block.digest, block.level);
+            if !catalog.blocks.contains_key(&key) && fresh.insert(key) {
+                stored += block.data.len();
+                new.push(index);
+            }
+        }
+        draft.note_content(stored);
+        let draft = &*draft;
+        ready.extend(new.into_iter().map(|index| {
+            let block = &draft.blocks()[index];
+            Ready::Block(prefix(block), block)
+        }));
+        ready.push(Ready::Checkpoint(draft.manifest.encode(), draft));
+    }
+    ready
 }
 
 fn prefix(block: &Block) -> [u8; summary::BLOCK_PREFIX] {
@@ -285,10 +302,4 @@ fn batches<'a>(blocks: &'a [&'a Block]) -> Vec<&'a [&'a Block]> {
     }
     batches.push(&blocks[start..]);
     batches
-}
-
-fn apply(catalog: &mut Catalog, record: &Outgoing<'_>, at: At) {
-    let stored_len = u32::try_from(record.payload_len()).unwrap_or(u32::MAX);
-    let summary = summary::summary_of(record.kind, record.parts[0]);
-    catalog.apply(&Item { at, kind: record.kind, stored_len, summary });
 }

@@ -33,6 +33,7 @@ pub(crate) fn heal(
     let broken: BTreeSet<u64> = store.broken_segments();
     if !broken.is_empty() {
         store.seal()?;
+        store.read_again(&broken)?;
         let removed = store.compact(Which::These(&broken), &mut |_, _| {})?.segments_removed;
         if removed == broken.len() as u64 {
             report.healed.push(format!("{removed} damaged segments were emptied and let go"));

@@ -8,7 +8,6 @@
 //!
 //! Without `STATEWARD_EXHAUSTIVE=1` a part of the calls is tried, the same in each run.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use stateward::CheckpointManager;
@@ -19,7 +18,9 @@ use stateward::{Outcome, Standing};
 use crate::history::Step::{
     Begin, Close, Commit, Forget, MakeReady, Patch, Prune, Reopen, Reset, Restore, Settle, Undo,
 };
-use crate::history::{Held, Image, Step, expected, held, image, options, play};
+use crate::history::{
+    Held, Image, Step, expected, held, image, is_exhaustive, options, play, some_of,
+};
 
 /// What happens to a machine when its process dies.
 #[derive(Debug, Clone, Copy)]
@@ -65,16 +66,6 @@ struct Killed {
     /// Steps that were acknowledged.
     done: usize,
     tale: String,
-}
-
-fn is_exhaustive() -> bool {
-    std::env::var_os("STATEWARD_EXHAUSTIVE").is_some_and(|set| set == "1")
-}
-
-/// About `budget` of the numbers below `total`, evenly spread, beginning where `seed` says.
-fn some_of(total: u64, budget: u64, seed: u64) -> impl Iterator<Item = u64> {
-    let stride = if is_exhaustive() { 1 } else { total.div_ceil(budget).max(1) };
-    (seed % stride..total).step_by(usize::try_from(stride).unwrap())
 }
 
 impl<'a> Told<'a> {
@@ -134,9 +125,9 @@ impl<'a> Told<'a> {
                 assert_eq!(look(&disk.crash(loss), &tale), found, "{tale}");
             }
         }
-        let served = files(disk);
+        let served = image(disk);
         assert_eq!(look(disk, tale), found, "{tale}, served, then opened again");
-        let changed = changes(&served, &files(disk));
+        let changed = changes(&served, &image(disk));
         assert!(changed.is_empty(), "{tale}: a second opening changed {changed:?}");
     }
 }
@@ -148,10 +139,6 @@ fn look(disk: &MemoryDisk, tale: &str) -> Held {
     let damage = manager.status().damage;
     assert!(damage.is_empty(), "{tale}: a crash is no damage: {damage:?}");
     held(&manager).unwrap_or_else(|error| panic!("{tale}: cannot read: {error}"))
-}
-
-fn files(disk: &MemoryDisk) -> Image {
-    image(disk)
 }
 
 fn changes(before: &Image, after: &Image) -> Vec<String> {
@@ -287,45 +274,45 @@ const AHEAD: [Step; 5] = [
 
 #[test]
 fn small_commits() {
-    check_crashes("small", &SMALL, 150);
+    check_crashes("small", &SMALL, 50);
 }
 
 #[test]
 fn rolling_segments() {
-    check_crashes("rolling", &ROLLING, 150);
+    check_crashes("rolling", &ROLLING, 50);
 }
 
 #[test]
 fn ways_back() {
-    check_crashes("ways back", &WAYS_BACK, 150);
+    check_crashes("ways back", &WAYS_BACK, 50);
 }
 
 #[test]
 fn recoveries_of_small_commits() {
-    check_crashed_recoveries("small", &SMALL, 20);
+    check_crashed_recoveries("small", &SMALL, 8);
 }
 
 #[test]
 fn recoveries_of_rolling_segments() {
-    check_crashed_recoveries("rolling", &ROLLING, 20);
+    check_crashed_recoveries("rolling", &ROLLING, 8);
 }
 
 #[test]
 fn recoveries_of_ways_back() {
-    check_crashed_recoveries("ways back", &WAYS_BACK, 20);
+    check_crashed_recoveries("ways back", &WAYS_BACK, 8);
 }
 
 #[test]
 fn letting_go() {
-    check_crashes("letting go", &LETTING_GO, 200);
+    check_crashes("letting go", &LETTING_GO, 40);
 }
 
 #[test]
 fn recoveries_of_letting_go() {
-    check_crashed_recoveries("letting go", &LETTING_GO, 20);
+    check_crashed_recoveries("letting go", &LETTING_GO, 5);
 }
 
 #[test]
 fn content_ahead_of_its_checkpoint() {
-    check_crashes("ahead", &AHEAD, 3);
+    check_crashes("ahead", &AHEAD, 1);
 }

@@ -13,9 +13,9 @@ use rustix::io::Errno;
 use stateward::disk::{Call, Fault, FaultDisk, Loss, MemoryDisk, Op};
 use stateward::error::ErrorKind;
 use stateward::state::{CheckpointId, Kind};
-use stateward::{CheckpointManager, Error, Options, Outcome};
+use stateward::{CheckpointManager, Error, Options, Outcome, VerifyOptions};
 
-use crate::history::{options, state};
+use crate::history::{options, some_of, state};
 
 const ERRORS: [Errno; 7] = [
     Errno::IO,
@@ -48,7 +48,7 @@ fn keep_all(disk: Arc<FaultDisk>) -> Options {
 }
 
 /// What an agent was answered.
-#[derive(Default)]
+#[derive(Default, Clone)]
 struct Life {
     acknowledged: BTreeMap<CheckpointId, Vec<u8>>,
     refused: usize,
@@ -158,8 +158,9 @@ fn calls_of_a_life() -> Vec<Call> {
 
 #[test]
 fn each_call_fails_once() {
-    for number in 0..calls_of_a_life().len() as u64 {
-        for errno in ERRORS {
+    let calls = calls_of_a_life().len() as u64;
+    for (seed, errno) in (0..).zip(ERRORS) {
+        for number in some_of(calls, 60, seed) {
             let fault = Fault::new(errno).skipping(number).times(1);
             check_fault(fault, &format!("call {number} failed with {errno:?}"));
         }
@@ -173,8 +174,9 @@ fn from_each_call_on_every_one_fails() {
     // away again, there is no other to use.
     let makes_log = |call: &Call| call.op == Op::CreateDir && call.path.ends_with("log");
     let log = calls.iter().position(makes_log).unwrap() as u64;
-    for number in log..calls.len() as u64 {
-        for errno in ERRORS {
+    for (seed, errno) in (0..).zip(ERRORS) {
+        for number in some_of(calls.len() as u64 - log, 30, seed) {
+            let number = log + number;
             let fault = Fault::new(errno).skipping(number);
             check_fault(fault, &format!("from call {number} on {errno:?}"));
         }
@@ -185,8 +187,9 @@ fn from_each_call_on_every_one_fails() {
 fn from_each_call_on_every_one_of_its_kind_fails() {
     let calls = calls_of_a_life();
     for op in OPS {
-        for skipped in 0..calls.iter().filter(|call| call.op == op).count() as u64 {
-            for errno in ERRORS {
+        let of_kind = calls.iter().filter(|call| call.op == op).count() as u64;
+        for (seed, errno) in (0..).zip(ERRORS) {
+            for skipped in some_of(of_kind, 6, seed) {
                 let fault = Fault::new(errno).on(op).skipping(skipped);
                 check_fault(fault, &format!("from {op:?} {skipped} on {errno:?}"));
             }
@@ -252,5 +255,31 @@ fn a_name_whose_sync_failed_is_not_used() {
             });
             assert_eq!(used, None, "after directory sync {skipped} failed with {errno:?}");
         }
+    }
+}
+
+/// What cannot be read when the store is opened may be readable later: letting go of space does not
+/// take it for dead, and neither does a repair.
+#[test]
+fn what_could_not_be_read_is_not_let_go() {
+    let memory = MemoryDisk::new();
+    let disk = FaultDisk::over(&memory);
+    let mut life = Life::default();
+    drop(life.live(&disk));
+    for part in ["0000000000000001.", "0000000000000002."] {
+        let mut life = life.clone();
+        let memory = MemoryDisk::from_image(&memory.image());
+        let disk = FaultDisk::over(&memory);
+        disk.inject(Fault::new(Errno::IO).on(Op::Read).at(part).within(512..u64::MAX));
+        disk.inject(Fault::new(Errno::IO).on(Op::Read).at(part).at(".idx"));
+        let manager = open(&disk).unwrap();
+        assert!(!manager.status().damage.is_empty(), "{part}log cannot be read");
+        disk.heal();
+        may_fail(manager.prune(&mut |_| {}).map(drop));
+        assert!(life.commit(&manager, state(98, 1000)));
+        let repair = VerifyOptions { repair: true, ..VerifyOptions::default() };
+        may_fail(manager.verify(&repair, &mut |_| {}).map(drop));
+        drop(manager);
+        life.check(&open(&disk).unwrap(), part);
     }
 }

@@ -21,6 +21,17 @@ pub const STORE: &str = "/home/store";
 /// Everyone who lives in a history.
 pub const AGENTS: [&str; 4] = ["a", "team/b", "agent-1", "agent-10"];
 
+/// Whether every case is to be tried.
+pub fn is_exhaustive() -> bool {
+    std::env::var_os("STATEWARD_EXHAUSTIVE").is_some_and(|set| set == "1")
+}
+
+/// About `budget` of the numbers below `total`, evenly spread, beginning where `seed` says.
+pub fn some_of(total: u64, budget: u64, seed: u64) -> impl Iterator<Item = u64> {
+    let stride = if is_exhaustive() { 1 } else { total.div_ceil(budget).max(1) };
+    (seed % stride..total).step_by(usize::try_from(stride).unwrap())
+}
+
 /// One step in an agent's life.
 #[derive(Debug, Clone, Copy)]
 pub enum Step {

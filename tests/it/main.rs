@@ -23,6 +23,9 @@ mod fallback;
 mod fallback_real;
 mod faults;
 mod full_disk;
+#[cfg(feature = "testing")]
+mod fuzz_seeds;
+mod groups;
 mod history;
 mod homecoming;
 mod kill;

@@ -21,7 +21,7 @@ const ORDER: [&[&str]; 7] = [
     &["commit", "store"],
     &["retention", "verify", "drift", "restore"],
     &["manager"],
-    &["config", "server", "supervise", "cli", "validate"],
+    &["config", "server", "supervise", "cli", "validate", "fuzzing"],
 ];
 
 /// Files that are functions of their arguments: they know no disk and no clock.
