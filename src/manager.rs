@@ -70,6 +70,9 @@ pub struct Options {
     pub background: bool,
     /// Make the store where none is.
     pub create: bool,
+    /// What is done through this manager is done by a person or a script, not by the agent: its
+    /// checkpoints are no sign of the agent's life, and restores mind whether it lives.
+    pub by_hand: bool,
     /// A directory that remembers which stores were made, so that an empty directory where one was
     /// is not taken for a fresh start; nothing is remembered where absent.
     pub registry: Option<PathBuf>,
@@ -91,6 +94,7 @@ impl Options {
             clock: SystemClock::shared(),
             background: true,
             create: true,
+            by_hand: false,
             registry: None,
         }
     }
@@ -225,8 +229,8 @@ impl CheckpointManager {
     }
 
     fn assemble(options: Options, targets: Targets, background: bool, looks_only: bool) -> Self {
-        let Options { clock, state, retention, retry, disk, .. } = options;
-        let committer = Arc::new(Committer::new(targets, clock, state, retention, retry));
+        let committer = Arc::new(Committer::new(targets, &options));
+        let disk = options.disk;
         let housekeeper =
             background.then(|| housekeeping::Housekeeper::start(Arc::clone(&committer)));
         let tracks = track::Tracks::default();

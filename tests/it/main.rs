@@ -30,6 +30,7 @@ mod history;
 mod homecoming;
 mod kill;
 mod model;
+mod restore;
 mod retention;
 mod rules;
 mod tidy;
