@@ -29,6 +29,7 @@ mod groups;
 mod history;
 mod homecoming;
 mod kill;
+mod life;
 mod model;
 mod restore;
 mod retention;
