@@ -21,8 +21,10 @@ mod retained;
 mod serialized;
 mod track;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 pub use agent::{Agent, Filter};
 pub(crate) use committer::Committer;
@@ -131,6 +133,7 @@ impl Options {
                 .map(|path| Target::impatient(self.ground(path)))
                 .collect(),
             registered: false,
+            homecomings: AtomicU64::new(0),
         }
     }
 }
@@ -329,36 +332,42 @@ impl CheckpointManager {
     }
 
     fn list(&self, agent: &AgentId, filter: Filter) -> Result<Vec<Checkpoint>, Error> {
-        let stores = self.seen("the list")?;
-        let mut all: Vec<Checkpoint> = Vec::new();
-        for store in &stores {
-            let held: Vec<_> = {
-                let catalog = store.catalog();
-                let shelf = catalog.agents.get(agent).into_iter();
-                shelf
-                    .flat_map(|shelf| shelf.checkpoints.values().rev())
-                    .filter(|held| filter.takes(&held.manifest))
-                    .take(filter.limit.unwrap_or(usize::MAX))
-                    .cloned()
-                    .collect()
-            };
-            all.extend(held.iter().map(|held| store.facts(held)));
-        }
+        self.seen("the list")?;
+        let limit = filter.limit.unwrap_or(usize::MAX);
+        let mut all = self.committer().targets.in_one_view(|stores| {
+            let mut all: Vec<Checkpoint> = Vec::new();
+            for store in stores {
+                let held: Vec<_> = {
+                    let catalog = store.catalog();
+                    let shelf = catalog.agents.get(agent).into_iter();
+                    let held = shelf.flat_map(|shelf| shelf.checkpoints.values().rev());
+                    held.filter(|held| filter.takes(&held.manifest)).take(limit).cloned().collect()
+                };
+                all.extend(held.iter().map(|held| store.facts(held)));
+            }
+            all
+        });
+        // What is home and not let go yet counts as it is at home.
+        let mut known = HashSet::new();
+        all.retain(|one| known.insert(one.checkpoint_id));
         all.sort_by_key(|one| std::cmp::Reverse((one.seq, one.checkpoint_id)));
-        all.dedup_by_key(|one| one.checkpoint_id);
-        all.truncate(filter.limit.unwrap_or(usize::MAX));
+        all.truncate(limit);
         Ok(all)
     }
 
     fn operations(&self, agent: &AgentId) -> Result<Vec<OperationStatus>, Error> {
-        let stores = self.seen("the operations")?;
-        let mut all = Vec::new();
-        for store in &stores {
-            let openers: Vec<_> = store.catalog().openers(agent).cloned().collect();
-            all.extend(openers.iter().filter_map(|held| operation::status_of(&stores, held)));
-        }
-        all.sort_by_key(|one: &OperationStatus| one.seq);
-        all.dedup_by_key(|one| one.operation_id);
+        self.seen("the operations")?;
+        let mut all = self.committer().targets.in_one_view(|stores| {
+            let mut all: Vec<OperationStatus> = Vec::new();
+            for store in stores {
+                let openers: Vec<_> = store.catalog().openers(agent).cloned().collect();
+                all.extend(openers.iter().filter_map(|held| operation::status_of(stores, held)));
+            }
+            all
+        });
+        let mut known = HashSet::new();
+        all.retain(|one| known.insert(one.operation_id));
+        all.sort_by_key(|one| one.seq);
         Ok(all)
     }
 

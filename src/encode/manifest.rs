@@ -61,6 +61,7 @@ pub(crate) struct Idempotency {
 }
 
 /// Everything a checkpoint says of itself.
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own in the record")]
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Manifest {
     pub id: CheckpointId,

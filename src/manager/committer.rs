@@ -117,7 +117,7 @@ impl Committer {
             encode: options.state,
             by_hand: options.by_hand,
             policy: options.retention.clone(),
-            retry: options.retry.clone(),
+            retry: options.retry,
             group: Group::default(),
             numbers: Mutex::default(),
             plans: Mutex::default(),

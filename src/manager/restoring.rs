@@ -144,16 +144,16 @@ pub(super) fn load(agent: &Agent, reference: &str) -> Result<Loaded, Error> {
         }
         other => other?,
     };
-    let state = take_state(&mut found)?;
+    let state = take_state(agent, &mut found)?;
     Ok(Loaded { checkpoint: found.store.facts(&found.held), walked_past: found.walked_past, state })
 }
 
-fn take_state(found: &mut Resolved) -> Result<Option<Vec<u8>>, Error> {
+fn take_state(agent: &Agent, found: &mut Resolved) -> Result<Option<Vec<u8>>, Error> {
     if let Some(state) = found.state.take() {
         return Ok(Some(state));
     }
     let id = found.held.manifest.id;
-    found.store.read_state(&found.held).map_err(|error| {
+    super::resolve::read_state(&agent.committer().targets, found).map_err(|error| {
         if let crate::store::ContentError::Damaged(_) = &error {
             found.store.note_damaged(id);
         }
@@ -197,7 +197,7 @@ fn run(
     undoes: Option<CheckpointId>,
     options: RestoreOptions,
 ) -> Result<Restored, Error> {
-    let state = take_state(&mut found)?;
+    let state = take_state(agent, &mut found)?;
     let file = in_place_target(&found);
     let current = match &file {
         Some(path) => restore::read_current(agent.disk(), path)?,
