@@ -4,6 +4,7 @@
 //! with retention's answer in the same batch; the way back is resolve, verify by reading, restore
 //! ([`restoring`]). What can wait until after a commit is done by [`housekeeping`].
 
+mod admission;
 mod agent;
 mod asynchronous;
 mod bundle;

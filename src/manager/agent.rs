@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::CheckpointManager;
-use super::committer::{Committer, Submission, Wanted};
+use super::admission::{Submission, Wanted};
+use super::committer::Committer;
 use super::error::Error;
 use super::operation::{self, Operation, OperationStatus, Standing};
 use super::request::{Given, Request};

@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::admission::{Submission, Wanted, Words};
 use super::agent::Agent;
-use super::committer::{Submission, Wanted, Words};
 use super::error::Error;
 use super::serialized::{Serialized, serialize};
 use crate::encode::event::What;

@@ -157,7 +157,7 @@ fn take_state(agent: &Agent, found: &mut Resolved) -> Result<Option<Vec<u8>>, Er
         if let crate::store::ContentError::Damaged(_) = &error {
             found.store.note_damaged(id);
         }
-        super::committer::unreadable(id, &error)
+        super::admission::unreadable(id, &error)
     })
 }
 
