@@ -4,6 +4,7 @@
 //! with retention's answer in the same batch; the way back is resolve, verify by reading, restore
 //! ([`restoring`]). What can wait until after a commit is done by [`housekeeping`].
 
+mod admission;
 mod agent;
 mod asynchronous;
 mod bundle;
@@ -72,6 +73,9 @@ pub struct Options {
     pub background: bool,
     /// Make the store where none is.
     pub create: bool,
+    /// What is done through this manager is done by a person or a script, not by the agent: its
+    /// checkpoints are no sign of the agent's life, and restores mind whether it lives.
+    pub by_hand: bool,
     /// A directory that remembers which stores were made, so that an empty directory where one was
     /// is not taken for a fresh start; nothing is remembered where absent.
     pub registry: Option<PathBuf>,
@@ -93,6 +97,7 @@ impl Options {
             clock: SystemClock::shared(),
             background: true,
             create: true,
+            by_hand: false,
             registry: None,
         }
     }
@@ -228,8 +233,8 @@ impl CheckpointManager {
     }
 
     fn assemble(options: Options, targets: Targets, background: bool, looks_only: bool) -> Self {
-        let Options { clock, state, retention, retry, disk, .. } = options;
-        let committer = Arc::new(Committer::new(targets, clock, state, retention, retry));
+        let committer = Arc::new(Committer::new(targets, &options));
+        let disk = options.disk;
         let housekeeper =
             background.then(|| housekeeping::Housekeeper::start(Arc::clone(&committer)));
         let tracks = track::Tracks::default();

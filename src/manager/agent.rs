@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::CheckpointManager;
-use super::committer::{Committer, Submission, Wanted};
+use super::admission::{Submission, Wanted};
+use super::committer::Committer;
 use super::error::Error;
 use super::operation::{self, Operation, OperationStatus, Standing};
 use super::request::{Given, Request};
@@ -16,7 +17,9 @@ use crate::collect::StateSource;
 use crate::disk::Disk;
 use crate::encode::event::{Outcome, What};
 use crate::encode::{Change, diff};
-use crate::state::{AgentId, Checkpoint, CheckpointId, Kind, OperationRef, Receipt, Seq};
+use crate::state::{
+    AgentId, Checkpoint, CheckpointId, Kind, OperationRef, Receipt, Seq, Timestamp,
+};
 use crate::store::Store;
 
 /// Which checkpoints to list.
@@ -260,6 +263,17 @@ impl Agent {
         let (manifest, state) = store.read_view(path)?;
         tracing::warn!(path = %path.display(), "the log does not hold this checkpoint; its view does");
         Some(Loaded::of_view(store.facts_of(&manifest, manifest.digest()), state))
+    }
+
+    /// When the agent itself last made a checkpoint.
+    pub(super) fn last_seen(&self) -> Option<Timestamp> {
+        let stores = self.committer().targets.sighted();
+        let seen = stores.iter().filter_map(|store| {
+            let catalog = store.catalog();
+            let mut held = catalog.agents.get(&self.id)?.checkpoints.values().rev();
+            held.find(|held| !held.manifest.by_hand).map(|held| held.manifest.created_at)
+        });
+        seen.max()
     }
 
     /// Encodes a state against the agent's last one.

@@ -10,73 +10,22 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::admission::{Before, Submission, Taken, content, in_flight};
 use super::error::Error;
-use super::{letting_go, resolve, retained};
+use super::{letting_go, retained};
 use crate::clock::Clock;
 use crate::commit::group::Group;
 use crate::commit::writer::AppendError;
 use crate::disk::{Retry, RetryError, retry};
+use crate::encode;
 use crate::encode::event::What;
-use crate::encode::manifest::{Idempotency, Lies, Manifest, Part, Restored};
-use crate::encode::{self, Encoded};
+use crate::encode::manifest::{Idempotency, Lies, Manifest};
 use crate::retention::Policy;
-use crate::state::{AgentId, Attempt, CheckpointId, Digest, Kind, OperationRef, Receipt, Seq};
-use crate::store::{self, Catalog, Draft, DraftState, IfMissing, Store, Target, Targets};
+use crate::state::{AgentId, Attempt, CheckpointId, Digest, OperationRef, Receipt, Seq};
+use crate::store::{self, Draft, DraftState, IfMissing, Store, Target, Targets};
 
 /// How long an idempotency key is remembered after its checkpoint was forgotten.
 pub(crate) const KEY_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// What a caller asks to be kept.
-#[derive(Debug, Clone)]
-pub(crate) struct Submission {
-    pub id: CheckpointId,
-    pub agent: AgentId,
-    pub kind: Kind,
-    pub state: Wanted,
-    pub words: Words,
-    pub if_match: Option<Seq>,
-    pub operation: Option<OperationRef>,
-    /// A pre-operation checkpoint opens an operation of this name, or of its own id's.
-    pub opens: Option<String>,
-    pub restored: Option<Restored>,
-    pub parent: Option<CheckpointId>,
-    pub imported: bool,
-    /// The state is what a file was found to hold, and no JSON object.
-    pub raw: bool,
-    /// Events that are to be durable with it.
-    pub events: Vec<What>,
-}
-
-/// The caller's own words on a checkpoint.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Words {
-    pub comment: Option<String>,
-    pub labels: std::collections::BTreeMap<String, String>,
-    pub metadata: Option<serde_json::Value>,
-    pub key: Option<String>,
-    pub state_file: Option<std::path::PathBuf>,
-}
-
-/// The state that is to be kept.
-#[derive(Debug, Clone)]
-pub(crate) enum Wanted {
-    /// New bytes.
-    Given { encoded: Encoded, base: Option<CheckpointId> },
-    /// That of the newest checkpoint.
-    Inherited,
-    /// That of another checkpoint.
-    Of(CheckpointId),
-}
-
-impl Wanted {
-    /// Bytes that may have to be written for it.
-    fn given_bytes(&self) -> usize {
-        match self {
-            Self::Given { encoded, .. } => usize::try_from(encoded.len).unwrap_or(usize::MAX),
-            Self::Inherited | Self::Of(_) => 0,
-        }
-    }
-}
 
 /// Commits for everyone.
 #[derive(Debug)]
@@ -84,9 +33,11 @@ pub(crate) struct Committer {
     pub targets: Targets,
     pub clock: Arc<dyn Clock>,
     pub encode: encode::Options,
+    /// What is done here is done by a person, not by an agent.
+    pub by_hand: bool,
     pub policy: Policy,
     pub retry: Retry,
-    group: Group<Submission, Result<Receipt, Error>>,
+    group: Group<Submission, Answer>,
     numbers: Mutex<HashMap<AgentId, Seq>>,
     plans: Mutex<retained::Pace>,
     over_budget: Mutex<bool>,
@@ -98,29 +49,21 @@ pub(crate) struct Committer {
 
 /// A submission that was let in.
 enum Admitted {
-    /// To be written; its place among the drafts.
+    /// To be written; its place among the drafts, which it may share with an equal one.
     Draft(usize),
-    /// The same as an earlier one in this group.
-    Same(usize),
     /// Already there.
     Known(Box<Receipt>),
-    Refused(Error),
 }
 
 impl Committer {
-    pub(crate) fn new(
-        targets: Targets,
-        clock: Arc<dyn Clock>,
-        encode: encode::Options,
-        policy: Policy,
-        retry: Retry,
-    ) -> Self {
+    pub(crate) fn new(targets: Targets, options: &super::Options) -> Self {
         Self {
             targets,
-            clock,
-            encode,
-            policy,
-            retry,
+            clock: Arc::clone(&options.clock),
+            encode: options.state,
+            by_hand: options.by_hand,
+            policy: options.retention.clone(),
+            retry: options.retry,
             group: Group::default(),
             numbers: Mutex::default(),
             plans: Mutex::default(),
@@ -133,9 +76,22 @@ impl Committer {
     /// Makes a submission durable, together with whatever else waits.
     pub(crate) fn submit(&self, submission: Submission) -> Result<Receipt, Error> {
         let bytes = submission.state.given_bytes();
-        self.group
+        let answer = self
+            .group
             .submit(submission, bytes, |batch| self.commit(batch))
-            .unwrap_or_else(|died| Err(Error::Interrupted(died.to_string())))
+            .map_err(|died| Error::Interrupted(died.to_string()))?;
+        match answer {
+            Answer::Refused(error) => Err(error),
+            Answer::Known(receipt) => Ok(*receipt),
+            Answer::Draft(written, index) => match &written.stored {
+                Err(attempts) => Err(Error::Unstored { attempts: attempts.clone() }),
+                Ok((store, attempts)) => {
+                    let manifest = &written.drafts[index].manifest;
+                    let facts = store.facts_of(manifest, manifest.digest());
+                    Ok(self.receipt(facts, attempts.clone()))
+                }
+            },
+        }
     }
 
     /// How many commits wait for the next turn.
@@ -153,25 +109,26 @@ impl Committer {
     }
 
     #[tracing::instrument(level = "debug", skip_all, fields(commits = batch.len()))]
-    fn commit(&self, batch: Vec<Submission>) -> Vec<Result<Receipt, Error>> {
+    fn commit(&self, batch: Vec<Submission>) -> Vec<Answer> {
         let _turn = self.turn.lock();
         let sighted = self.targets.sighted();
         let mut drafts = Vec::with_capacity(batch.len());
         let mut events = Vec::new();
-        let admitted: Vec<Admitted> = batch
+        let admitted: Vec<Result<Admitted, Error>> = batch
             .into_iter()
-            .map(|submission| {
-                self.admit(submission, &sighted, &mut drafts, &mut events)
-                    .unwrap_or_else(Admitted::Refused)
-            })
+            .map(|submission| self.admit(submission, &sighted, &mut drafts, &mut events))
             .collect();
-        let stored = if drafts.is_empty() {
-            Ok((None, Vec::new()))
-        } else {
-            self.store(&mut drafts, &events).map(|(store, attempts)| (Some(store), attempts))
-        };
-        let answers = Answers { committer: self, drafts: &drafts, stored: &stored };
-        admitted.into_iter().map(|one| answers.to(one)).collect()
+        let stored =
+            if drafts.is_empty() { Err(Vec::new()) } else { self.store(&mut drafts, &events) };
+        let written = Arc::new(Written { drafts, stored });
+        admitted
+            .into_iter()
+            .map(|one| match one {
+                Ok(Admitted::Draft(index)) => Answer::Draft(Arc::clone(&written), index),
+                Ok(Admitted::Known(receipt)) => Answer::Known(receipt),
+                Err(error) => Answer::Refused(error),
+            })
+            .collect()
     }
 
     /// Checks a submission against what is known and makes a draft of it.
@@ -186,7 +143,7 @@ impl Committer {
         let body = submission.words.key.as_ref().map(|_| submission.body()).unwrap_or_default();
         if let Some(key) = &submission.words.key {
             if let Some(index) = in_flight(drafts, &agent, key, body)? {
-                return Ok(Admitted::Same(index));
+                return Ok(Admitted::Draft(index));
             }
             if let Some(receipt) = self.remembered(sighted, &agent, key, body)? {
                 return Ok(Admitted::Known(Box::new(receipt)));
@@ -209,12 +166,12 @@ impl Committer {
         &self,
         submission: Submission,
         before: &Before,
-        (part, state): (Part, DraftState),
+        taken: Taken,
         seq: Seq,
         body: Digest,
     ) -> Draft {
+        let Taken { part, state, raw, state_file } = taken;
         let unchanged = before.state.as_ref().is_some_and(|state| state.digest == part.digest);
-        let inherited = matches!(submission.state, Wanted::Inherited);
         let opens = submission.opens.map(|name| OperationRef {
             id: submission.id,
             name: if name.is_empty() { submission.id.to_string() } else { name },
@@ -226,14 +183,15 @@ impl Committer {
             seq,
             seq_provisional: self.targets.primary.store().is_none(),
             imported: submission.imported,
-            raw: submission.raw || (inherited && before.raw),
+            raw,
+            by_hand: self.by_hand,
             kind: submission.kind,
             parent: submission.parent.or(before.id),
             created_at: self.clock.now(),
             store_time_ms: reference.map_or(0, |store| store.store_time_ms()),
             state: Some(part),
             state_changed: if unchanged { before.state_changed } else { seq },
-            state_file: submission.words.state_file.or_else(|| before.state_file.clone()),
+            state_file: submission.words.state_file.or(state_file),
             comment: submission.words.comment,
             labels: submission.words.labels,
             metadata: submission.words.metadata,
@@ -552,175 +510,23 @@ impl Committer {
 }
 
 /// The store that took a group and the tries it took, or every try in vain.
-type Stored = Result<(Option<Arc<Store>>, Vec<Attempt>), Vec<Attempt>>;
+type Stored = Result<(Arc<Store>, Vec<Attempt>), Vec<Attempt>>;
 
-/// Answers to what was admitted.
-struct Answers<'a> {
-    committer: &'a Committer,
-    drafts: &'a [Draft],
-    stored: &'a Stored,
+/// A group that was written, or could not be.
+#[derive(Debug)]
+struct Written {
+    drafts: Vec<Draft>,
+    stored: Stored,
 }
 
-impl Answers<'_> {
-    fn to(&self, admitted: Admitted) -> Result<Receipt, Error> {
-        match admitted {
-            Admitted::Refused(error) => Err(error),
-            Admitted::Known(receipt) => Ok(*receipt),
-            Admitted::Draft(index) | Admitted::Same(index) => match self.stored {
-                Err(attempts) => Err(Error::Unstored { attempts: attempts.clone() }),
-                Ok((Some(store), attempts)) => {
-                    let manifest = &self.drafts[index].manifest;
-                    let facts = store.facts_of(manifest, manifest.digest());
-                    Ok(self.committer.receipt(facts, attempts.clone()))
-                }
-                Ok((None, _)) => Err(Error::Interrupted("nothing was written".to_owned())),
-            },
-        }
-    }
-}
-
-/// What the agent's newest checkpoint was, before a submission.
-#[derive(Debug, Default)]
-struct Before {
-    id: Option<CheckpointId>,
-    seq: Seq,
-    state: Option<Part>,
-    state_changed: Seq,
-    state_file: Option<std::path::PathBuf>,
-    raw: bool,
-}
-
-impl Before {
-    fn find(drafts: &[Draft], sighted: &[Arc<Store>], agent: &AgentId) -> Self {
-        let waiting = drafts.iter().rev().find(|draft| draft.manifest.agent == *agent);
-        if let Some(draft) = waiting {
-            return Self::of(&draft.manifest);
-        }
-        let newest = sighted
-            .iter()
-            .filter_map(|store| newest(&store.catalog(), agent))
-            .max_by_key(|before| before.seq)
-            .filter(|before| before.seq > resolve::fresh_start(sighted, agent));
-        newest.unwrap_or_default()
-    }
-
-    fn of(manifest: &Manifest) -> Self {
-        Self {
-            id: Some(manifest.id),
-            seq: manifest.seq,
-            state: manifest.state.clone(),
-            state_changed: manifest.state_changed,
-            state_file: manifest.state_file.clone(),
-            raw: manifest.raw,
-        }
-    }
-}
-
-fn newest(catalog: &Catalog, agent: &AgentId) -> Option<Before> {
-    catalog.since_reset(agent).next().map(|held| Before::of(&held.manifest))
-}
-
-/// The state part of a submission, and the content to write for it.
-fn content(
-    submission: &Submission,
-    before: &Before,
-    drafts: &[Draft],
-    sighted: &[Arc<Store>],
-) -> Result<(Part, DraftState), Error> {
-    let source = match &submission.state {
-        Wanted::Given { encoded, base } => {
-            let part = Part {
-                len: encoded.len,
-                digest: encoded.state_digest,
-                lies: Lies::Inline,
-                inherited_from: None,
-            };
-            let state = DraftState::Given { encoded: encoded.clone(), base: *base };
-            return Ok((part, state));
-        }
-        Wanted::Inherited => before.id,
-        Wanted::Of(id) => Some(*id),
-    };
-    let Some(source) = source else {
-        return Err(Error::NoState { agent: submission.agent.clone() });
-    };
-    if let Some(draft) = drafts.iter().find(|draft| draft.manifest.id == source) {
-        let part = draft.manifest.state.clone();
-        return inherit(submission, part, draft.manifest.seq, draft.state.clone());
-    }
-    for store in sighted {
-        let held = store.catalog().get(source).cloned();
-        let Some(held) = held else { continue };
-        let state = store.carry(&held).map_err(|error| unreadable(source, &error))?;
-        return inherit(submission, held.manifest.state.clone(), held.manifest.seq, state);
-    }
-    Err(Error::NoCheckpoint { agent: submission.agent.clone(), reference: source.to_string() })
-}
-
-fn inherit(
-    submission: &Submission,
-    part: Option<Part>,
-    from: Seq,
-    state: DraftState,
-) -> Result<(Part, DraftState), Error> {
-    let mut part = part.ok_or_else(|| Error::NoState { agent: submission.agent.clone() })?;
-    part.inherited_from = match submission.state {
-        Wanted::Inherited => part.inherited_from.or(Some(from)),
-        Wanted::Given { .. } | Wanted::Of(_) => None,
-    };
-    Ok((part, state))
-}
-
-pub(crate) fn unreadable(id: CheckpointId, error: &store::ContentError) -> Error {
-    match error {
-        store::ContentError::Damaged(why) => Error::Damaged { id, why: why.clone() },
-        store::ContentError::Io { .. } => Error::Unreadable { id, why: error.to_string() },
-    }
-}
-
-/// A draft of this group that was asked for under the same key.
-fn in_flight(
-    drafts: &[Draft],
-    agent: &AgentId,
-    key: &str,
-    body: Digest,
-) -> Result<Option<usize>, Error> {
-    let index = drafts.iter().position(|draft| {
-        let known = draft.manifest.idempotency.as_ref();
-        draft.manifest.agent == *agent && known.is_some_and(|known| known.key == key)
-    });
-    match index {
-        Some(index)
-            if drafts[index].manifest.idempotency.as_ref().is_some_and(|k| k.body != body) =>
-        {
-            Err(Error::KeyReused { key: key.to_owned() })
-        }
-        other => Ok(other),
-    }
-}
-
-impl Submission {
-    /// The digest of what was asked: the same request under the same key has the same.
-    fn body(&self) -> Digest {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(self.kind.as_str().as_bytes());
-        match &self.state {
-            Wanted::Given { encoded, .. } => {
-                hasher.update(b"\0given").update(&encoded.state_digest.0)
-            }
-            Wanted::Inherited => hasher.update(b"\0inherited"),
-            Wanted::Of(id) => hasher.update(b"\0of").update(id.0.as_bytes()),
-        };
-        let words = serde_json::json!([
-            self.words.comment,
-            self.words.labels,
-            self.words.metadata,
-            self.opens,
-            self.operation.as_ref().map(|operation| &operation.name),
-        ]);
-        hasher.update(words.to_string().as_bytes());
-        Digest(*hasher.finalize().as_bytes())
-    }
+/// What a submission came to. Its receipt is made by the one who asked, in its own time.
+#[derive(Debug)]
+enum Answer {
+    /// One of the drafts of a group.
+    Draft(Arc<Written>, usize),
+    /// It was there already.
+    Known(Box<Receipt>),
+    Refused(Error),
 }
 
 fn failed(target: &Target, why: String) -> Attempt {

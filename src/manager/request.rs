@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::admission::{Submission, Wanted, Words};
 use super::agent::Agent;
-use super::committer::{Submission, Wanted, Words};
 use super::error::Error;
 use super::serialized::{Serialized, serialize};
 use crate::encode::event::What;
@@ -155,6 +155,7 @@ impl Request {
     }
 
     /// Names the operation that a `pre_operation` checkpoint opens; without, it is named by its id.
+    /// Checkpoints of other kinds open none.
     pub fn opens(mut self, name: impl Into<String>) -> Self {
         self.opens = Some(name.into());
         self
@@ -236,7 +237,7 @@ impl Request {
             words: self.words,
             if_match: self.if_match,
             operation: self.operation,
-            opens: self.opens,
+            opens: self.opens.filter(|_| self.kind == Kind::PreOperation),
             restored: self.restored,
             parent: self.parent,
             imported: self.imported,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::committer::unreadable;
+use super::admission::unreadable;
 use super::error::Error;
 use crate::state::{AgentId, CheckpointId, Kind, Seq};
 use crate::store::{ContentError, Held, Store, Targets, ViewPath};

@@ -6,6 +6,7 @@
 //! begun restore, which the next writing start finishes.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -156,7 +157,7 @@ fn take_state(agent: &Agent, found: &mut Resolved) -> Result<Option<Vec<u8>>, Er
         if let crate::store::ContentError::Damaged(_) = &error {
             found.store.note_damaged(id);
         }
-        super::committer::unreadable(id, &error)
+        super::admission::unreadable(id, &error)
     })
 }
 
@@ -207,6 +208,9 @@ fn run(
     if options.dry_run {
         return Ok(job.answer(reference, files, None, None, true));
     }
+    if !options.live {
+        check_quiet(agent)?;
+    }
     if !files.conflicts.is_empty() && !options.force {
         return Err(Error::Refused {
             why: format!("{} was changed by someone else", files.conflicts[0].display()),
@@ -219,6 +223,24 @@ fn run(
     let recovery = recovery.map(|receipt| receipt.checkpoint.checkpoint_id);
     tracing::info!(seq = %job.found.held.manifest.seq, "restored");
     Ok(job.answer(reference, files, recovery, Some(finished.checkpoint.checkpoint_id), false))
+}
+
+/// An agent that showed itself within this time may be writing.
+const LIVE: Duration = Duration::from_secs(60);
+
+/// Refuses a restore by hand under an agent that was alive a moment ago.
+fn check_quiet(agent: &Agent) -> Result<(), Error> {
+    let Some(seen) = agent.last_seen().filter(|_| agent.committer().by_hand) else {
+        return Ok(());
+    };
+    let ago = agent.committer().clock.now().since(seen);
+    if ago >= LIVE {
+        return Ok(());
+    }
+    Err(Error::Refused {
+        why: format!("agent {} was seen {} seconds ago", agent.id(), ago.as_secs()),
+        way_out: "stop it first, or give --live if it will not mind".to_owned(),
+    })
 }
 
 /// The file a restore in place replaces. An imported checkpoint names none: it came from elsewhere.
@@ -243,6 +265,10 @@ impl Job<'_> {
         let request = self.agent.checkpoint(Kind::Recovery).comment("before a restore");
         let request = match &self.current {
             Some(bytes) => request.found_bytes(bytes.clone()),
+            None => request,
+        };
+        let request = match &self.file {
+            Some(path) => request.state_file(path),
             None => request,
         };
         match request.commit() {

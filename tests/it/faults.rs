@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::io::Errno;
 use stateward::disk::{Call, Fault, FaultDisk, Loss, MemoryDisk, Op};
@@ -40,6 +41,9 @@ const OPS: [Op; 8] = [
 
 /// Bytes of the states that a life commits, and how often it settles.
 const SIZES: [usize; 9] = [100, 1500, 1900, 5000, 1800, 20_000, 300, 30_000, 700];
+
+/// How many faults were tried in this process.
+static CASES: AtomicU64 = AtomicU64::new(0);
 
 fn keep_all(disk: Arc<FaultDisk>) -> Options {
     let mut options = options(disk);
@@ -125,6 +129,7 @@ fn operate(manager: &CheckpointManager) -> Result<(), Error> {
 }
 
 fn check_fault(fault: Fault, tale: &str) {
+    CASES.fetch_add(1, Ordering::Relaxed);
     let memory = MemoryDisk::new();
     let disk = FaultDisk::over(&memory);
     disk.inject(fault);
@@ -165,6 +170,7 @@ fn each_call_fails_once() {
             check_fault(fault, &format!("call {number} failed with {errno:?}"));
         }
     }
+    println!("{} faults so far", CASES.load(Ordering::Relaxed));
 }
 
 #[test]
@@ -181,6 +187,7 @@ fn from_each_call_on_every_one_fails() {
             check_fault(fault, &format!("from call {number} on {errno:?}"));
         }
     }
+    println!("{} faults so far", CASES.load(Ordering::Relaxed));
 }
 
 #[test]
@@ -195,6 +202,7 @@ fn from_each_call_on_every_one_of_its_kind_fails() {
             }
         }
     }
+    println!("{} faults so far", CASES.load(Ordering::Relaxed));
 }
 
 /// A write may reach the disk in part before it fails.
@@ -208,6 +216,7 @@ fn writes_fail_half_way() {
             check_fault(fault, &format!("write {skipped} failed after {part} bytes"));
         }
     }
+    println!("{} faults so far", CASES.load(Ordering::Relaxed));
 }
 
 /// The calls of a life, and the number of the call of this kind that failed in it.

@@ -2,8 +2,7 @@
 //!
 //! Who commits together with whom differs from run to run; what is promised does not.
 
-use std::sync::Mutex;
-
+use parking_lot::Mutex;
 use stateward::disk::{FaultDisk, Loss, MemoryDisk};
 use stateward::state::Kind;
 use stateward::{CheckpointManager, Filter, Options};
@@ -45,12 +44,12 @@ fn told(memory: &MemoryDisk, stop: u64) -> (Vec<usize>, u64) {
                     if request.commit().is_err() {
                         return;
                     }
-                    told.lock().unwrap()[writer] += 1;
+                    told.lock()[writer] += 1;
                 }
             });
         }
     });
-    (told.into_inner().unwrap(), disk.total())
+    (told.into_inner(), disk.total())
 }
 
 fn check(memory: &MemoryDisk, told: &[usize], tale: &str) {

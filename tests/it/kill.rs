@@ -191,7 +191,9 @@ fn of_two_processes_one_gets_the_lock() {
         for player in &mut both {
             assert_eq!(player.hear().unwrap(), "ready");
         }
-        both.iter_mut().for_each(|player| player.tell("go"));
+        for player in &mut both {
+            player.tell("go");
+        }
         let mut answers: Vec<String> =
             both.iter_mut().map(|player| player.hear().unwrap()).collect();
         answers.sort_unstable_by_key(|answer| !answer.starts_with("opened"));
@@ -199,7 +201,9 @@ fn of_two_processes_one_gets_the_lock() {
         let refused = format!("{:?} ", ErrorKind::Locked);
         assert!(answers[1].starts_with(&refused), "{answers:?}");
         assert!(answers[1].contains(&format!("process {pid} ")), "{answers:?}");
-        both.map(Player::kill);
+        for player in both {
+            player.kill();
+        }
     }
 }
 
