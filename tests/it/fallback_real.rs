@@ -51,6 +51,9 @@ impl Drop for Mounted {
 fn options(dir: &Path) -> Options {
     let mut options = Options::new(dir.join("p/store")).fallback(dir.join("f"));
     options.retention.routine.keep_last = 10_000;
+    // So small a disk would be over its budget at once.
+    options.retention.disk_budget = Some("1 GiB".parse().unwrap());
+    options.retention.free_floor = Some("0".parse().unwrap());
     options.log.segment_bytes_min = 128 << 10;
     options.log.segment_bytes_max = 512 << 10;
     options
