@@ -48,6 +48,13 @@ pub(crate) enum SegmentFault {
     Newer(u32),
 }
 
+impl SegmentFault {
+    /// There is no such file.
+    pub(crate) fn is_absence(&self) -> bool {
+        matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::NotFound)
+    }
+}
+
 /// Why a record cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RecordFault {

@@ -182,6 +182,12 @@ impl Store {
         Ok(found)
     }
 
+    /// Whether compaction, here or in the process that writes, may have taken a segment away while it
+    /// was read through its open file.
+    fn may_have_gone(&self, number: u64) -> bool {
+        self.writer.is_none() || !self.segments.read().contains_key(&number)
+    }
+
     /// How far the newest segment is read: to where this process has written.
     fn written_end(&self, number: u64) -> Until {
         let writer = self.writer.as_ref().map(|writer| writer.lock());

@@ -1,6 +1,7 @@
 //! A primary that fails, in each way, from the start and in the middle: what succeeded is kept by
 //! the fallback, says so, and comes home in order.
 
+use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,7 +57,7 @@ impl World {
 
     /// Moves time past every pause of a failed target and does what can wait.
     pub(crate) fn settle(&self, manager: &CheckpointManager) {
-        self.clock.advance(Duration::from_mins(1));
+        self.clock.advance(Duration::from_secs(60));
         manager.settle().unwrap();
     }
 }
@@ -77,7 +78,7 @@ pub(crate) fn words(seed: u64, len: usize) -> String {
         text.push_str(
             ["able ", "stone ", "river ", "seven ", "quiet ", "lamp "][(x >> 33) as usize % 6],
         );
-        text.push_str(&format!("{:x} ", x >> 48));
+        write!(text, "{:x} ", x >> 48).unwrap();
     }
     text.truncate(len);
     text
@@ -267,7 +268,9 @@ fn a_primary_that_never_was_is_made_when_it_can_be() {
         way.begin(&world);
         let manager = world.open();
         let mut made: Vec<_> = (1..=4).map(|n| (n, commit(&manager, n))).collect();
-        made.iter().for_each(|(_, receipt)| check_away(receipt));
+        for (_, receipt) in &made {
+            check_away(receipt);
+        }
         drop(manager);
         let manager = world.open();
         made.push((5, commit(&manager, 5)));

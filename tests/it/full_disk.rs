@@ -62,7 +62,7 @@ fn a_full_disk_refuses_what_is_new_and_keeps_what_is_there() {
     assert!(full > 100, "{full} fitted");
     // What the reserve left is not for new checkpoints, however small and however often.
     let agent = manager.agent("a").unwrap();
-    world.clock.advance(std::time::Duration::from_mins(1));
+    world.clock.advance(std::time::Duration::from_secs(60));
     manager.settle().ok();
     for _ in 0..50 {
         match agent
@@ -74,7 +74,7 @@ fn a_full_disk_refuses_what_is_new_and_keeps_what_is_there() {
             }
             Err(error) => assert_eq!(error.kind(), ErrorKind::Unstored),
         }
-        world.clock.advance(std::time::Duration::from_mins(1));
+        world.clock.advance(std::time::Duration::from_secs(60));
         manager.settle().ok();
     }
     check(&manager, &made);
@@ -83,7 +83,7 @@ fn a_full_disk_refuses_what_is_new_and_keeps_what_is_there() {
     let request = ForgetRequest { agent: agent_id, keep_last: Some(5), ..ForgetRequest::default() };
     manager.forget(&request).unwrap();
     manager.prune(&mut |_| {}).unwrap();
-    world.clock.advance(std::time::Duration::from_mins(1));
+    world.clock.advance(std::time::Duration::from_secs(60));
     manager.settle().unwrap();
     let kept = listed(&manager).len();
     assert!(kept < 30, "{kept}");

@@ -71,7 +71,7 @@ fn pins_and_operations_are_kept_for_their_reasons() {
     let completed = agent.begin_operation("completed").unwrap();
     let failed = agent.begin_operation("failed").unwrap();
     let ids = [&open, &completed, &failed].map(|one| one.receipt().checkpoint.checkpoint_id);
-    open.detach();
+    drop(open.detach());
     completed.complete().unwrap();
     failed.fail("it broke").unwrap();
     for n in 1..=10 {
@@ -110,7 +110,7 @@ fn a_clock_that_jumps_deletes_nothing_early() {
         let manager = CheckpointManager::open(options.clone()).unwrap();
         let agent = manager.agent("a").unwrap();
         agent.create_checkpoint(Kind::Recovery, &json!({"n": 0})).unwrap();
-        agent.begin_operation("open").unwrap().detach();
+        drop(agent.begin_operation("open").unwrap().detach());
         world.clock.jump_to(jump);
         for n in 1..=5 {
             agent.create_checkpoint(Kind::Routine, &json!({"n": n})).unwrap();
@@ -159,7 +159,8 @@ fn leaks(
     image: &std::collections::BTreeMap<std::path::PathBuf, Vec<u8>>,
     secret: &str,
 ) -> Vec<String> {
-    let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let hex: Vec<String> = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let hex = hex.concat();
     let found = image.iter().filter(|(_, bytes)| {
         [secret.as_bytes(), hex.as_bytes()]
             .iter()
