@@ -21,8 +21,10 @@ mod retained;
 mod serialized;
 mod track;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 pub use agent::{Agent, Filter};
 pub(crate) use committer::Committer;
@@ -70,6 +72,9 @@ pub struct Options {
     pub background: bool,
     /// Make the store where none is.
     pub create: bool,
+    /// What is done through this manager is done by a person or a script, not by the agent: its
+    /// checkpoints are no sign of the agent's life, and restores mind whether it lives.
+    pub by_hand: bool,
     /// A directory that remembers which stores were made, so that an empty directory where one was
     /// is not taken for a fresh start; nothing is remembered where absent.
     pub registry: Option<PathBuf>,
@@ -91,6 +96,7 @@ impl Options {
             clock: SystemClock::shared(),
             background: true,
             create: true,
+            by_hand: false,
             registry: None,
         }
     }
@@ -127,6 +133,7 @@ impl Options {
                 .map(|path| Target::impatient(self.ground(path)))
                 .collect(),
             registered: false,
+            homecomings: AtomicU64::new(0),
         }
     }
 }
@@ -225,8 +232,8 @@ impl CheckpointManager {
     }
 
     fn assemble(options: Options, targets: Targets, background: bool, looks_only: bool) -> Self {
-        let Options { clock, state, retention, retry, disk, .. } = options;
-        let committer = Arc::new(Committer::new(targets, clock, state, retention, retry));
+        let committer = Arc::new(Committer::new(targets, &options));
+        let disk = options.disk;
         let housekeeper =
             background.then(|| housekeeping::Housekeeper::start(Arc::clone(&committer)));
         let tracks = track::Tracks::default();
@@ -325,36 +332,42 @@ impl CheckpointManager {
     }
 
     fn list(&self, agent: &AgentId, filter: Filter) -> Result<Vec<Checkpoint>, Error> {
-        let stores = self.seen("the list")?;
-        let mut all: Vec<Checkpoint> = Vec::new();
-        for store in &stores {
-            let held: Vec<_> = {
-                let catalog = store.catalog();
-                let shelf = catalog.agents.get(agent).into_iter();
-                shelf
-                    .flat_map(|shelf| shelf.checkpoints.values().rev())
-                    .filter(|held| filter.takes(&held.manifest))
-                    .take(filter.limit.unwrap_or(usize::MAX))
-                    .cloned()
-                    .collect()
-            };
-            all.extend(held.iter().map(|held| store.facts(held)));
-        }
+        self.seen("the list")?;
+        let limit = filter.limit.unwrap_or(usize::MAX);
+        let mut all = self.committer().targets.in_one_view(|stores| {
+            let mut all: Vec<Checkpoint> = Vec::new();
+            for store in stores {
+                let held: Vec<_> = {
+                    let catalog = store.catalog();
+                    let shelf = catalog.agents.get(agent).into_iter();
+                    let held = shelf.flat_map(|shelf| shelf.checkpoints.values().rev());
+                    held.filter(|held| filter.takes(&held.manifest)).take(limit).cloned().collect()
+                };
+                all.extend(held.iter().map(|held| store.facts(held)));
+            }
+            all
+        });
+        // What is home and not let go yet counts as it is at home.
+        let mut known = HashSet::new();
+        all.retain(|one| known.insert(one.checkpoint_id));
         all.sort_by_key(|one| std::cmp::Reverse((one.seq, one.checkpoint_id)));
-        all.dedup_by_key(|one| one.checkpoint_id);
-        all.truncate(filter.limit.unwrap_or(usize::MAX));
+        all.truncate(limit);
         Ok(all)
     }
 
     fn operations(&self, agent: &AgentId) -> Result<Vec<OperationStatus>, Error> {
-        let stores = self.seen("the operations")?;
-        let mut all = Vec::new();
-        for store in &stores {
-            let openers: Vec<_> = store.catalog().openers(agent).cloned().collect();
-            all.extend(openers.iter().filter_map(|held| operation::status_of(&stores, held)));
-        }
-        all.sort_by_key(|one: &OperationStatus| one.seq);
-        all.dedup_by_key(|one| one.operation_id);
+        self.seen("the operations")?;
+        let mut all = self.committer().targets.in_one_view(|stores| {
+            let mut all: Vec<OperationStatus> = Vec::new();
+            for store in stores {
+                let openers: Vec<_> = store.catalog().openers(agent).cloned().collect();
+                all.extend(openers.iter().filter_map(|held| operation::status_of(stores, held)));
+            }
+            all
+        });
+        let mut known = HashSet::new();
+        all.retain(|one| known.insert(one.operation_id));
+        all.sort_by_key(|one| one.seq);
         Ok(all)
     }
 

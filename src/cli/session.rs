@@ -100,6 +100,7 @@ impl Session {
         options.clock = Arc::clone(&self.clock);
         // A command is over before a thread of its own is worth it: it settles before it ends.
         options.background = false;
+        options.by_hand = true;
         options.registry.clone_from(&self.registry);
         options
     }

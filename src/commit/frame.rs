@@ -30,6 +30,8 @@ use crate::state::Timestamp;
 
 /// Length of a segment header; it stands in the first and in the last bytes of the file.
 pub(crate) const SEGMENT_HEADER: u64 = 512;
+/// The same, for arrays.
+pub(crate) const SEGMENT_HEADER_LEN: usize = 512;
 const BATCH_HEADER: usize = 80;
 const RECORD_HEADER: usize = 24;
 const CHECKSUM: usize = 16;
@@ -80,8 +82,8 @@ pub(crate) enum HeaderFault {
 }
 
 impl SegmentHeader {
-    pub(crate) fn encode(&self) -> [u8; SEGMENT_HEADER as usize] {
-        let mut out = [0; SEGMENT_HEADER as usize];
+    pub(crate) fn encode(&self) -> [u8; SEGMENT_HEADER_LEN] {
+        let mut out = [0; SEGMENT_HEADER_LEN];
         out[0..8].copy_from_slice(SEGMENT_MAGIC);
         out[8..12].copy_from_slice(&u32::from(FORMAT_VERSION).to_le_bytes());
         out[12..16].copy_from_slice(&self.batch_align.to_le_bytes());
@@ -96,7 +98,7 @@ impl SegmentHeader {
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, HeaderFault> {
-        let whole = bytes.len() == SEGMENT_HEADER as usize
+        let whole = bytes.len() == SEGMENT_HEADER_LEN
             && &bytes[0..8] == SEGMENT_MAGIC
             && blake3::hash(&bytes[..480])
                 == *<&[u8; 32]>::try_from(&bytes[480..]).expect("32 bytes");
@@ -239,7 +241,8 @@ impl BatchHead {
 
     fn encode(&self, key: &[u8; 32]) -> [u8; BATCH_HEADER] {
         let mut out = [0; BATCH_HEADER];
-        let flags = FLAG_FIRST * u16::from(self.first) | FLAG_LONE_MARK * u16::from(self.lone_mark);
+        let flags =
+            (FLAG_FIRST * u16::from(self.first)) | (FLAG_LONE_MARK * u16::from(self.lone_mark));
         out[0..4].copy_from_slice(BATCH_MAGIC);
         out[4..6].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
         out[6..8].copy_from_slice(&flags.to_le_bytes());

@@ -14,7 +14,7 @@ use super::frame::{
 use crate::disk::{Access, Disk, DiskFile, Durability, PublishError, publish_with};
 
 /// Zeros are written in pieces of this size.
-const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// The file name of segment `number`.
 pub(crate) fn file_name(number: u64) -> String {
@@ -46,6 +46,13 @@ pub(crate) enum SegmentFault {
     OtherStore,
     #[error("it was written by a newer program (format {0})")]
     Newer(u32),
+}
+
+impl SegmentFault {
+    /// There is no such file.
+    pub(crate) fn is_absence(&self) -> bool {
+        matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::NotFound)
+    }
 }
 
 /// Why a record cannot be read.
@@ -184,7 +191,7 @@ fn fill(file: &dyn DiskFile, header: &SegmentHeader, zeroed: bool) -> io::Result
 }
 
 fn header_at(file: &dyn DiskFile, at: u64) -> io::Result<Result<SegmentHeader, HeaderFault>> {
-    let mut bytes = [0; SEGMENT_HEADER as usize];
+    let mut bytes = [0; frame::SEGMENT_HEADER_LEN];
     let mut filled = 0;
     while filled < bytes.len() {
         match file.read_at(&mut bytes[filled..], at + filled as u64)? {

@@ -55,16 +55,12 @@ pub(crate) fn read(mut bytes: &[u8]) -> impl Iterator<Item = Result<(u8, &[u8]),
     std::iter::from_fn(move || {
         let (tag, rest) = bytes.split_first()?;
         let field = read_len(rest).and_then(|(len, rest)| rest.split_at_checked(len));
-        match field {
-            Some((value, rest)) => {
-                bytes = rest;
-                Some(Ok((*tag, value)))
-            }
-            None => {
-                bytes = &[];
-                Some(Err(FieldError::Short))
-            }
-        }
+        let Some((value, rest)) = field else {
+            bytes = &[];
+            return Some(Err(FieldError::Short));
+        };
+        bytes = rest;
+        Some(Ok((*tag, value)))
     })
 }
 

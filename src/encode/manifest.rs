@@ -6,7 +6,7 @@
 //!
 //! Field tags: 1 `checkpoint_id` (16 bytes) · 2 agent · 3 seq · 4 kind (0 routine, 1 `pre_operation`,
 //! 2 recovery) · 5 parent (16) · 6 `created_at` (ms, zigzag) · 7 store time (ms) · 8 flags (1
-//! provisional seq, 2 imported, 4 raw) · 9 state part · 10 seq of the last change of state · 11 state file
+//! provisional seq, 2 imported, 4 raw, 8 by hand) · 9 state part · 10 seq of the last change of state · 11 state file
 //! · 12 comment · 13 labels (JSON) · 14 metadata (JSON) · 15 operation (JSON) · 16 idempotency key
 //! (digest of the body, key) · 17 restore (JSON) · 18 stored bytes.
 //!
@@ -61,6 +61,7 @@ pub(crate) struct Idempotency {
 }
 
 /// Everything a checkpoint says of itself.
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own in the record")]
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Manifest {
     pub id: CheckpointId,
@@ -70,6 +71,8 @@ pub(crate) struct Manifest {
     pub imported: bool,
     /// The state is what a file was found to hold, and no JSON object.
     pub raw: bool,
+    /// Made by a person or a script from the command line, not by the agent itself.
+    pub by_hand: bool,
     pub kind: Kind,
     pub parent: Option<CheckpointId>,
     pub created_at: Timestamp,
@@ -102,6 +105,7 @@ pub enum ManifestError {
 const FLAG_PROVISIONAL: u64 = 1;
 const FLAG_IMPORTED: u64 = 2;
 const FLAG_RAW: u64 = 4;
+const FLAG_BY_HAND: u64 = 8;
 
 impl Manifest {
     /// The digest of the root object: the names, lengths and digests of the parts, so that equal
@@ -143,9 +147,13 @@ impl Manifest {
         }
         writer.number(6, zigzag(self.created_at.unix_ms()));
         writer.number(7, self.store_time_ms);
-        let flags = FLAG_PROVISIONAL * u64::from(self.seq_provisional)
-            | FLAG_IMPORTED * u64::from(self.imported)
-            | FLAG_RAW * u64::from(self.raw);
+        let flags = [
+            (self.seq_provisional, FLAG_PROVISIONAL),
+            (self.imported, FLAG_IMPORTED),
+            (self.raw, FLAG_RAW),
+            (self.by_hand, FLAG_BY_HAND),
+        ];
+        let flags = flags.iter().filter(|(set, _)| *set).map(|(_, flag)| flag).sum();
         writer.number(8, flags);
     }
 
@@ -308,6 +316,7 @@ impl Draft {
             seq_provisional: self.flags & FLAG_PROVISIONAL != 0,
             imported: self.flags & FLAG_IMPORTED != 0,
             raw: self.flags & FLAG_RAW != 0,
+            by_hand: self.flags & FLAG_BY_HAND != 0,
             parent: self.parent,
             created_at: self.created_at,
             store_time_ms: self.store_time_ms,
@@ -364,6 +373,7 @@ mod tests {
             seq_provisional: true,
             imported: true,
             raw: true,
+            by_hand: true,
             kind: Kind::Recovery,
             parent: Some(CheckpointId(Uuid::from_u128(6))),
             created_at: Timestamp::from_unix_ms(-5),

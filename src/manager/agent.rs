@@ -16,7 +16,9 @@ use crate::collect::StateSource;
 use crate::disk::Disk;
 use crate::encode::event::{Outcome, What};
 use crate::encode::{Change, diff};
-use crate::state::{AgentId, Checkpoint, CheckpointId, Kind, OperationRef, Receipt, Seq};
+use crate::state::{
+    AgentId, Checkpoint, CheckpointId, Kind, OperationRef, Receipt, Seq, Timestamp,
+};
 use crate::store::Store;
 
 /// Which checkpoints to list.
@@ -96,7 +98,7 @@ impl Agent {
     /// # Errors
     /// As [`Agent::restore_checkpoint`].
     pub fn restore(&self, reference: &str, options: &RestoreOptions) -> Result<Restored, Error> {
-        restoring::restore(self, reference, options)
+        restoring::restore(self, reference, *options)
     }
 
     /// Reads a checkpoint and changes nothing.
@@ -204,7 +206,7 @@ impl Agent {
     /// # Errors
     /// `not_found` where there is none; else as [`Agent::restore`].
     pub fn undo(&self, options: &RestoreOptions) -> Result<Restored, Error> {
-        restoring::undo(self, options)
+        restoring::undo(self, *options)
     }
 
     /// Starts afresh: what came before stays as evidence and is not chosen any more.
@@ -260,6 +262,17 @@ impl Agent {
         let (manifest, state) = store.read_view(path)?;
         tracing::warn!(path = %path.display(), "the log does not hold this checkpoint; its view does");
         Some(Loaded::of_view(store.facts_of(&manifest, manifest.digest()), state))
+    }
+
+    /// When the agent itself last made a checkpoint.
+    pub(super) fn last_seen(&self) -> Option<Timestamp> {
+        let stores = self.committer().targets.sighted();
+        let seen = stores.iter().filter_map(|store| {
+            let catalog = store.catalog();
+            let mut held = catalog.agents.get(&self.id)?.checkpoints.values().rev();
+            held.find(|held| !held.manifest.by_hand).map(|held| held.manifest.created_at)
+        });
+        seen.max()
     }
 
     /// Encodes a state against the agent's last one.

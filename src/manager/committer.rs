@@ -84,6 +84,8 @@ pub(crate) struct Committer {
     pub targets: Targets,
     pub clock: Arc<dyn Clock>,
     pub encode: encode::Options,
+    /// What is done here is done by a person, not by an agent.
+    pub by_hand: bool,
     pub policy: Policy,
     pub retry: Retry,
     group: Group<Submission, Result<Receipt, Error>>,
@@ -108,19 +110,14 @@ enum Admitted {
 }
 
 impl Committer {
-    pub(crate) fn new(
-        targets: Targets,
-        clock: Arc<dyn Clock>,
-        encode: encode::Options,
-        policy: Policy,
-        retry: Retry,
-    ) -> Self {
+    pub(crate) fn new(targets: Targets, options: &super::Options) -> Self {
         Self {
             targets,
-            clock,
-            encode,
-            policy,
-            retry,
+            clock: Arc::clone(&options.clock),
+            encode: options.state,
+            by_hand: options.by_hand,
+            policy: options.retention.clone(),
+            retry: options.retry,
             group: Group::default(),
             numbers: Mutex::default(),
             plans: Mutex::default(),
@@ -209,12 +206,12 @@ impl Committer {
         &self,
         submission: Submission,
         before: &Before,
-        (part, state): (Part, DraftState),
+        taken: Taken,
         seq: Seq,
         body: Digest,
     ) -> Draft {
+        let Taken { part, state, raw, state_file } = taken;
         let unchanged = before.state.as_ref().is_some_and(|state| state.digest == part.digest);
-        let inherited = matches!(submission.state, Wanted::Inherited);
         let opens = submission.opens.map(|name| OperationRef {
             id: submission.id,
             name: if name.is_empty() { submission.id.to_string() } else { name },
@@ -226,14 +223,15 @@ impl Committer {
             seq,
             seq_provisional: self.targets.primary.store().is_none(),
             imported: submission.imported,
-            raw: submission.raw || (inherited && before.raw),
+            raw,
+            by_hand: self.by_hand,
             kind: submission.kind,
             parent: submission.parent.or(before.id),
             created_at: self.clock.now(),
             store_time_ms: reference.map_or(0, |store| store.store_time_ms()),
             state: Some(part),
             state_changed: if unchanged { before.state_changed } else { seq },
-            state_file: submission.words.state_file.or_else(|| before.state_file.clone()),
+            state_file: submission.words.state_file.or(state_file),
             comment: submission.words.comment,
             labels: submission.words.labels,
             metadata: submission.words.metadata,
@@ -551,11 +549,14 @@ impl Committer {
     }
 }
 
+/// The store that took a group and the tries it took, or every try in vain.
+type Stored = Result<(Option<Arc<Store>>, Vec<Attempt>), Vec<Attempt>>;
+
 /// Answers to what was admitted.
 struct Answers<'a> {
     committer: &'a Committer,
     drafts: &'a [Draft],
-    stored: &'a Result<(Option<Arc<Store>>, Vec<Attempt>), Vec<Attempt>>,
+    stored: &'a Stored,
 }
 
 impl Answers<'_> {
@@ -583,8 +584,6 @@ struct Before {
     seq: Seq,
     state: Option<Part>,
     state_changed: Seq,
-    state_file: Option<std::path::PathBuf>,
-    raw: bool,
 }
 
 impl Before {
@@ -607,8 +606,6 @@ impl Before {
             seq: manifest.seq,
             state: manifest.state.clone(),
             state_changed: manifest.state_changed,
-            state_file: manifest.state_file.clone(),
-            raw: manifest.raw,
         }
     }
 }
@@ -617,13 +614,21 @@ fn newest(catalog: &Catalog, agent: &AgentId) -> Option<Before> {
     catalog.since_reset(agent).next().map(|held| Before::of(&held.manifest))
 }
 
-/// The state part of a submission, and the content to write for it.
+/// The state of a submission: its part, the content to write for it, and what else goes with it.
+struct Taken {
+    part: Part,
+    state: DraftState,
+    raw: bool,
+    state_file: Option<std::path::PathBuf>,
+}
+
+/// Finds the state of a submission.
 fn content(
     submission: &Submission,
     before: &Before,
     drafts: &[Draft],
     sighted: &[Arc<Store>],
-) -> Result<(Part, DraftState), Error> {
+) -> Result<Taken, Error> {
     let source = match &submission.state {
         Wanted::Given { encoded, base } => {
             let part = Part {
@@ -633,7 +638,7 @@ fn content(
                 inherited_from: None,
             };
             let state = DraftState::Given { encoded: encoded.clone(), base: *base };
-            return Ok((part, state));
+            return Ok(Taken { part, state, raw: submission.raw, state_file: None });
         }
         Wanted::Inherited => before.id,
         Wanted::Of(id) => Some(*id),
@@ -642,30 +647,27 @@ fn content(
         return Err(Error::NoState { agent: submission.agent.clone() });
     };
     if let Some(draft) = drafts.iter().find(|draft| draft.manifest.id == source) {
-        let part = draft.manifest.state.clone();
-        return inherit(submission, part, draft.manifest.seq, draft.state.clone());
+        return inherit(submission, &draft.manifest, draft.state.clone());
     }
     for store in sighted {
         let held = store.catalog().get(source).cloned();
         let Some(held) = held else { continue };
         let state = store.carry(&held).map_err(|error| unreadable(source, &error))?;
-        return inherit(submission, held.manifest.state.clone(), held.manifest.seq, state);
+        return inherit(submission, &held.manifest, state);
     }
     Err(Error::NoCheckpoint { agent: submission.agent.clone(), reference: source.to_string() })
 }
 
-fn inherit(
-    submission: &Submission,
-    part: Option<Part>,
-    from: Seq,
-    state: DraftState,
-) -> Result<(Part, DraftState), Error> {
+fn inherit(submission: &Submission, from: &Manifest, state: DraftState) -> Result<Taken, Error> {
+    let part = from.state.clone();
     let mut part = part.ok_or_else(|| Error::NoState { agent: submission.agent.clone() })?;
     part.inherited_from = match submission.state {
-        Wanted::Inherited => part.inherited_from.or(Some(from)),
+        Wanted::Inherited => part.inherited_from.or(Some(from.seq)),
         Wanted::Given { .. } | Wanted::Of(_) => None,
     };
-    Ok((part, state))
+    // What came from elsewhere names no file here.
+    let state_file = from.state_file.clone().filter(|_| !from.imported);
+    Ok(Taken { part, state, raw: from.raw, state_file })
 }
 
 pub(crate) fn unreadable(id: CheckpointId, error: &store::ContentError) -> Error {

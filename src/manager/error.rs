@@ -167,12 +167,13 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Noun(_) | Self::State(_) | Self::Json { .. } | Self::Bundle(_) => {
-                ErrorKind::Usage
-            }
-            Self::Ambiguous { .. } | Self::NoReference { .. } | Self::NoState { .. } => {
-                ErrorKind::Usage
-            }
+            Self::Noun(_)
+            | Self::State(_)
+            | Self::Json { .. }
+            | Self::Bundle(_)
+            | Self::Ambiguous { .. }
+            | Self::NoReference { .. }
+            | Self::NoState { .. } => ErrorKind::Usage,
             Self::Store(error) => error.kind(),
             Self::Restore(error) => error.kind(),
             Self::NoCheckpoint { .. } | Self::NoOperation { .. } | Self::NothingToUndo { .. } => {

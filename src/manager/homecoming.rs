@@ -13,6 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::committer::Committer;
 use super::error::Error;
@@ -140,6 +141,7 @@ fn bring_home(committer: &Committer, home: &Arc<Store>) -> Result<Brought, Error
     if apart {
         committer.targets.primary.adopt(home);
     }
+    committer.targets.homecomings.fetch_add(1, Ordering::SeqCst);
     Ok(brought)
 }
 

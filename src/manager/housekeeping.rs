@@ -196,10 +196,10 @@ mod tests {
         let agent = manager.agent("a").unwrap();
         let mut most = 0;
         for n in 0..COMMITS {
+            agent.create_checkpoint(Kind::Routine, &serde_json::json!({ "n": n })).unwrap();
             if n % 10 == 0 {
                 agent.begin_operation("step").unwrap().complete().unwrap();
             }
-            agent.create_checkpoint(Kind::Routine, &serde_json::json!({ "n": n })).unwrap();
             let store = manager.committer().targets.primary.store().unwrap();
             most = most.max(store.catalog().memories());
         }

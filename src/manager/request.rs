@@ -155,6 +155,7 @@ impl Request {
     }
 
     /// Names the operation that a `pre_operation` checkpoint opens; without, it is named by its id.
+    /// Checkpoints of other kinds open none.
     pub fn opens(mut self, name: impl Into<String>) -> Self {
         self.opens = Some(name.into());
         self
@@ -174,11 +175,6 @@ impl Request {
 
     pub(crate) fn imported(mut self) -> Self {
         self.imported = true;
-        self
-    }
-
-    pub(crate) fn with_event(mut self, what: What) -> Self {
-        self.events.push(what);
         self
     }
 
@@ -241,7 +237,7 @@ impl Request {
             words: self.words,
             if_match: self.if_match,
             operation: self.operation,
-            opens: self.opens,
+            opens: self.opens.filter(|_| self.kind == Kind::PreOperation),
             restored: self.restored,
             parent: self.parent,
             imported: self.imported,

@@ -75,8 +75,17 @@ impl Reference {
 /// are open are fallbacks.
 pub(crate) fn resolve(targets: &Targets, agent: &AgentId, text: &str) -> Result<Resolved, Error> {
     let reference = Reference::parse(text)?;
-    let stores = targets.sighted();
-    let named = |stores: &[Arc<Store>]| match &reference {
+    targets.in_one_view(|stores| resolve_in(targets, stores, agent, text, &reference))
+}
+
+fn resolve_in(
+    targets: &Targets,
+    stores: &[Arc<Store>],
+    agent: &AgentId,
+    text: &str,
+    reference: &Reference,
+) -> Result<Resolved, Error> {
+    let named = |stores: &[Arc<Store>]| match reference {
         Reference::Id(id) => Ok(by_id(stores, *id)),
         Reference::Prefix(digits) => by_prefix(stores, digits),
         Reference::Path(path) => match ViewPath::parse(path) {
@@ -85,13 +94,13 @@ pub(crate) fn resolve(targets: &Targets, agent: &AgentId, text: &str) -> Result<
         },
         Reference::Latest | Reference::LatestOf(_) | Reference::Good => Ok(None),
     };
-    match &reference {
-        Reference::Latest | Reference::Good => walk(targets, &stores, agent, text, |_| true),
+    match reference {
+        Reference::Latest | Reference::Good => walk(targets, stores, agent, text, |_| true),
         Reference::LatestOf(kind) => {
-            walk(targets, &stores, agent, text, |held| held.manifest.kind == *kind)
+            walk(targets, stores, agent, text, |held| held.manifest.kind == *kind)
         }
         Reference::Id(_) | Reference::Prefix(_) | Reference::Path(_) => {
-            if let Some(found) = named(&stores)? {
+            if let Some(found) = named(stores)? {
                 return Ok(found);
             }
             named(&targets.homes_elsewhere())?.ok_or_else(|| missing(targets, agent, text))
@@ -139,7 +148,10 @@ fn walk(
         if !wanted(&held) {
             continue;
         }
-        match store.read_state(&held) {
+        let mut found = Resolved { held, store, walked_past: Vec::new(), state: None };
+        let state = read_state(targets, &mut found);
+        let Resolved { held, store, .. } = found;
+        match state {
             Ok(state) => return Ok(Resolved { held, store, walked_past, state }),
             Err(ContentError::Damaged(why)) => {
                 let id = held.manifest.id;
@@ -155,6 +167,21 @@ fn walk(
     } else {
         Err(Error::AllDamaged { agent: agent.clone(), walked: walked_past.len() })
     }
+}
+
+/// Reads the state of what was found; where it went home meanwhile, there.
+pub(crate) fn read_state(
+    targets: &Targets,
+    found: &mut Resolved,
+) -> Result<Option<Vec<u8>>, ContentError> {
+    let id = found.held.manifest.id;
+    let read = found.store.read_state(&found.held);
+    if !matches!(read, Err(ContentError::Damaged(_))) || found.store.catalog().get(id).is_some() {
+        return read;
+    }
+    let Some(moved) = by_id(&targets.sighted(), id) else { return read };
+    (found.held, found.store) = (moved.held, moved.store);
+    found.store.read_state(&found.held)
 }
 
 /// An agent's checkpoints that may be chosen automatically, over every store that can be seen.

@@ -6,6 +6,7 @@
 //! begun restore, which the next writing start finishes.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -20,6 +21,7 @@ use crate::state::{Checkpoint, CheckpointId, Kind, Receipt};
 /// How a restore is to be done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub struct RestoreOptions {
     /// Only tell what would be done.
     pub dry_run: bool,
@@ -142,16 +144,16 @@ pub(super) fn load(agent: &Agent, reference: &str) -> Result<Loaded, Error> {
         }
         other => other?,
     };
-    let state = take_state(&mut found)?;
+    let state = take_state(agent, &mut found)?;
     Ok(Loaded { checkpoint: found.store.facts(&found.held), walked_past: found.walked_past, state })
 }
 
-fn take_state(found: &mut Resolved) -> Result<Option<Vec<u8>>, Error> {
+fn take_state(agent: &Agent, found: &mut Resolved) -> Result<Option<Vec<u8>>, Error> {
     if let Some(state) = found.state.take() {
         return Ok(Some(state));
     }
     let id = found.held.manifest.id;
-    found.store.read_state(&found.held).map_err(|error| {
+    super::resolve::read_state(&agent.committer().targets, found).map_err(|error| {
         if let crate::store::ContentError::Damaged(_) = &error {
             found.store.note_damaged(id);
         }
@@ -162,7 +164,7 @@ fn take_state(found: &mut Resolved) -> Result<Option<Vec<u8>>, Error> {
 pub(super) fn restore(
     agent: &Agent,
     reference: &str,
-    options: &RestoreOptions,
+    options: RestoreOptions,
 ) -> Result<Restored, Error> {
     let found = agent.resolve(reference)?;
     if found.held.manifest.agent != *agent.id() && !options.any_agent {
@@ -174,7 +176,7 @@ pub(super) fn restore(
     run(agent, reference, found, None, options)
 }
 
-pub(super) fn undo(agent: &Agent, options: &RestoreOptions) -> Result<Restored, Error> {
+pub(super) fn undo(agent: &Agent, options: RestoreOptions) -> Result<Restored, Error> {
     let (done, recovery) =
         agent.undoable().ok_or_else(|| Error::NothingToUndo { agent: agent.id().clone() })?;
     let reference = recovery.to_string();
@@ -193,9 +195,9 @@ fn run(
     reference: &str,
     mut found: Resolved,
     undoes: Option<CheckpointId>,
-    options: &RestoreOptions,
+    options: RestoreOptions,
 ) -> Result<Restored, Error> {
-    let state = take_state(&mut found)?;
+    let state = take_state(agent, &mut found)?;
     let file = in_place_target(&found);
     let current = match &file {
         Some(path) => restore::read_current(agent.disk(), path)?,
@@ -205,6 +207,9 @@ fn run(
     let files = job.plan();
     if options.dry_run {
         return Ok(job.answer(reference, files, None, None, true));
+    }
+    if !options.live {
+        check_quiet(agent)?;
     }
     if !files.conflicts.is_empty() && !options.force {
         return Err(Error::Refused {
@@ -218,6 +223,24 @@ fn run(
     let recovery = recovery.map(|receipt| receipt.checkpoint.checkpoint_id);
     tracing::info!(seq = %job.found.held.manifest.seq, "restored");
     Ok(job.answer(reference, files, recovery, Some(finished.checkpoint.checkpoint_id), false))
+}
+
+/// An agent that showed itself within this time may be writing.
+const LIVE: Duration = Duration::from_secs(60);
+
+/// Refuses a restore by hand under an agent that was alive a moment ago.
+fn check_quiet(agent: &Agent) -> Result<(), Error> {
+    let Some(seen) = agent.last_seen().filter(|_| agent.committer().by_hand) else {
+        return Ok(());
+    };
+    let ago = agent.committer().clock.now().since(seen);
+    if ago >= LIVE {
+        return Ok(());
+    }
+    Err(Error::Refused {
+        why: format!("agent {} was seen {} seconds ago", agent.id(), ago.as_secs()),
+        way_out: "stop it first, or give --live if it will not mind".to_owned(),
+    })
 }
 
 /// The file a restore in place replaces. An imported checkpoint names none: it came from elsewhere.
@@ -242,6 +265,10 @@ impl Job<'_> {
         let request = self.agent.checkpoint(Kind::Recovery).comment("before a restore");
         let request = match &self.current {
             Some(bytes) => request.found_bytes(bytes.clone()),
+            None => request,
+        };
+        let request = match &self.file {
+            Some(path) => request.state_file(path),
             None => request,
         };
         match request.commit() {

@@ -8,6 +8,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::RwLock;
@@ -50,6 +51,8 @@ pub(crate) struct Targets {
     pub fallbacks: Vec<Target>,
     /// The registry of stores knows that the primary was there.
     pub registered: bool,
+    /// Grows when everything is home and the fallbacks are about to let go.
+    pub homecomings: AtomicU64,
 }
 
 impl Target {
@@ -191,6 +194,18 @@ impl Targets {
     pub(crate) fn sighted(&self) -> Vec<Arc<Store>> {
         let fallbacks = self.fallbacks.iter().filter_map(Target::store);
         self.primary.store().into_iter().chain(fallbacks).collect()
+    }
+
+    /// Reads from every store that is open, the primary first, and again where checkpoints went home
+    /// meanwhile: they could have been missed in both places.
+    pub(crate) fn in_one_view<T>(&self, mut read: impl FnMut(&[Arc<Store>]) -> T) -> T {
+        loop {
+            let before = self.homecomings.load(Ordering::SeqCst);
+            let answer = read(&self.sighted());
+            if self.homecomings.load(Ordering::SeqCst) == before {
+                return answer;
+            }
+        }
     }
 
     /// Targets that are left alone because they failed, and could be written all the same: the last

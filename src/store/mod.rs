@@ -34,13 +34,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::commit::segment::Segment;
 use crate::commit::survey::{Damage, Survey, SurveyError};
-use crate::commit::writer::{AppendError, Site, Writer};
+use crate::commit::writer::{AppendError, Writer};
 use crate::disk::{Disk, LockError, StoreLock};
 use crate::error::ErrorKind;
 use crate::state::{CheckpointId, Timestamp};
 
-pub(crate) use catalog::{Catalog, Held, Remembered};
-pub(crate) use compaction::{Compacted, CompactionError, Which};
+pub(crate) use catalog::{Catalog, Held};
+pub(crate) use compaction::{CompactionError, Which};
 pub(crate) use fallback::{Target, Targets};
 pub use identity::{Home, Identity};
 #[cfg(feature = "testing")]
@@ -176,14 +176,14 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::NoStore { .. } => ErrorKind::NotFound,
-            Self::Gone { .. } => ErrorKind::Unavailable,
             Self::NoSegments { .. } => ErrorKind::Damaged,
             Self::Network { .. } | Self::Newer { .. } | Self::Foreign { .. } => ErrorKind::Refused,
-            Self::Locked(error) => match error {
-                LockError::Held { .. } => ErrorKind::Locked,
-                _ => ErrorKind::Unavailable,
-            },
-            Self::Io { .. } | Self::Survey(_) | Self::Append(_) => ErrorKind::Unavailable,
+            Self::Locked(LockError::Held { .. }) => ErrorKind::Locked,
+            Self::Gone { .. }
+            | Self::Locked(LockError::Io { .. })
+            | Self::Io { .. }
+            | Self::Survey(_)
+            | Self::Append(_) => ErrorKind::Unavailable,
         }
     }
 
@@ -191,12 +191,12 @@ impl Error {
     #[must_use]
     pub fn io_error(&self) -> Option<&io::Error> {
         match self {
-            Self::Io { source, .. } => Some(source),
-            Self::Append(failure) => failure.0.io(),
-            Self::Survey(SurveyFailure(
+            Self::Io { source, .. }
+            | Self::Locked(LockError::Io { source, .. })
+            | Self::Survey(SurveyFailure(
                 SurveyError::List { source, .. } | SurveyError::Read { source, .. },
             )) => Some(source),
-            Self::Locked(LockError::Io { source, .. }) => Some(source),
+            Self::Append(failure) => failure.0.io(),
             _ => None,
         }
     }
@@ -249,7 +249,6 @@ impl Error {
 pub(crate) struct Store {
     ground: Ground,
     layout: Layout,
-    site: Site,
     identity: Identity,
     report: OpenReport,
     catalog: RwLock<Catalog>,
@@ -276,7 +275,6 @@ pub(super) type Tenure<'a> = parking_lot::RwLockReadGuard<'a, Option<StoreLock>>
 /// What opening hands over.
 struct Parts {
     ground: Ground,
-    site: Site,
     identity: Identity,
     lock: Option<StoreLock>,
     catalog: Catalog,
@@ -299,7 +297,7 @@ const GAP_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Store {
     fn assemble(parts: Parts) -> Self {
-        let Parts { ground, site, identity, lock, catalog, found, writer, viewed, report } = parts;
+        let Parts { ground, identity, lock, catalog, found, writer, viewed, report } = parts;
         let gap = ground.clock.now().since(catalog.last_wall).min(GAP_MAX);
         let time = TimeBase {
             store_ms: catalog.store_time_ms + millis(gap),
@@ -321,7 +319,6 @@ impl Store {
         Self {
             layout: Layout::new(&ground.path),
             ground,
-            site,
             identity,
             report,
             catalog: RwLock::new(catalog),

@@ -196,12 +196,11 @@ impl Ground {
         let id = found.store_id.ok_or_else(|| Error::NoSegments { path: self.path.clone() })?;
         let identity =
             identity.unwrap_or_else(|| Identity::new(Uuid::from_bytes(id), self.clock.now(), None));
-        let site = self.site(identity.store_id);
         if let Some(head) = found.head.take() {
             found.segments.insert(head.segment.number(), head.segment);
         }
         opening.describe(&found.damage);
-        Ok(opening.finish(site, identity, found, None, &listed))
+        Ok(opening.finish(identity, found, None, &listed))
     }
 
     fn refuse_network(&self) -> Result<(), Error> {
@@ -373,7 +372,7 @@ impl<'a> Opening<'a> {
         self.sweep(&left)?;
         self.clean_up(&mut found)?;
         self.unlink_void(&mut writer)?;
-        Ok(self.finish(site, identity, found, Some(writer), &listed))
+        Ok(self.finish(identity, found, Some(writer), &listed))
     }
 
     /// Finds the checkpoints that views name and the log does not hold. Their numbers are not given
@@ -580,7 +579,6 @@ impl<'a> Opening<'a> {
 
     fn finish(
         self,
-        site: Site,
         identity: Identity,
         found: Survey,
         writer: Option<Writer>,
@@ -594,7 +592,6 @@ impl<'a> Opening<'a> {
         }
         Store::assemble(super::Parts {
             ground: self.ground.clone(),
-            site,
             identity,
             lock: self.lock,
             catalog: self.catalog,

@@ -40,20 +40,6 @@ pub(crate) fn keep_range(
     Ok(Kept::New(path))
 }
 
-/// Copies a whole file into the quarantine under its own name and `suffix`.
-pub(crate) fn keep_file(
-    disk: &dyn Disk,
-    layout: &Layout,
-    file: &Path,
-    suffix: &str,
-) -> io::Result<PathBuf> {
-    let bytes = crate::disk::read(disk, file)?;
-    let stem = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let path = layout.quarantine().join(format!("{stem}-{suffix}"));
-    keep(disk, layout, &path, &bytes)?;
-    Ok(path)
-}
-
 /// Moves a file into the quarantine.
 pub(crate) fn move_in(disk: &dyn Disk, layout: &Layout, file: &Path) -> io::Result<PathBuf> {
     make_dir(disk, layout)?;

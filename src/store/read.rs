@@ -112,16 +112,15 @@ impl Store {
             let kind = found.kind().ok_or_else(|| damaged(at, "its type is not known"))?;
             return Ok((kind, found.payload));
         }
-        let pack = match packs.get(pack_at) {
-            Some(pack) => pack,
-            None => {
-                let found = self.read_found(pack_at)?;
-                let inner = summary::unpack(&found.payload)
-                    .ok_or_else(|| damaged(at, "its pack cannot be opened"))?;
-                let pack = Arc::new(inner);
-                packs.put(pack_at, Arc::clone(&pack));
-                pack
-            }
+        let pack = if let Some(pack) = packs.get(pack_at) {
+            pack
+        } else {
+            let found = self.read_found(pack_at)?;
+            let inner = summary::unpack(&found.payload)
+                .ok_or_else(|| damaged(at, "its pack cannot be opened"))?;
+            let pack = Arc::new(inner);
+            packs.put(pack_at, Arc::clone(&pack));
+            pack
         };
         let inner = usize::try_from(at.slot).ok().and_then(|slot| pack.get(slot));
         let inner = inner.ok_or_else(|| damaged(at, "its pack has no such slot"))?;

@@ -12,7 +12,7 @@ use super::compaction::{CompactionError, Which};
 use super::{Store, remove_if_there};
 use crate::disk::{Durability, PublishError, publish_with};
 
-const PIECE: [u8; 64 << 10] = [0; 64 << 10];
+static PIECE: [u8; 64 << 10] = [0; 64 << 10];
 
 impl Store {
     /// Bytes the reserve should have: a smallest segment, or half the largest one there is.

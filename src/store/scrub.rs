@@ -1,7 +1,6 @@
 //! What verification asks of a store: segments read from end to end, views compared.
 
 use std::collections::BTreeSet;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -12,7 +11,7 @@ use super::views::{self, Listed, View, ViewError};
 use super::{Store, quarantine};
 use crate::commit::frame::Found;
 use crate::commit::scan::{self, Broken, Until};
-use crate::commit::segment::{self, Segment, SegmentFault};
+use crate::commit::segment::{self, Segment};
 use crate::commit::summary;
 use crate::commit::writer::AppendError;
 use crate::encode;
@@ -158,7 +157,7 @@ impl Store {
             found.findings.push(self.set_aside(&segment, gap));
         }
         if let Some(sealed) = sealed {
-            self.check_end(&segment, &scan, &sealed, &mut found.findings);
+            check_end(&segment, &scan, &sealed, &mut found.findings);
         }
         let here =
             Segment::open(self.disk(), &self.layout.log(), number, crate::disk::Access::Read);
@@ -171,15 +170,19 @@ impl Store {
                 found.findings.push(finding(number, at, 512, "its second header is broken"));
             }
             Ok(_) => {}
-            // A reader beside a writer holds files open that compaction has let go.
-            Err(SegmentFault::Io(error))
-                if error.kind() == io::ErrorKind::NotFound && !self.is_writable() => {}
+            Err(error) if error.is_absence() && self.may_have_gone(number) => {}
             Err(error) => found.findings.push(finding(number, 0, 0, &error.to_string())),
         }
         if !found.findings.is_empty() {
             self.shown.lock().broken.insert(number);
         }
         Ok(found)
+    }
+
+    /// Whether compaction, here or in the process that writes, may have taken a segment away while it
+    /// was read through its open file.
+    fn may_have_gone(&self, number: u64) -> bool {
+        self.writer.is_none() || !self.segments.read().contains_key(&number)
     }
 
     /// How far the newest segment is read: to where this process has written.
@@ -190,21 +193,6 @@ impl Store {
                 Until::Sealed(writer.active().data_end)
             }
             _ => Until::Head,
-        }
-    }
-
-    fn check_end(
-        &self,
-        segment: &Segment,
-        scan: &scan::Scan,
-        sealed: &Sealed,
-        findings: &mut Vec<Finding>,
-    ) {
-        let whole = scan.end >= sealed.end && scan.before == Some(sealed.checksum);
-        if !whole && findings.is_empty() {
-            let from = scan.end.min(sealed.end);
-            let what = "it does not end as its successor says: an older copy, or cut short";
-            findings.push(finding(segment.number(), from, sealed.end - from, what));
         }
     }
 
@@ -241,7 +229,7 @@ impl Store {
                 let path = PathBuf::from(format!("the view of {id}"));
                 found.push((path, ViewFault::Wrong("it is missing".to_owned())));
             }
-            shown.unviewed.insert(id, ());
+            shown.unviewed.insert(id);
         }
         Ok(found)
     }
@@ -273,7 +261,7 @@ impl Store {
         if matches!(fault, ViewFault::Wrong(_)) {
             let mut shown = self.shown.lock();
             shown.viewed.remove(&id);
-            shown.unviewed.insert(id, ());
+            shown.unviewed.insert(id);
         }
         (path, fault)
     }
@@ -321,4 +309,13 @@ fn check_pack(number: u64, record: &Found, findings: &mut Vec<Finding>) {
 fn finding(segment: u64, offset: u64, bytes: u64, what: &str) -> Finding {
     let file = Path::new("log").join(segment::file_name(segment));
     Finding { file, what: what.to_owned(), offset, bytes }
+}
+
+fn check_end(segment: &Segment, scan: &scan::Scan, sealed: &Sealed, findings: &mut Vec<Finding>) {
+    let whole = scan.end >= sealed.end && scan.before == Some(sealed.checksum);
+    if !whole && findings.is_empty() {
+        let from = scan.end.min(sealed.end);
+        let what = "it does not end as its successor says: an older copy, or cut short";
+        findings.push(finding(segment.number(), from, sealed.end - from, what));
+    }
 }

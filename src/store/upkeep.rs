@@ -4,7 +4,7 @@
 //! next pass. Views are made newest first and there is no queue of them: what lacks one is known
 //! from the catalog.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub(super) struct Shown {
     /// Checkpoints whose view is there.
     pub(super) viewed: HashSet<CheckpointId>,
     /// Live checkpoints that lack one; committed since the store was opened, by age.
-    pub(super) unviewed: BTreeMap<CheckpointId, ()>,
+    pub(super) unviewed: BTreeSet<CheckpointId>,
     /// Whether every live checkpoint was compared with the views once.
     compared: bool,
     unsummarised: Vec<Unsummarised>,
@@ -79,7 +79,7 @@ impl Store {
         }
         let mut shown = self.shown.lock();
         for draft in drafts {
-            shown.unviewed.insert(draft.manifest.id, ());
+            shown.unviewed.insert(draft.manifest.id);
         }
     }
 
@@ -111,7 +111,7 @@ impl Store {
         self.compare_views();
         self.drop_forgotten_unviewed();
         while !enough() {
-            let Some(id) = self.shown.lock().unviewed.pop_last().map(|(id, ())| id) else { break };
+            let Some(id) = self.shown.lock().unviewed.pop_last() else { break };
             self.make_view(id)?;
         }
         self.remove_views()
@@ -122,8 +122,7 @@ impl Store {
         let mut shown = self.shown.lock();
         if !std::mem::replace(&mut shown.compared, true) {
             let catalog = self.catalog.read();
-            let missing: Vec<_> =
-                catalog.ids().filter(|id| !shown.viewed.contains(id)).map(|id| (id, ())).collect();
+            let missing: Vec<_> = catalog.ids().filter(|id| !shown.viewed.contains(id)).collect();
             shown.unviewed.extend(missing);
         }
     }
@@ -134,7 +133,7 @@ impl Store {
         let mut shown = self.shown.lock();
         if shown.unviewed.len() > MANY {
             let catalog = self.catalog.read();
-            shown.unviewed.retain(|id, ()| catalog.get(*id).is_some());
+            shown.unviewed.retain(|id| catalog.get(*id).is_some());
         }
     }
 

@@ -11,7 +11,7 @@ use super::Store;
 use super::catalog::{BlockKey, Catalog};
 use super::read::OpenPacks;
 use super::upkeep::Pinned;
-use crate::commit::frame::{Outgoing, Place, RecordType};
+use crate::commit::frame::{Outgoing, RecordType};
 use crate::commit::summary::{self, At};
 use crate::commit::writer::AppendError;
 use crate::encode::event::{Event, What};
@@ -36,13 +36,6 @@ pub(crate) enum DraftState {
 pub(crate) struct Draft {
     pub manifest: Manifest,
     pub state: DraftState,
-}
-
-/// What a write came to.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Written {
-    /// End of the batch.
-    pub end: Place,
 }
 
 /// A record that owns its bytes until the batch is laid out.
@@ -143,7 +136,7 @@ impl Store {
         drafts: &mut [Draft],
         events: Vec<What>,
         options: &encode::Options,
-    ) -> Result<Written, AppendError> {
+    ) -> Result<(), AppendError> {
         let writer = self.writer.as_ref().expect("callers ask is_writable first");
         let _tenure = self.tenure_to_append()?;
         let mut writer = writer.lock();
@@ -170,7 +163,7 @@ impl Store {
         drop(outgoing);
         drop(ready);
         self.note_unviewed(drafts);
-        Ok(Written { end: appended.end })
+        Ok(())
     }
 
     /// Re-encodes drafts whose predecessor is not held, and sees to it that no block they name is
@@ -243,7 +236,7 @@ impl Store {
     }
 
     /// Writes events alone.
-    pub(crate) fn write_events(&self, events: Vec<What>) -> Result<Written, AppendError> {
+    pub(crate) fn write_events(&self, events: Vec<What>) -> Result<(), AppendError> {
         self.write(&mut [], events, &encode::Options::default())
     }
 

@@ -8,8 +8,9 @@ use std::path::PathBuf;
 use crate::damage::Fixture;
 
 /// Every position where bytes stand is tried in steps of this, zeros in longer ones.
-const STEP: usize = 503;
+const STEP: usize = 809;
 const STEP_IN_ZEROS: usize = 8009;
+const STEP_IN_SMALL_FILES: usize = 23;
 
 fn positions(bytes: &[u8]) -> Vec<usize> {
     if std::env::var_os("STATEWARD_EXHAUSTIVE").is_some() {
@@ -18,11 +19,13 @@ fn positions(bytes: &[u8]) -> Vec<usize> {
     let zeros = |at: usize| {
         bytes[at.saturating_sub(8)..bytes.len().min(at + 9)].iter().all(|byte| *byte == 0)
     };
-    let step = |at: usize| if zeros(at) { STEP_IN_ZEROS } else { STEP };
-    let ends = [0, bytes.len().saturating_sub(1)];
-    let mut chosen: Vec<usize> = (0..bytes.len()).filter(|at| at % step(*at) == 3).collect();
-    chosen.extend(ends.into_iter().filter(|at| *at < bytes.len()));
-    chosen
+    let step = |at: usize| match bytes.len() {
+        ..512 => STEP_IN_SMALL_FILES,
+        _ if zeros(at) => STEP_IN_ZEROS,
+        _ => STEP,
+    };
+    let last = bytes.len().saturating_sub(1);
+    (0..bytes.len()).filter(|at| at % step(*at) == 3 || *at == last).collect()
 }
 
 fn flip_each(which: impl Fn(&str) -> bool) {

@@ -31,6 +31,7 @@ mod homecoming;
 mod kill;
 mod life;
 mod model;
+mod restore;
 mod retention;
 mod rules;
 mod tidy;
