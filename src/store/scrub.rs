@@ -1,7 +1,6 @@
 //! What verification asks of a store: segments read from end to end, views compared.
 
 use std::collections::BTreeSet;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -12,7 +11,7 @@ use super::views::{self, Listed, View, ViewError};
 use super::{Store, quarantine};
 use crate::commit::frame::Found;
 use crate::commit::scan::{self, Broken, Until};
-use crate::commit::segment::{self, Segment, SegmentFault};
+use crate::commit::segment::{self, Segment};
 use crate::commit::summary;
 use crate::commit::writer::AppendError;
 use crate::encode;
@@ -171,9 +170,7 @@ impl Store {
                 found.findings.push(finding(number, at, 512, "its second header is broken"));
             }
             Ok(_) => {}
-            // A reader beside a writer holds files open that compaction has let go.
-            Err(SegmentFault::Io(error))
-                if error.kind() == io::ErrorKind::NotFound && !self.is_writable() => {}
+            Err(error) if error.is_absence() && self.may_have_gone(number) => {}
             Err(error) => found.findings.push(finding(number, 0, 0, &error.to_string())),
         }
         if !found.findings.is_empty() {
