@@ -66,7 +66,7 @@ const TABLE: [(Where, [Then; 7]); 10] = [
     // A swap takes a sealed segment with it; a found empty segment is let go, whatever it is.
     (Where::Spare, [Mended, Harmless, Harmless, Harmless, Lost, Told, Harmless]),
     (Where::Summary, [Harmless; 7]),
-    (Where::View, [Mended, Mended, Mended, Mended, Mended, Told, Harmless]),
+    (Where::View, [Mended, Mended, Mended, Mended, Mended, Harmless, Harmless]),
     (Where::Identity, [Mended, Mended, Mended, Mended, Mended, Harmless, Harmless]),
     (Where::Lock, [Harmless; 7]),
     (Where::Quarantine, [Harmless; 7]),
