@@ -188,7 +188,8 @@ mod tests {
     #[test]
     fn what_was_let_go_is_not_remembered_for_ever() {
         const COMMITS: usize = 20_000;
-        let mut options = Options::in_memory();
+        // The thread's work is done by hand, so that nothing hangs on its pace.
+        let mut options = Options { background: false, ..Options::in_memory() };
         options.retention.routine.anchors = Vec::new();
         options.log.segment_bytes_min = 64 << 10;
         options.log.segment_bytes_max = 256 << 10;
@@ -200,11 +201,13 @@ mod tests {
             if n % 10 == 0 {
                 agent.begin_operation("step").unwrap().complete().unwrap();
             }
-            let store = manager.committer().targets.primary.store().unwrap();
-            most = most.max(store.catalog().memories());
+            if n % 500 == 499 {
+                manager.settle().unwrap();
+                let store = manager.committer().targets.primary.store().unwrap();
+                most = most.max(store.catalog().memories());
+            }
         }
-        manager.settle().unwrap();
         // What lies in the segments that are not compacted yet, and no more.
-        assert!(most < COMMITS / 2, "{most} at most");
+        assert!(most < COMMITS / 4, "{most} at most");
     }
 }
