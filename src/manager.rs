@@ -175,6 +175,7 @@ impl CheckpointManager {
     #[tracing::instrument(level = "debug", skip_all, fields(path = %options.path.display()))]
     pub fn open(options: Options) -> Result<Self, Error> {
         options.state.check()?;
+        options.log.check().map_err(Error::Setting)?;
         let mut targets = options.targets();
         let background = options.background;
         let primary = targets.primary.path().to_owned();

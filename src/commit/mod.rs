@@ -34,6 +34,25 @@ pub struct Options {
     pub batch_align: u32,
 }
 
+impl Options {
+    /// Checks that the numbers make sense.
+    ///
+    /// # Errors
+    /// Says which does not.
+    pub fn check(&self) -> Result<(), &'static str> {
+        let Self { segment_bytes_min: min, segment_bytes_max: max, batch_align: align } = *self;
+        if !(4 << 10..=1 << 30).contains(&min) {
+            Err("log.segment_bytes_min is from 4 KiB to 1 GiB")
+        } else if !(min..=1 << 30).contains(&max) {
+            Err("log.segment_bytes_max is from segment_bytes_min to 1 GiB")
+        } else if !(8..=64 << 10).contains(&align) || !align.is_power_of_two() {
+            Err("log.batch_align is a power of two from 8 to 64 KiB")
+        } else {
+            Ok(())
+        }
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self { segment_bytes_min: 512 << 10, segment_bytes_max: 64 << 20, batch_align: 8 }

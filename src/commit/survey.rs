@@ -85,6 +85,8 @@ pub(crate) struct Survey {
     compacted: BTreeSet<u64>,
     /// The last live segment before the head, as the head's first batch names it; 0 for none.
     predecessor: Option<u64>,
+    /// Where the last whole batch of the head ends.
+    pub seen_end: Option<Place>,
 }
 
 /// Surveys the log of `site` and hands every record it believes to `visit`. `store_id` is `None`
@@ -201,6 +203,7 @@ impl Survey {
         batches: HeldBack,
         visit: &mut dyn FnMut(Item<'_>),
     ) {
+        self.seen_end = Some(Place { segment: segment.number(), offset: scan.end });
         let mut items = Builder::default();
         let (before, tail) = batches.split(scan.mark);
         let believed = before.iter().flat_map(|batch| &batch.records);

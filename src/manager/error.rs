@@ -27,6 +27,9 @@ pub enum Error {
         /// Why.
         source: serde_json::Error,
     },
+    /// A setting makes no sense.
+    #[error("setting out of range: {0}")]
+    Setting(&'static str),
     /// The store cannot be opened or does not answer.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -171,6 +174,7 @@ impl Error {
             | Self::State(_)
             | Self::Json { .. }
             | Self::Bundle(_)
+            | Self::Setting(_)
             | Self::Ambiguous { .. }
             | Self::NoReference { .. }
             | Self::NoState { .. } => ErrorKind::Usage,

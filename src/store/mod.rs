@@ -32,6 +32,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 
+use crate::commit::frame::Place;
 use crate::commit::segment::Segment;
 use crate::commit::survey::{Damage, Survey, SurveyError};
 use crate::commit::writer::{AppendError, Writer};
@@ -257,6 +258,8 @@ pub(crate) struct Store {
     writer: Option<Mutex<Writer>>,
     shown: Mutex<upkeep::Shown>,
     time: TimeBase,
+    /// Where the log ended when it was looked at.
+    seen_end: Option<Place>,
     /// Held as long as the store is written; whoever writes keeps it from being given back.
     lock: RwLock<Option<StoreLock>>,
     /// The segment that took batches when the store was opened.
@@ -326,6 +329,7 @@ impl Store {
             writer: writer.map(Mutex::new),
             shown: Mutex::new(shown),
             time,
+            seen_end: found.seen_end,
             lock: RwLock::new(lock),
             first_segment,
             compacting: Mutex::default(),

@@ -351,7 +351,8 @@ impl<'a> Opening<'a> {
 
     fn recover(mut self, identity: Identity) -> Result<Store, Error> {
         let ground = self.ground;
-        let listed = views::list(self.disk(), &self.layout).map_err(ground.io("list the views"))?;
+        let (listed, left) =
+            views::list_all(self.disk(), &self.layout).map_err(ground.io("list the views"))?;
         let mut found = self.survey(Some(identity.store_id), Access::Write)?;
         let site = ground.site(identity.store_id);
         let lost = self.note_lost(&found, &listed);
@@ -368,6 +369,7 @@ impl<'a> Opening<'a> {
         if let Some(head) = head {
             found.segments.entry(head.number()).or_insert(head);
         }
+        self.sweep(&left)?;
         self.clean_up(&mut found)?;
         self.unlink_void(&mut writer)?;
         Ok(self.finish(identity, found, Some(writer), &listed))
@@ -526,15 +528,29 @@ impl<'a> Opening<'a> {
         self.report.unrecovered = all && !head.tail.is_empty();
     }
 
+    /// Removes the temporary files of killed processes, those given and those in the other places.
+    fn sweep(&self, beside_views: &[PathBuf]) -> Result<(), Error> {
+        for path in beside_views {
+            super::remove_if_there(self.disk(), path).map_err(self.ground.io("tidy"))?;
+        }
+        let (log, set_aside) = (self.layout.log(), self.layout.quarantine());
+        for dir in [&log, &set_aside, self.layout.root()] {
+            match sweep_temporaries(self.disk(), dir) {
+                Ok(sweep) => {
+                    for left in sweep.failed {
+                        tracing::warn!(path = %left.path.display(), error = %left.error, "left behind");
+                    }
+                }
+                Err(error) if is_absent(&error) => {}
+                Err(error) => return Err(self.ground.io("tidy")(error)),
+            }
+        }
+        Ok(())
+    }
+
     /// Removes what earlier processes left behind, where it is certain that it is ours.
     fn clean_up(&mut self, found: &mut Survey) -> Result<(), Error> {
         let ground = self.ground;
-        for dir in [self.layout.log(), self.layout.root().to_owned()] {
-            let sweep = sweep_temporaries(self.disk(), &dir).map_err(ground.io("tidy"))?;
-            for left in sweep.failed {
-                tracing::warn!(path = %left.path.display(), error = %left.error, "left behind");
-            }
-        }
         for number in std::mem::take(&mut found.stale) {
             let log = self.layout.log();
             let file = log.join(commit::segment::file_name(number));

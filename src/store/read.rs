@@ -221,6 +221,10 @@ impl Store {
     /// The state of a held checkpoint as a draft takes it over: by naming its blocks, or with its
     /// inline bytes.
     pub(crate) fn carry(&self, held: &Held) -> Result<DraftState, ContentError> {
+        if self.catalog().is_damaged(held.manifest.id) {
+            // It may have been healed since: reading it tells.
+            self.read_state(held)?;
+        }
         Ok(DraftState::Kept(self.read_inline(held)?))
     }
 

@@ -192,7 +192,12 @@ impl Store {
             Some(writer) if writer.active().number() == number => {
                 Until::Sealed(writer.active().data_end)
             }
-            _ => Until::Head,
+            Some(_) => Until::Head,
+            // Beside a writer: what it is writing just now is none of the reader's business.
+            None => match self.seen_end {
+                Some(end) if end.segment == number => Until::Sealed(end.offset),
+                _ => Until::Head,
+            },
         }
     }
 
@@ -244,6 +249,8 @@ impl Store {
         let read = View::read(self.disk(), &path);
         let fault = match (held, read) {
             (None, _) if forgotten => ViewFault::None,
+            // A copy under another name shows nothing that is lost.
+            (None, Ok(view)) if view.manifest.id != id => ViewFault::None,
             (None, read) => ViewFault::Lost(DamagedCheckpoint {
                 agent_id: listed.agent.clone(),
                 seq: listed.name.seq,

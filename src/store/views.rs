@@ -14,13 +14,14 @@
 //! ```
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::layout::{Layout, ViewName, agent_of_dir};
 use super::proof;
+use crate::disk::publish::is_temporary;
 use crate::disk::{Disk, EntryKind};
 use crate::encode::manifest::Manifest;
 use crate::state::{AgentId, Checkpoint, CheckpointId};
@@ -122,16 +123,28 @@ pub(crate) struct Listed {
 
 /// Every view's name, in no particular order; other names are passed over.
 pub(crate) fn list(disk: &dyn Disk, layout: &Layout) -> io::Result<Vec<Listed>> {
-    let mut views = Vec::new();
+    Ok(list_all(disk, layout)?.0)
+}
+
+/// The same, with the temporary files that killed processes left beside the views.
+pub(crate) fn list_all(
+    disk: &dyn Disk,
+    layout: &Layout,
+) -> io::Result<(Vec<Listed>, Vec<PathBuf>)> {
+    let (mut views, mut left) = (Vec::new(), Vec::new());
     for entry in entries(disk, &layout.views())? {
         let agent = entry.name.to_str().and_then(agent_of_dir);
         let (EntryKind::Dir, Some(agent)) = (entry.kind, agent) else { continue };
-        for file in entries(disk, &layout.views_of(&agent))? {
+        let dir = layout.views_of(&agent);
+        for file in entries(disk, &dir)? {
+            if is_temporary(&file.name) && file.kind == EntryKind::File {
+                left.push(dir.join(&file.name));
+            }
             let name = file.name.to_str().and_then(ViewName::parse);
             views.extend(name.map(|name| Listed { agent: agent.clone(), name }));
         }
     }
-    Ok(views)
+    Ok((views, left))
 }
 
 fn entries(disk: &dyn Disk, dir: &Path) -> io::Result<Vec<crate::disk::Entry>> {

@@ -126,6 +126,8 @@ impl<'a> Told<'a> {
             }
         }
         let served = image(disk);
+        let left = served.keys().find(|path| path.to_string_lossy().contains("/.tmp-"));
+        assert_eq!(left, None, "{tale}: left behind");
         assert_eq!(look(disk, tale), found, "{tale}, served, then opened again");
         let changed = changes(&served, &image(disk));
         assert!(changed.is_empty(), "{tale}: a second opening changed {changed:?}");
