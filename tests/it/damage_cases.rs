@@ -226,7 +226,8 @@ fn many_live_segments_fit_the_first_batch_after_a_crash() {
     for _ in 0..3 {
         let manager = CheckpointManager::open(options(disk.shared())).unwrap();
         assert_eq!(manager.status().damage, Vec::<String>::new());
-        let listed = manager.agent("a").unwrap().list_checkpoints(Default::default()).unwrap();
+        let listed =
+            manager.agent("a").unwrap().list_checkpoints(stateward::Filter::default()).unwrap();
         assert_eq!(listed.len(), made);
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! A part of the positions is tried, the same on every run; `STATEWARD_EXHAUSTIVE=1` tries all.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use crate::damage::Fixture;
 
@@ -44,7 +44,7 @@ fn flip_each(which: impl Fn(&str) -> bool) {
     assert!(tried > 10, "only {tried} positions");
 }
 
-fn flip_one(fixture: &Fixture, path: &PathBuf, at: usize, mask: u8, what: &str) {
+fn flip_one(fixture: &Fixture, path: &Path, at: usize, mask: u8, what: &str) {
     let disk = fixture.disk();
     assert!(disk.damage(path, |bytes| bytes[at] ^= mask));
     fixture.check_looking(&disk, what);
@@ -53,12 +53,12 @@ fn flip_one(fixture: &Fixture, path: &PathBuf, at: usize, mask: u8, what: &str) 
 
 #[test]
 fn in_segments() {
-    flip_each(|path| path.ends_with(".log"));
+    flip_each(|path| path.contains(".log"));
 }
 
 #[test]
 fn in_summaries() {
-    flip_each(|path| path.ends_with(".idx"));
+    flip_each(|path| path.contains(".idx"));
 }
 
 #[test]
@@ -69,6 +69,6 @@ fn in_views() {
 #[test]
 fn in_everything_else() {
     flip_each(|path| {
-        !path.ends_with(".log") && !path.ends_with(".idx") && !path.contains("/checkpoints/")
+        !path.contains(".log") && !path.contains(".idx") && !path.contains("/checkpoints/")
     });
 }
