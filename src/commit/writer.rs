@@ -371,11 +371,15 @@ impl Writer {
         self.length
     }
 
-    /// An order for the next segment, once the current one is half full and there is none ahead.
-    pub(crate) fn order_spare(&mut self) -> Option<SpareOrder> {
+    /// Whether the current segment is half full.
+    pub(crate) fn is_half_full(&self) -> bool {
         let header = &self.active.segment.header;
-        let half_full = self.active.end > header.first_batch() + header.length / 2;
-        if self.spare.is_some() || self.active.unbegun || !half_full {
+        self.active.end > header.first_batch() + header.length / 2
+    }
+
+    /// An order for the next segment, where there is none ahead.
+    pub(crate) fn order_spare(&mut self) -> Option<SpareOrder> {
+        if self.spare.is_some() || self.active.unbegun {
             return None;
         }
         let length = self.next_length();

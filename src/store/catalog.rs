@@ -432,6 +432,13 @@ impl Catalog {
             .collect()
     }
 
+    /// Bytes that the held checkpoints and all blocks take in the log.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        let held: u64 = self.held().map(|held| u64::from(held.stored_len)).sum();
+        let blocks: u64 = self.blocks.values().map(|block| u64::from(block.stored_len)).sum();
+        held + blocks
+    }
+
     pub(crate) fn is_tainted(&self, id: CheckpointId) -> bool {
         self.marked.get(&id).is_some_and(|(_, tainted)| *tainted)
     }

@@ -23,11 +23,9 @@ use crate::encode::event::{Event, What};
 use crate::encode::{self};
 use crate::state::{CheckpointId, Timestamp};
 
-/// Records are compressed together in runs of this many bytes when a person prunes: longer runs
-/// compress better, shorter ones cost less to read a single record from.
-const PACK_BYTES: usize = 1 << 20;
-/// The same in the background, where commits wait while a run is written.
-const PACK_BYTES_BESIDE_COMMITS: usize = 256 << 10;
+/// Records are compressed together in runs of this many bytes: longer runs compress better, shorter
+/// ones cost less to read a single record from, and commits wait while a run is written.
+const PACK_BYTES: usize = 256 << 10;
 /// zstd's level; compaction is off the commit path, and higher levels gain little on JSON.
 const PACK_LEVEL: i32 = 3;
 /// How long events are kept that only tell, in milliseconds, and how many bytes of them.
@@ -98,6 +96,10 @@ impl Store {
         let mut marked = Marked::default();
         self.mark_live(&mut marked)?;
         if which == Which::All {
+            // Made before anyone has to wait for it.
+            if let Err(error) = self.make_spare_now() {
+                tracing::debug!(%error, "no segment was made ahead");
+            }
             writer.lock().seal();
             // An empty batch begins the next segment, so that the last one is sealed and can go.
             self.write_events(Vec::new())?;
@@ -117,16 +119,9 @@ impl Store {
                 ..Compacted::default()
             });
         }
-        let run = if matches!(which, Which::Dead | Which::UnderHalfLive) {
-            PACK_BYTES_BESIDE_COMMITS
-        } else {
-            PACK_BYTES
-        };
         // Begun again without a victim that is damaged: which words still matter depends on all that
         // go together.
-        while let Err(error) =
-            self.moves(&victims).and_then(|moves| self.copy(&moves, run, progress))
-        {
+        while let Err(error) = self.moves(&victims).and_then(|moves| self.copy(&moves, progress)) {
             let CompactionError::Damaged { segment, why } = error else { return Err(error) };
             tracing::error!(segment, %why, "a damaged segment is not compacted");
             victims.remove(&segment);
@@ -357,7 +352,6 @@ impl Store {
     fn copy(
         &self,
         moves: &[Move],
-        run_bytes: usize,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<(), CompactionError> {
         let mut packs = OpenPacks::default();
@@ -370,7 +364,7 @@ impl Store {
             bytes += payload.len();
             run.push(Inner { kind: one.kind, payload });
             from.push(one.at);
-            if bytes >= run_bytes || done == total {
+            if bytes >= PACK_BYTES || done == total {
                 self.append_run(&run, &from)?;
                 run.clear();
                 from.clear();

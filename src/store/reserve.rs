@@ -15,11 +15,13 @@ use crate::disk::{Durability, PublishError, publish_with};
 static PIECE: [u8; 64 << 10] = [0; 64 << 10];
 
 impl Store {
-    /// Bytes the reserve should have: a smallest segment, or half the largest one there is.
+    /// Bytes the reserve should have: what compaction may have to copy before it frees anything, half
+    /// the largest segment or all that is held, and no less than a smallest segment.
     fn reserve_bytes(&self) -> u64 {
         let largest = self.segments.read().values().map(|segment| segment.header.length).max();
         let smallest = self.ground.commit.segment_bytes_min;
-        smallest.max(largest.unwrap_or(0) / 2)
+        let held = self.catalog().held_bytes();
+        (largest.unwrap_or(0) / 2).min(held).max(smallest)
     }
 
     /// Fills the reserve where it is missing or too small.

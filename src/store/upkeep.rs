@@ -199,6 +199,12 @@ impl Store {
 
     /// Makes the next segment ahead of need, where the current one is half full.
     pub(crate) fn make_spare(&self) -> io::Result<()> {
+        let half_full = self.writer.as_ref().is_some_and(|writer| writer.lock().is_half_full());
+        if half_full { self.make_spare_now() } else { Ok(()) }
+    }
+
+    /// Makes the next segment ahead, where there is none.
+    pub(super) fn make_spare_now(&self) -> io::Result<()> {
         let Some(writer) = &self.writer else { return Ok(()) };
         let _tenure = self.tenure()?;
         let order = writer.lock().order_spare();
