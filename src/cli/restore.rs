@@ -28,7 +28,6 @@ place, and nothing in the store changes.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct Arguments {
     /// A path, an id or its first digits, latest, latest:KIND, or good
     #[arg(value_name = "REF")]
@@ -36,15 +35,8 @@ pub(super) struct Arguments {
     /// Only write the state to this file, or - for stdout
     #[arg(long, value_name = "FILE|-", conflicts_with_all = ["force", "live"])]
     state_out: Option<PathBuf>,
-    /// Only tell what would be done
-    #[arg(long)]
-    dry_run: bool,
-    /// Replace also what someone else changed
-    #[arg(long)]
-    force: bool,
-    /// Although the agent was seen within the last minute
-    #[arg(long)]
-    live: bool,
+    #[command(flatten)]
+    manner: Manner,
     /// Take a checkpoint of another agent, or of another store than --store names
     #[arg(long)]
     any_agent: bool,
@@ -52,6 +44,13 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Args)]
 pub(super) struct Undo {
+    #[command(flatten)]
+    manner: Manner,
+}
+
+/// How anything is put back in place.
+#[derive(Debug, Clone, Copy, Args)]
+struct Manner {
     /// Only tell what would be done
     #[arg(long)]
     dry_run: bool,
@@ -61,6 +60,13 @@ pub(super) struct Undo {
     /// Although the agent was seen within the last minute
     #[arg(long)]
     live: bool,
+}
+
+impl Manner {
+    fn options(self, any_agent: bool) -> RestoreOptions {
+        let Self { dry_run, force, live } = self;
+        RestoreOptions { dry_run, force, live, any_agent }
+    }
 }
 
 /// A restore as it is told: the state goes with it where it went nowhere else.
@@ -82,12 +88,7 @@ pub(super) fn restore(session: &Session, arguments: &Arguments) -> Result<(), Fa
     if let Some(target) = &arguments.state_out {
         return write_out(session, arguments, target);
     }
-    let options = RestoreOptions {
-        dry_run: arguments.dry_run,
-        force: arguments.force,
-        live: arguments.live,
-        any_agent: arguments.any_agent,
-    };
+    let options = arguments.manner.options(arguments.any_agent);
     let reference = &arguments.reference;
     let named = session.named_by(reference, arguments.any_agent)?;
     let restored = session.write(&named.store, |manager| {
@@ -98,8 +99,7 @@ pub(super) fn restore(session: &Session, arguments: &Arguments) -> Result<(), Fa
 }
 
 pub(super) fn undo(session: &Session, arguments: &Undo) -> Result<(), Failure> {
-    let Undo { dry_run, force, live } = *arguments;
-    let options = RestoreOptions { dry_run, force, live, any_agent: false };
+    let options = arguments.manner.options(false);
     let restored =
         session.with_agent(|agent| agreed(session, options, |options| Ok(agent.undo(options)?)))?;
     tell(session, &restored)
@@ -210,7 +210,7 @@ fn write_out(session: &Session, arguments: &Arguments, target: &Path) -> Result<
     let state = loaded.state_bytes().ok_or_else(|| no_state(reference))?;
     let to_stdout = target == Path::new("-");
     let target = session.absolute(target);
-    if !arguments.dry_run {
+    if !arguments.manner.dry_run {
         if to_stdout {
             output::bytes(state)?;
         } else {
@@ -250,12 +250,12 @@ fn tell_written(
         restored_as: None,
         state: None,
         files: &files,
-        dry_run: arguments.dry_run,
+        dry_run: arguments.manner.dry_run,
     };
     session.out.say(&passed_over(loaded.walked_past()));
     let Some(target) = target else { return Ok(()) };
     session.out.data(&told, || {
-        let done = if arguments.dry_run { "Would write" } else { "Wrote" };
+        let done = if arguments.manner.dry_run { "Would write" } else { "Wrote" };
         format!("{done} the state of checkpoint {} ({}) to {}.", it.seq, it.kind, target.display())
     })
 }

@@ -160,21 +160,11 @@ impl Writer {
         let segment = Segment::make(&*site.disk, &site.dir, header, true)
             .map_err(|source| AppendError::Segment { number, source })?;
         let active = Active::unbegun(segment, site.clock.monotonic());
-        Ok(Self::with(site, active, live, number + 1, next_event))
+        Ok(Self::resume(site, active, live, number + 1, next_event))
     }
 
-    /// Goes on in a segment whose last batch is a lone mark.
+    /// Goes on in a segment: a fresh one, or one whose last batch is a lone mark.
     pub(crate) fn resume(
-        site: Site,
-        active: Active,
-        live: BTreeMap<u64, Sealed>,
-        next_number: u64,
-        next_event: u64,
-    ) -> Self {
-        Self::with(site, active, live, next_number, next_event)
-    }
-
-    fn with(
         site: Site,
         active: Active,
         live: BTreeMap<u64, Sealed>,

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use super::error::Error;
 use super::resolve;
 use crate::encode::Encoded;
-use crate::encode::event::What;
 use crate::encode::manifest::{Lies, Manifest, Part, Restored};
 use crate::state::{AgentId, CheckpointId, Digest, Kind, OperationRef, Seq};
 use crate::store::{self, Catalog, Draft, DraftState, Store};
@@ -29,8 +28,6 @@ pub(crate) struct Submission {
     pub imported: bool,
     /// The state is what a file was found to hold, and no JSON object.
     pub raw: bool,
-    /// Events that are to be durable with it.
-    pub events: Vec<What>,
 }
 
 /// The caller's own words on a checkpoint.

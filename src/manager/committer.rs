@@ -113,13 +113,11 @@ impl Committer {
         let _turn = self.turn.lock();
         let sighted = self.targets.sighted();
         let mut drafts = Vec::with_capacity(batch.len());
-        let mut events = Vec::new();
         let admitted: Vec<Result<Admitted, Error>> = batch
             .into_iter()
-            .map(|submission| self.admit(submission, &sighted, &mut drafts, &mut events))
+            .map(|submission| self.admit(submission, &sighted, &mut drafts))
             .collect();
-        let stored =
-            if drafts.is_empty() { Err(Vec::new()) } else { self.store(&mut drafts, &events) };
+        let stored = if drafts.is_empty() { Err(Vec::new()) } else { self.store(&mut drafts) };
         let written = Arc::new(Written { drafts, stored });
         admitted
             .into_iter()
@@ -137,7 +135,6 @@ impl Committer {
         submission: Submission,
         sighted: &[Arc<Store>],
         drafts: &mut Vec<Draft>,
-        events: &mut Vec<What>,
     ) -> Result<Admitted, Error> {
         let agent = submission.agent.clone();
         let body = submission.words.key.as_ref().map(|_| submission.body()).unwrap_or_default();
@@ -157,7 +154,6 @@ impl Committer {
         }
         let content = content(&submission, &before, drafts, sighted)?;
         let seq = self.take_number(&agent, drafts, sighted);
-        events.extend(submission.events.iter().cloned());
         drafts.push(self.draft(submission, &before, content, seq, body));
         Ok(Admitted::Draft(drafts.len() - 1))
     }
@@ -282,11 +278,7 @@ impl Committer {
 
     /// Writes the drafts to the first target that takes them. Where none does, those that are left
     /// alone after a failure are tried all the same.
-    fn store(
-        &self,
-        drafts: &mut [Draft],
-        events: &[What],
-    ) -> Result<(Arc<Store>, Vec<Attempt>), Vec<Attempt>> {
+    fn store(&self, drafts: &mut [Draft]) -> Result<(Arc<Store>, Vec<Attempt>), Vec<Attempt>> {
         let mut attempts = Vec::new();
         let resting = self.targets.resting();
         for (index, target) in self.targets.all().enumerate() {
@@ -297,12 +289,12 @@ impl Committer {
                     continue;
                 }
             };
-            if self.write_noting(target, &store, drafts, events, &mut attempts) {
+            if self.write_noting(target, &store, drafts, &mut attempts) {
                 return Ok((store, attempts));
             }
         }
         for (target, store) in resting {
-            if self.write_noting(target, &store, drafts, events, &mut attempts) {
+            if self.write_noting(target, &store, drafts, &mut attempts) {
                 return Ok((store, attempts));
             }
         }
@@ -345,7 +337,6 @@ impl Committer {
         target: &Target,
         store: &Arc<Store>,
         drafts: &mut [Draft],
-        events: &[What],
         attempts: &mut Vec<Attempt>,
     ) -> bool {
         if let Err(error) = self.bring_content(store, drafts) {
@@ -354,7 +345,7 @@ impl Committer {
             return false;
         }
         let is_primary = std::ptr::eq(target, &raw const self.targets.primary);
-        let wrote = self.write(store, drafts, events, is_primary);
+        let wrote = self.write(store, drafts, is_primary);
         match &wrote {
             Ok(tries) => {
                 target.mend();
@@ -403,22 +394,23 @@ impl Committer {
         &self,
         store: &Arc<Store>,
         drafts: &mut [Draft],
-        events: &[What],
         retained: bool,
     ) -> Result<Vec<Attempt>, RetryError> {
-        let mut with = events.to_vec();
-        if retained {
-            with.extend(self.plans.lock().forgets(store, drafts, &self.policy));
-        }
+        // Forgetting rides in the batch of the commit that causes it.
+        let forgets = if retained {
+            self.plans.lock().forgets(store, drafts, &self.policy)
+        } else {
+            Vec::new()
+        };
         let mut tries = Vec::new();
         let first = match store.takes_checkpoints() {
-            Ok(()) => self.try_to_write(store, drafts, &with, &mut tries),
+            Ok(()) => self.try_to_write(store, drafts, &forgets, &mut tries),
             Err(last) => Err(RetryError::at_once("commit", last)),
         };
         let full = first.as_ref().is_err_and(|error| letting_go::is_full(&error.last));
         let wrote = match first {
             Err(error) if full => match store.make_room() {
-                Ok(()) => self.try_to_write(store, drafts, &with, &mut tries),
+                Ok(()) => self.try_to_write(store, drafts, &forgets, &mut tries),
                 Err(room) => {
                     tracing::warn!(error = %room, "no room could be made");
                     Err(error)

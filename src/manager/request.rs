@@ -12,7 +12,6 @@ use super::admission::{Submission, Wanted, Words};
 use super::agent::Agent;
 use super::error::Error;
 use super::serialized::{Serialized, serialize};
-use crate::encode::event::What;
 use crate::encode::manifest::Restored;
 use crate::state::{CheckpointId, Kind, OperationRef, Receipt, Seq};
 
@@ -46,7 +45,6 @@ pub struct Request {
     parent: Option<CheckpointId>,
     imported: bool,
     raw: bool,
-    events: Vec<What>,
 }
 
 impl Request {
@@ -64,7 +62,6 @@ impl Request {
             parent: None,
             imported: false,
             raw: false,
-            events: Vec::new(),
         }
     }
 
@@ -242,7 +239,6 @@ impl Request {
             parent: self.parent,
             imported: self.imported,
             raw: self.raw,
-            events: self.events,
         })
     }
 }
