@@ -9,7 +9,12 @@
 //!   sector, or all may be there, with zeros where the data was lost. A cut is there or not.
 //! - Names that were synced are there. Of the later ones any subset; a rename within one directory
 //!   is one change, and between two directories too, until one of the two is synced.
-//! - The subsets of contents and of names are independent: a name may lead to an empty file.
+//! - A mode and times that were synced are there: a file's with the file ([`DiskFile::sync_all`], not
+//!   `sync_data`), a directory's with its names, a link's with everything. Of the later changes of
+//!   them any subset. Times that moved because contents or names changed are one change, of which
+//!   the last is there or not; it counts with the change that moved them.
+//! - The subsets of contents, of names and of attributes are independent: a name may lead to an empty
+//!   file, and new contents may stand under an old time.
 //! - A file or directory to which no durable or surviving name leads is gone.
 //!
 //! [`Loss`] chooses among these states. Everything is a function of the disk's history and the
@@ -20,7 +25,10 @@ use std::ffi::OsString;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::memory::{DirNode, FileNode, MemoryDisk, Node, State};
+#[cfg(doc)]
+use super::DiskFile;
+use super::FileTime;
+use super::memory::{DirNode, FileNode, LinkNode, MemoryDisk, Node, State};
 
 /// Which of the changes that were not synced a crash takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +85,31 @@ pub(super) enum NameChange {
     Insert(OsString, Node),
     Remove(OsString),
     Rename(OsString, OsString, Node),
+}
+
+/// What a node has besides contents or names.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Attributes {
+    pub(super) mode: u32,
+    pub(super) modified: FileTime,
+    pub(super) changed: FileTime,
+}
+
+/// A change of attributes.
+pub(super) struct AttributeChange {
+    pub(super) mode: Option<u32>,
+    pub(super) modified: Option<FileTime>,
+    pub(super) changed: FileTime,
+    /// Asked for, and not only what a change of contents or names brings along.
+    pub(super) asked: bool,
+}
+
+impl AttributeChange {
+    fn make(&self, attributes: &mut Attributes) {
+        attributes.mode = self.mode.unwrap_or(attributes.mode);
+        attributes.modified = self.modified.unwrap_or(attributes.modified);
+        attributes.changed = self.changed;
+    }
 }
 
 impl Change {
@@ -172,6 +205,36 @@ impl Tracked<BTreeMap<OsString, Node>, NameChange> {
     }
 }
 
+impl Tracked<Attributes, AttributeChange> {
+    pub(super) fn attributes(value: Attributes) -> Self {
+        Self::settled(value, AttributeChange::make)
+    }
+
+    /// Moves the times; together with what moved them just before it is one change, so that a file
+    /// that is written for ever and never synced whole does not gather changes for ever.
+    pub(super) fn touch(
+        &mut self,
+        number: Option<u64>,
+        modified: Option<FileTime>,
+        changed: FileTime,
+    ) {
+        let joins = |last: &mut Pending<AttributeChange>| {
+            number.is_some() && last.fate == Fate::Dirty && !last.change.asked
+        };
+        let before = self.pending.pop_if(joins).and_then(|last| last.change.modified);
+        let modified = modified.or(before);
+        self.apply(number, AttributeChange { mode: None, modified, changed, asked: false });
+    }
+
+    /// The changes that were asked for: the others stand and fall unseen.
+    fn undecided_asked(&self) -> impl Iterator<Item = u64> + '_ {
+        let asked = |pending: &&Pending<AttributeChange>| {
+            pending.change.asked && pending.fate != Fate::Durable
+        };
+        self.pending.iter().filter(asked).map(|pending| pending.number)
+    }
+}
+
 impl MemoryDisk {
     /// A new disk, independent of this one, in a state that a crash at this moment could leave;
     /// nothing is pending and no lock is held there. A plain disk loses nothing.
@@ -180,7 +243,8 @@ impl MemoryDisk {
         let state = self.0.state.lock();
         let loss = if state.tracked { loss } else { Loss::None };
         let choice = Choice::new(loss, &self.0.root, &state);
-        let mut rebuild = Rebuild { choice, placed: BTreeSet::new(), used: 0 };
+        let mut rebuild =
+            Rebuild { choice, dirs: BTreeSet::new(), named: BTreeMap::new(), used: 0 };
         let root = rebuild.dir(&self.0.root);
         self.successor(&state, root, rebuild.used)
     }
@@ -224,6 +288,7 @@ fn gather_dir(dir: &DirNode, numbers: &mut BTreeSet<u64>, seen: &mut BTreeSet<u6
     }
     let names = dir.names.lock();
     numbers.extend(names.entries.undecided());
+    numbers.extend(names.facts.attributes.undecided_asked());
     // A file counts although its name is gone now: without the removal it is there again.
     let pending = names.entries.pending.iter().filter_map(|pending| match &pending.change {
         NameChange::Insert(_, node) | NameChange::Rename(_, _, node) => Some(node),
@@ -232,7 +297,12 @@ fn gather_dir(dir: &DirNode, numbers: &mut BTreeSet<u64>, seen: &mut BTreeSet<u6
     for node in names.entries.live.values().chain(names.entries.durable.values()).chain(pending) {
         match node {
             Node::Dir(dir) => gather_dir(dir, numbers, seen),
-            Node::File(file) => numbers.extend(file.contents.lock().bytes.undecided()),
+            Node::File(file) => {
+                let contents = file.contents.lock();
+                numbers.extend(contents.bytes.undecided());
+                numbers.extend(contents.facts.attributes.undecided_asked());
+            }
+            Node::Link(link) => numbers.extend(link.facts.lock().attributes.undecided_asked()),
         }
     }
 }
@@ -240,7 +310,9 @@ fn gather_dir(dir: &DirNode, numbers: &mut BTreeSet<u64>, seen: &mut BTreeSet<u6
 struct Rebuild {
     choice: Choice,
     /// A directory has one place: the halves of a rename may survive in both.
-    placed: BTreeSet<u64>,
+    dirs: BTreeSet<u64>,
+    /// Anything else may have several names.
+    named: BTreeMap<u64, Node>,
     used: u64,
 }
 
@@ -248,22 +320,40 @@ impl Rebuild {
     fn dir(&mut self, old: &DirNode) -> Arc<DirNode> {
         let names = old.names.lock();
         let mut entries = BTreeMap::new();
-        for (name, node) in self.choice.names(&names.entries) {
-            let node = match node {
-                Node::File(file) => Node::File(self.file(&file)),
-                Node::Dir(dir) if self.placed.insert(dir.inode) => Node::Dir(self.dir(&dir)),
-                Node::Dir(_) => continue,
-            };
-            entries.insert(name, node);
+        for (name, node) in self.choice.settled(&names.entries) {
+            if let Some(node) = self.node(&node) {
+                entries.insert(name, node);
+            }
         }
-        DirNode::with(old.inode, names.modified, entries)
+        DirNode::with(old.inode, self.choice.settled(&names.facts.attributes), entries)
+    }
+
+    fn node(&mut self, old: &Node) -> Option<Node> {
+        if let Some(placed) = self.named.get(&old.inode()) {
+            placed.with_facts(|facts| facts.links += 1);
+            return Some(placed.clone());
+        }
+        let node = match old {
+            Node::Dir(dir) => {
+                return self.dirs.insert(dir.inode).then(|| Node::Dir(self.dir(dir)));
+            }
+            Node::File(file) => Node::File(self.file(file)),
+            Node::Link(link) => Node::Link(self.link(link)),
+        };
+        self.named.insert(node.inode(), node.clone());
+        Some(node)
     }
 
     fn file(&mut self, old: &FileNode) -> Arc<FileNode> {
         let contents = old.contents.lock();
         let bytes = self.choice.contents(&contents.bytes);
         self.used += bytes.len() as u64;
-        FileNode::with(old.inode, contents.modified, bytes)
+        FileNode::with(old.inode, self.choice.settled(&contents.facts.attributes), bytes)
+    }
+
+    fn link(&self, old: &LinkNode) -> Arc<LinkNode> {
+        let attributes = self.choice.settled(&old.facts.lock().attributes);
+        LinkNode::with(old.inode, attributes, old.target.clone())
     }
 }
 
@@ -276,17 +366,15 @@ struct Choice {
 }
 
 impl Choice {
-    fn names(
-        &self,
-        names: &Tracked<BTreeMap<OsString, Node>, NameChange>,
-    ) -> BTreeMap<OsString, Node> {
+    /// A value of whose changes each survives whole or not at all.
+    fn settled<T: Clone, C>(&self, tracked: &Tracked<T, C>) -> T {
         if self.loss == Loss::None {
-            return names.live.clone();
+            return tracked.live.clone();
         }
-        let mut found = names.durable.clone();
-        for pending in &names.pending {
+        let mut found = tracked.durable.clone();
+        for pending in &tracked.pending {
             if self.keeps(pending) {
-                pending.change.make(&mut found);
+                (tracked.make)(&pending.change, &mut found);
             }
         }
         found

@@ -10,6 +10,9 @@
 //!
 //! A file is known by the path under which it was opened, also after a rename.
 
+mod tree;
+
+use std::collections::HashSet;
 use std::fmt;
 use std::io;
 use std::ops::Range;
@@ -19,8 +22,12 @@ use std::sync::Arc;
 use parking_lot::{Condvar, Mutex};
 use rustix::io::Errno;
 
+use self::tree::FaultTree;
 use super::memory::MemoryFile;
-use super::{Access, Disk, DiskFile, DiskLock, Entry, FileSystem, MemoryDisk, Metadata, Space};
+use super::{
+    Access, Disk, DiskFile, DiskLock, DiskTree, Entry, FileSystem, MemoryDisk, Metadata, Space,
+    Stat,
+};
 
 /// The calls of the seam, one for each method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -61,6 +68,44 @@ pub enum Op {
     SetLen,
     /// [`DiskLock::write_holder`].
     WriteHolder,
+    /// [`Disk::tree`].
+    Tree,
+    /// [`Disk::mapped_files`].
+    MappedFiles,
+    /// [`DiskFile::sync_all`].
+    SyncFile,
+    /// [`DiskFile::stat`].
+    StatFile,
+    /// [`DiskTree::stat`].
+    TreeStat,
+    /// [`DiskTree::read_dir`].
+    TreeReadDir,
+    /// [`DiskTree::open`].
+    TreeOpen,
+    /// [`DiskTree::read_link`].
+    TreeReadLink,
+    /// [`DiskTree::create`].
+    TreeCreate,
+    /// [`DiskTree::create_dir`].
+    TreeCreateDir,
+    /// [`DiskTree::create_link`].
+    TreeCreateLink,
+    /// [`DiskTree::hard_link`].
+    TreeHardLink,
+    /// [`DiskTree::rename`].
+    TreeRename,
+    /// [`DiskTree::remove_file`].
+    TreeRemoveFile,
+    /// [`DiskTree::remove_dir`].
+    TreeRemoveDir,
+    /// [`DiskTree::set_mode`].
+    TreeSetMode,
+    /// [`DiskTree::set_modified`].
+    TreeSetModified,
+    /// [`DiskTree::sync_dir`].
+    TreeSyncDir,
+    /// [`DiskTree::sync_all`].
+    TreeSyncAll,
 }
 
 /// One call.
@@ -68,7 +113,8 @@ pub enum Op {
 pub struct Call {
     /// Which.
     pub op: Op,
-    /// Of which path; for a rename the new name.
+    /// Of which path; for a rename or a hard link the new name. In a tree, the path under which the
+    /// tree was opened stands before it.
     pub path: PathBuf,
     /// Where it reads or writes; for a change of length, the new length.
     pub offset: u64,
@@ -254,6 +300,11 @@ impl Shared {
     fn pass(&self, op: Op, path: &Path) -> io::Result<()> {
         self.enter(&Call::of(op, path)).map_err(|refusal| refusal.error)
     }
+
+    fn room_for_a_name(&self) -> io::Result<()> {
+        let full = self.script.lock().room == Some(0);
+        if full { Err(Errno::NOSPC.into()) } else { Ok(()) }
+    }
 }
 
 /// Holds calls back until it is released or dropped.
@@ -362,11 +413,6 @@ impl FaultDisk {
         self.shared.script.lock().calls.clear();
     }
 
-    fn room_for_a_name(&self) -> io::Result<()> {
-        let full = self.shared.script.lock().room == Some(0);
-        if full { Err(Errno::NOSPC.into()) } else { Ok(()) }
-    }
-
     fn open_inner(&self, path: &Path, access: Access) -> io::Result<Below> {
         Ok(match &self.memory {
             Some(memory) => Below::Memory(memory.open_file(path, access)?),
@@ -385,7 +431,7 @@ impl Disk for FaultDisk {
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn DiskFile>> {
         self.shared.pass(Op::Open, path)?;
         if access == Access::CreateNew {
-            self.room_for_a_name()?;
+            self.shared.room_for_a_name()?;
         }
         let below = self.open_inner(path, access)?;
         Ok(Arc::new(FaultFile { below, path: path.to_owned(), shared: self.shared.clone() }))
@@ -393,7 +439,7 @@ impl Disk for FaultDisk {
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         self.shared.pass(Op::CreateDir, path)?;
-        self.room_for_a_name()?;
+        self.shared.room_for_a_name()?;
         self.inner.create_dir(path)
     }
 
@@ -457,6 +503,16 @@ impl Disk for FaultDisk {
     fn canonical(&self, path: &Path) -> io::Result<PathBuf> {
         self.shared.pass(Op::Canonical, path)?;
         self.inner.canonical(path)
+    }
+
+    fn tree(&self, path: &Path) -> io::Result<Arc<dyn DiskTree>> {
+        self.shared.pass(Op::Tree, path)?;
+        Ok(Arc::new(FaultTree::open(self, path)?))
+    }
+
+    fn mapped_files(&self) -> io::Result<HashSet<u64>> {
+        self.shared.pass(Op::MappedFiles, Path::new(""))?;
+        self.inner.mapped_files()
     }
 }
 
@@ -545,6 +601,22 @@ impl DiskFile for FaultFile {
         self.below.file().set_len(len)?;
         self.shared.script.lock().give_room(before.saturating_sub(len));
         Ok(())
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        if let Err(refusal) = self.enter(Op::SyncFile, 0, 0) {
+            match &self.below {
+                Below::Memory(file) if !refusal.dead => file.fail_sync_all(),
+                _ => {}
+            }
+            return Err(refusal.error);
+        }
+        self.below.file().sync_all()
+    }
+
+    fn stat(&self) -> io::Result<Stat> {
+        self.enter(Op::StatFile, 0, 0).map_err(|refusal| refusal.error)?;
+        self.below.file().stat()
     }
 }
 
