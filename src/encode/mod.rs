@@ -7,13 +7,16 @@
 
 mod content;
 mod diff;
+pub(crate) mod directory;
 pub(crate) mod event;
 pub(crate) mod fields;
+mod file;
 mod hash;
 mod json;
 pub(crate) mod manifest;
 mod outline;
 pub(crate) mod pack;
+pub(crate) mod parts;
 mod patch;
 mod regroup;
 mod text;
@@ -25,6 +28,7 @@ pub use content::{
     Block, ChildRef, ChunkParams, Content, NodeError, ReadError, Slice, children, read,
 };
 pub use diff::{Change, ChangeKind, diff};
+pub(crate) use file::encode_file;
 pub use json::{JsonError, JsonProblem, validate_object, validate_value};
 pub use pack::{PackError, pack, unpack};
 pub use patch::{PatchError, PatchProblem};

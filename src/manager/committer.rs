@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::admission::{Before, Submission, Taken, content, in_flight};
+use super::admission::{
+    Before, Sight, Submission, Taken, TakenState, WantedPart, content, in_flight,
+};
 use super::error::Error;
 use super::{letting_go, retained};
 use crate::clock::Clock;
@@ -19,10 +21,12 @@ use crate::commit::writer::AppendError;
 use crate::disk::{Retry, RetryError, retry};
 use crate::encode;
 use crate::encode::event::What;
-use crate::encode::manifest::{Idempotency, Lies, Manifest};
+use crate::encode::manifest::{Idempotency, Lies, Manifest, Part};
 use crate::retention::Policy;
 use crate::state::{AgentId, Attempt, CheckpointId, Digest, OperationRef, Receipt, Seq};
-use crate::store::{self, Draft, DraftState, IfMissing, Store, Target, Targets};
+use crate::store::{
+    self, Ahead, BlockKey, Brought, Draft, DraftState, IfMissing, Shelf, Store, Target, Targets,
+};
 
 /// How long an idempotency key is remembered after its checkpoint was forgotten.
 pub(crate) const KEY_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -75,7 +79,7 @@ impl Committer {
 
     /// Makes a submission durable, together with whatever else waits.
     pub(crate) fn submit(&self, submission: Submission) -> Result<Receipt, Error> {
-        let bytes = submission.state.given_bytes();
+        let bytes = submission.given_bytes();
         let answer = self
             .group
             .submit(submission, bytes, |batch| self.commit(batch))
@@ -152,7 +156,8 @@ impl Committer {
         {
             return Err(Error::Stale { agent, expected, is: before.state_changed });
         }
-        let content = content(&submission, &before, drafts, sighted)?;
+        self.check_no_restore(&submission, sighted)?;
+        let content = content(&submission, Sight { before: &before, drafts, stores: sighted })?;
         let seq = self.take_number(&agent, drafts, sighted);
         drafts.push(self.draft(submission, &before, content, seq, body));
         Ok(Admitted::Draft(drafts.len() - 1))
@@ -166,8 +171,11 @@ impl Committer {
         seq: Seq,
         body: Digest,
     ) -> Draft {
-        let Taken { part, state, raw, state_file } = taken;
-        let unchanged = before.state.as_ref().is_some_and(|state| state.digest == part.digest);
+        let Taken { state, workspace, state_files } = taken;
+        let TakenState { part, content, raw, file } = state;
+        let digest = |part: &Option<Part>| part.as_ref().map(|part| part.digest);
+        let unchanged = digest(&before.state) == digest(&part);
+        let blocks = submission.rest();
         let opens = submission.opens.map(|name| OperationRef {
             id: submission.id,
             name: if name.is_empty() { submission.id.to_string() } else { name },
@@ -185,9 +193,9 @@ impl Committer {
             parent: submission.parent.or(before.id),
             created_at: self.clock.now(),
             store_time_ms: reference.map_or(0, |store| store.store_time_ms()),
-            state: Some(part),
+            state: part,
             state_changed: if unchanged { before.state_changed } else { seq },
-            state_file: submission.words.state_file.or(state_file),
+            state_file: submission.words.state_file.or(file),
             comment: submission.words.comment,
             labels: submission.words.labels,
             metadata: submission.words.metadata,
@@ -195,9 +203,38 @@ impl Committer {
             idempotency: submission.words.key.map(|key| Idempotency { key, body }),
             restored: submission.restored,
             stored_bytes: 0,
+            workspace,
+            state_files,
             unknown: Vec::new(),
         };
-        Draft { manifest, state }
+        let brought = submission.brought.into_iter().collect();
+        Draft { blocks, brought, events: submission.events, ..Draft::new(manifest, content) }
+    }
+
+    /// Between the word that a restore has begun and the word that it has finished, only the latter
+    /// is taken.
+    fn check_no_restore(
+        &self,
+        submission: &Submission,
+        sighted: &[Arc<Store>],
+    ) -> Result<(), Error> {
+        if submission.restored.is_some() {
+            return Ok(());
+        }
+        let begun = sighted.iter().any(|store| {
+            let catalog = store.catalog();
+            let open = catalog.agents.get(&submission.agent).and_then(Shelf::open_restore);
+            matches!(open, Some(What::RestoreBegun { workspace: Some(_), .. }))
+        });
+        if !begun {
+            return Ok(());
+        }
+        Err(Error::Refused {
+            why: format!("a restore of agent {} has begun and not finished", submission.agent),
+            way_out: "the next command that writes finishes it where it can, and says what keeps \
+                      it from that; `stateward reset` gives it up"
+                .to_owned(),
+        })
     }
 
     /// The next number of an agent: above every one that was ever given, here or in any store that
@@ -339,7 +376,7 @@ impl Committer {
         drafts: &mut [Draft],
         attempts: &mut Vec<Attempt>,
     ) -> bool {
-        if let Err(error) = self.bring_content(store, drafts) {
+        if let Err(error) = self.bring_content(store, drafts, attempts) {
             // The target is well; what one of the drafts takes over cannot be read elsewhere.
             attempts.push(failed(target, error.to_string()));
             return false;
@@ -439,8 +476,19 @@ impl Committer {
 
     /// A draft that takes a state over names blocks of the store it was found in; in another store
     /// it brings them.
-    fn bring_content(&self, store: &Arc<Store>, drafts: &mut [Draft]) -> Result<(), Error> {
+    fn bring_content(
+        &self,
+        store: &Arc<Store>,
+        drafts: &mut [Draft],
+        attempts: &mut Vec<Attempt>,
+    ) -> Result<(), Error> {
         for draft in drafts.iter_mut() {
+            if let Err(left) = self.bring_parts(store, draft) {
+                attempts.push(Attempt {
+                    target: store.path().to_owned(),
+                    error: Some(left.leave(draft)?),
+                });
+            }
             let Some(part) = &draft.manifest.state else { continue };
             let named = match (&draft.state, part.lies) {
                 (DraftState::Kept(_), Lies::Tree { root, level }) => (root, level),
@@ -452,6 +500,33 @@ impl Committer {
             let bytes = self.find_content(part.digest, draft.manifest.id)?;
             let encoded = encode::encode_complete(Arc::new(bytes), &self.encode);
             draft.state = DraftState::Given { encoded, base: None };
+        }
+        Ok(())
+    }
+
+    /// What a draft's workspace and state files name is in the store, or is copied there.
+    fn bring_parts(&self, store: &Arc<Store>, draft: &mut Draft) -> Result<(), NotBrought> {
+        let agent = draft.manifest.agent.clone();
+        let here = |root: BlockKey, brought: &[Arc<Brought>]| {
+            brought.iter().any(|one| Arc::ptr_eq(&one.store, store) && one.holds(root))
+                || store.catalog().holds_root(&agent, root)
+        };
+        let roots: Vec<BlockKey> = draft.manifest.part_roots().collect();
+        for root in roots {
+            if here(root, &draft.brought) {
+                continue;
+            }
+            let source = self.targets.sighted().into_iter().find(|other| {
+                !Arc::ptr_eq(other, store) && other.catalog().holds_root(&agent, root)
+            });
+            let Some(source) = source else {
+                return Err(NotBrought("no store that can be seen holds it".to_owned()));
+            };
+            let ahead = Ahead::new(store);
+            ahead.copy(&source, root).map_err(|error| NotBrought(error.to_string()))?;
+            let brought = Arc::new(ahead.finish());
+            draft.blocks.extend(brought.rest.iter().cloned());
+            draft.brought.push(brought);
         }
         Ok(())
     }
@@ -509,6 +584,25 @@ type Stored = Result<(Arc<Store>, Vec<Attempt>), Vec<Attempt>>;
 struct Written {
     drafts: Vec<Draft>,
     stored: Stored,
+}
+
+/// Why a part's content could not be brought to another store.
+struct NotBrought(String);
+
+impl NotBrought {
+    /// Leaves inherited parts behind, and says so; what was collected for this very checkpoint is
+    /// not left.
+    fn leave(self, draft: &mut Draft) -> Result<String, Error> {
+        let manifest = &mut draft.manifest;
+        let given = manifest.workspace.as_ref().is_some_and(|part| part.inherited_from.is_none())
+            || manifest.state_files.as_ref().is_some_and(|part| part.inherited_from.is_none());
+        if given {
+            return Err(Error::Unreadable { id: manifest.id, why: self.0 });
+        }
+        manifest.workspace = None;
+        manifest.state_files = None;
+        Ok(format!("workspace and state files are left behind: {}", self.0))
+    }
 }
 
 /// What a submission came to. Its receipt is made by the one who asked, in its own time.

@@ -213,7 +213,7 @@ fn bring_one(
         }
         None => DraftState::Kept(Vec::new()),
     };
-    home.write(&mut [Draft { manifest, state }], events, &committer.encode)
+    home.write(&mut [Draft::new(manifest, state)], events, &committer.encode)
         .map_err(store::Error::from)?;
     Ok(true)
 }

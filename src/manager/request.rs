@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::admission::{Submission, Wanted, Words};
+use super::admission::{Submission, Wanted, WantedPart, Words};
 use super::agent::Agent;
 use super::error::Error;
 use super::serialized::{Serialized, serialize};
@@ -231,6 +231,9 @@ impl Request {
             agent: self.agent.id().clone(),
             kind: self.kind,
             state,
+            workspace: WantedPart::Inherited,
+            state_files: WantedPart::Inherited,
+            brought: None,
             words: self.words,
             if_match: self.if_match,
             operation: self.operation,
@@ -239,6 +242,7 @@ impl Request {
             parent: self.parent,
             imported: self.imported,
             raw: self.raw,
+            events: Vec::new(),
         })
     }
 }

@@ -288,6 +288,8 @@ impl Job<'_> {
                 recovery,
                 undoes: self.undoes,
                 state_file: self.file.clone(),
+                state_files: false,
+                workspace: None,
             })?;
         }
         if let Some(state) = &self.state {

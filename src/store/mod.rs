@@ -6,6 +6,7 @@
 //! nothing. It does not decide what is kept: retention does, and the store lets go of what it is
 //! told to. All names and paths are in [`layout`].
 
+mod ahead;
 mod catalog;
 mod compaction;
 mod fallback;
@@ -19,6 +20,7 @@ mod read;
 pub(crate) mod registry;
 mod reserve;
 mod scrub;
+mod trees;
 mod upkeep;
 mod views;
 mod write;
@@ -40,7 +42,8 @@ use crate::disk::{Disk, LockError, StoreLock};
 use crate::error::ErrorKind;
 use crate::state::{CheckpointId, Timestamp};
 
-pub(crate) use catalog::{Catalog, Held};
+pub(crate) use ahead::{Ahead, Brought, CopyError};
+pub(crate) use catalog::{BlockKey, Catalog, Held, Shelf};
 pub(crate) use compaction::{CompactionError, Which};
 pub(crate) use fallback::{Target, Targets};
 pub use identity::{Home, Identity};
@@ -51,9 +54,10 @@ pub use open::OpenReport;
 pub(crate) use open::{Ground, IfMissing};
 #[cfg(feature = "testing")]
 pub(crate) use proof::close as close_proof;
-pub(crate) use read::ContentError;
+pub(crate) use read::{ContentError, OpenPacks};
 pub(crate) use scrub::ViewFault;
 pub use scrub::{DamagedCheckpoint, Finding};
+pub(crate) use trees::FileError;
 pub(crate) use upkeep::Pinned;
 #[cfg(feature = "testing")]
 pub(crate) use views::View;

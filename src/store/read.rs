@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::catalog::{BlockKey, Held, root_of};
+use super::catalog::{BlockKey, Held};
 use super::write::DraftState;
 use super::{Store, views};
 use crate::commit::frame::{Found, Inner, RecordType};
@@ -230,7 +230,7 @@ impl Store {
 
     /// The inline bytes of a checkpoint's record, proven by the record's checksum.
     pub(crate) fn read_inline(&self, held: &Held) -> Result<Vec<u8>, ContentError> {
-        if root_of(&held.manifest).is_some() {
+        if held.manifest.state.as_ref().is_none_or(|part| part.root().is_some()) {
             return Ok(Vec::new());
         }
         Ok(self.read_state(held)?.unwrap_or_default())

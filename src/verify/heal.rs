@@ -58,7 +58,7 @@ fn heal_one(
     store.note_damaged(id);
     store.forget_blocks_of(id);
     let encoded = encode_complete(Arc::new(state), options);
-    let draft = Draft { manifest, state: DraftState::Given { encoded, base: None } };
+    let draft = Draft::new(manifest, DraftState::Given { encoded, base: None });
     let event = What::Healed { what: format!("checkpoint {id}"), from: from.clone() };
     store.write(&mut [draft], vec![event], options)?;
     store.note_sound(id);
