@@ -35,36 +35,30 @@ impl<'w> Visit<'_, 'w> {
         let names = self.wanted.iter().map(|wanted| wanted.name.clone());
         let mut wanted: HashMap<OsString, usize> = names.zip(0..).collect();
         for base in self.databases_that_lost_a_log() {
-            self.want(base, &mut wanted);
+            self.want(&base, &mut wanted);
         }
         for (name, stat) in beside {
             let before = self.known.and_then(|dir| dir.get(&name));
-            let base = database_of(&name).unwrap_or_default();
-            let is_wanted = wanted.contains_key(base);
-            match self.fate(base) {
-                Fate::Database if !is_wanted && !self.must_read_beside(before, &name, &stat) => {}
-                Fate::Database if !is_wanted => {
-                    let at = self.want(base.to_owned(), &mut wanted);
-                    self.put_beside(at, Beside { name, stat, before, why_not: None });
+            let base = database_of(&name).unwrap_or_default().to_owned();
+            if let Some(at) = wanted.get(&base).copied() {
+                let why_not = self.why_not(&name, &stat);
+                self.wanted[at].beside.push(Beside { name, stat, before, why_not });
+                continue;
+            }
+            match self.fate(&base) {
+                Fate::Database if !self.must_read_beside(before, &name, &stat) => {}
+                Fate::Database => {
+                    if let Some(at) = self.want(&base, &mut wanted) {
+                        self.wanted[at].beside.push(Beside { name, stat, before, why_not: None });
+                    }
                 }
-                Fate::LeftOut(why) if self.goes_with(before, base, (&stat, why)) => {
+                Fate::LeftOut(why) if self.goes_with(before, &base, (&stat, why)) => {
                     self.leave_out(before, name, stat, why);
-                }
-                _ if is_wanted => {
-                    let why_not = self.why_not(&name, &stat);
-                    let at = wanted.get(base).copied();
-                    self.put_beside(at, Beside { name, stat, before, why_not });
                 }
                 _ => self.weigh(before, name, stat)?,
             }
         }
         Ok(())
-    }
-
-    fn put_beside(&mut self, at: Option<usize>, beside: Beside<'w>) {
-        if let Some(wanted) = at.and_then(|at| self.wanted.get_mut(at)) {
-            wanted.beside.push(beside);
-        }
     }
 
     fn fate(&self, base: &OsStr) -> Fate {
@@ -98,14 +92,13 @@ impl<'w> Visit<'_, 'w> {
     }
 
     /// Has a database read that is as it was; answers its place among what is read.
-    fn want(&mut self, base: OsString, wanted: &mut HashMap<OsString, usize>) -> Option<usize> {
-        if let Some(at) = wanted.get(&base) {
-            return Some(*at);
+    fn want(&mut self, base: &OsStr, wanted: &mut HashMap<OsString, usize>) -> Option<usize> {
+        let before = self.met(base)?;
+        let at = *wanted.entry(base.to_owned()).or_insert(self.wanted.len());
+        if at == self.wanted.len() {
+            self.wanted.push(Wanted::new(base.to_owned(), before.stat, Some(before)));
         }
-        let before = self.met(&base)?;
-        self.wanted.push(Wanted::new(base.clone(), before.stat, Some(before)));
-        wanted.insert(base, self.wanted.len() - 1);
-        Some(self.wanted.len() - 1)
+        Some(at)
     }
 
     /// An index is made anew from the log: it is read when its facts say so, not for being mapped.

@@ -384,7 +384,9 @@ impl Applied {
         let is_out = |entry: &Entry| matches!(entry.what, What::Out(..));
         let (name, is_shown, is_moved) = match (old, new) {
             (Some(old), Some(new)) => {
-                let is_moved = !is_same(&old.stat, &new.stat) || old.what != new.what;
+                // A directory's own times move with what it holds, and that is told by itself.
+                let is_dir = matches!(new.what, What::Dir(_));
+                let is_moved = old.what != new.what || !(is_dir || is_same(&old.stat, &new.stat));
                 (&new.name, !old.shows_as(new), is_moved)
             }
             (Some(one), None) | (None, Some(one)) => (&one.name, !is_out(one), true),

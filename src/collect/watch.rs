@@ -6,9 +6,12 @@
 //! there is no more room for watches, or the system has none, it has *failed* and everything is
 //! walked each time.
 //!
-//! Notices come in the order of what they tell (`inotify(7)`), but by way of another thread. So
-//! before they are asked for, the root is opened, which raises one too: when that one has come, all
-//! before it have. Only Linux is known to keep that order; elsewhere there is no watch.
+//! Notices come in the order of what they tell (`inotify(7)`), but by way of another thread, which
+//! may lag. Two things make sure that it has caught up before the notices are counted. It is asked
+//! something twice: it answers in the order in which it was woken, and by its second answer it has
+//! worked off what woke it before. Then the root is opened, which raises a notice too: when one has
+//! come, those before it have. (Alone that would not do: others open the root as well.) Only Linux is
+//! known to keep that order; elsewhere there is no watch.
 
 use std::collections::{BTreeSet, HashSet};
 use std::io;
@@ -112,6 +115,11 @@ impl Watch {
     /// The directories that changed up to now, or nothing where notices are missing. `open` opens
     /// the root.
     pub(super) fn dirty(&self, open: &dyn Fn() -> io::Result<()>) -> Option<HashSet<PathBuf>> {
+        for _ in 0..2 {
+            if let Err(error) = self.ask(Path::new("")) {
+                self.shared.state.lock().fail(&error);
+            }
+        }
         let before = self.shared.state.lock().root_opened;
         open().ok()?;
         let mut state = self.shared.state.lock();

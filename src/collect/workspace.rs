@@ -22,7 +22,7 @@ use std::time::Duration;
 use super::cache::{self, Bound};
 use super::extent::{Extent, Marks};
 use super::horizon::Horizon;
-use super::known::{Applied, DirId, Known, Slots, What, is_same};
+use super::known::{Applied, DirId, Known, Slots, What};
 use super::rules::{Rules, is_default_name};
 use super::sink::{Sink, Tally};
 use super::skipped::{Skipped, Why};
@@ -89,6 +89,7 @@ pub(crate) struct Workspace {
     /// Started when it is of use.
     watch: Option<Arc<Watch>>,
     may_watch: bool,
+    is_network: bool,
     /// When everything was last walked, on the monotonic clock, as far as nothing was missed since.
     walked_at: Option<Duration>,
     leans_on: Option<Root>,
@@ -122,7 +123,9 @@ impl Workspace {
             0 => cores().min(THREADS_AUTOMATIC_MAX),
             threads => threads,
         };
-        let may_watch = options.watch;
+        // Changes made on another machine raise no notice.
+        let is_network = disk.file_system(&root).is_ok_and(|found| found.network);
+        let may_watch = options.watch && !is_network;
         Ok(Self {
             disk: disk.clone(),
             clock,
@@ -135,6 +138,7 @@ impl Workspace {
             last_root: None,
             watch: None,
             may_watch,
+            is_network,
             walked_at: None,
             leans_on: None,
             clock_seen: Timestamp::default(),
@@ -151,9 +155,9 @@ impl Workspace {
         self.clock_seen = began;
         self.known.renew();
         let tree = self.disk.tree(&self.root).map_err(|source| self.error("open", source))?;
-        self.tend_watch(&*tree, before.is_some());
+        let is_watched = self.tend_watch(&*tree, before.is_some());
         let is_late = |at| since.saturating_sub(at) >= self.options.walk_every.as_duration();
-        let may_trust = depth == Depth::Hinted && before.is_some();
+        let may_trust = depth == Depth::Hinted && is_watched;
         let extent = match walked_at {
             Some(at) if may_trust && !is_late(at) => self.hinted(Vec::new()),
             _ => self.everywhere(),
@@ -165,8 +169,9 @@ impl Workspace {
         self.conclude(before, looked)
     }
 
-    /// Starts to watch at the second scan, so that a process that makes but one never pays for it.
-    fn tend_watch(&mut self, tree: &dyn DiskTree, is_scanned: bool) {
+    /// Starts to watch at the second scan, so that a process that makes but one never pays for it;
+    /// says whether the last scan was watched already.
+    fn tend_watch(&mut self, tree: &dyn DiskTree, is_scanned: bool) -> bool {
         let root = tree.stat(Path::new(""));
         let is_other = !matches!((root, self.known.root_stat), (Ok(a), Some(b)) if is_one(&a, &b));
         let has_failed = self.watch.as_ref().is_some_and(|watch| watch.has_failed());
@@ -174,11 +179,12 @@ impl Workspace {
             self.watch = None;
             self.may_watch &= !has_failed;
         }
-        if self.watch.is_none() && is_scanned && self.may_watch {
+        let was_watched = self.watch.is_some();
+        if !was_watched && is_scanned && self.may_watch {
             self.watch = Watch::start(&self.root).map(Arc::new);
             self.may_watch = self.watch.is_some();
-            self.walked_at = None;
         }
+        was_watched && is_scanned
     }
 
     fn everywhere(&self) -> Extent {
@@ -210,7 +216,7 @@ impl Workspace {
         }
         let mapped = self.disk.mapped_files();
         let mapped = mapped.map_err(|source| self.error("find out who writes to", source))?;
-        let is_network = self.disk.file_system(&self.root).is_ok_and(|found| found.network);
+        let is_network = self.is_network;
         let (clock, watch) = (self.clock.clone(), self.watch.clone());
         let ground = Ground {
             tree,
@@ -246,13 +252,8 @@ impl Workspace {
 
     fn take_in(&mut self, mut found: Found, slots: &Slots) -> (Found, Applied) {
         let edits = std::mem::take(&mut found.edits);
-        let mut applied = self.known.apply(edits, slots);
-        if let Some(root) = found.root {
-            let before = self.known.root_stat.replace(root);
-            if before.is_none_or(|before| !is_same(&before, &root)) {
-                applied.moved.push((DirId::ROOT, Box::default()));
-            }
-        }
+        let applied = self.known.apply(edits, slots);
+        self.known.root_stat = found.root.or(self.known.root_stat);
         (found, applied)
     }
 

@@ -1,9 +1,11 @@
 //! Workspaces on the real disk and in memory, scanned into a depot that checks what it is given.
 
 mod caching;
+mod databases;
 mod entries;
 mod ignoring;
 mod moving;
+mod watching;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
@@ -164,6 +166,15 @@ impl Depot {
     }
 }
 
+/// Fails with the first path that differs.
+fn check_same(found: &Tree, expected: &Tree) {
+    let paths = found.keys().chain(expected.keys());
+    for path in paths {
+        let (found, expected) = (found.get(path), expected.get(path));
+        assert!(found == expected, "{}: {found:?}, not {expected:?}", path.display());
+    }
+}
+
 /// Bytes that do not compress and are like no others.
 fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
@@ -228,7 +239,8 @@ impl Bench {
         let home = tempfile::tempdir().unwrap();
         let root = home.path().join("w");
         fs::create_dir(&root).unwrap();
-        let place = Place { root, stores: vec![home.path().join("store")], force: false };
+        let stores = vec![home.path().join("store")];
+        let place = Place { root, stores, force: false };
         let workspace = Workspace::open(&disk, clock, place, options).unwrap();
         Self { home, depot: Depot::default(), workspace }
     }
@@ -252,7 +264,7 @@ impl Bench {
     /// Scans, and checks that what is kept is what is there.
     fn scan_whole(&mut self) -> Scanned {
         let scanned = self.scan();
-        assert_eq!(self.depot.tree(scanned.root.root), live(&self.root()));
+        check_same(&self.depot.tree(scanned.root.root), &live(&self.root()));
         assert_eq!(scanned.unsettled, [] as [PathBuf; 0]);
         scanned
     }
@@ -266,11 +278,17 @@ impl Bench {
         self.workspace.skipped().iter().map(ToString::to_string).collect()
     }
 
-    /// Another workspace of the same place that knows nothing.
-    fn afresh(&self) -> Workspace {
-        let place =
-            Place { root: self.root(), stores: vec![self.home.path().join("store")], force: false };
-        Workspace::open(&RealDisk::shared(), SystemClock::shared(), place, Options::default())
-            .unwrap()
+    /// The same, where some paths are left out.
+    fn scan_whole_but(&mut self, left_out: &[&str]) -> Scanned {
+        let scanned = self.scan();
+        let mut expected = live(&self.root());
+        expected.retain(|path, _| !left_out.iter().any(|out| path == Path::new(out)));
+        check_same(&self.depot.tree(scanned.root.root), &expected);
+        scanned
+    }
+
+    fn place(&self) -> Place {
+        let stores = vec![self.home.path().join("store")];
+        Place { root: self.root(), stores, force: false }
     }
 }

@@ -22,7 +22,7 @@ fn scan_around(op: Op, part: &str, change: fn(&Path)) {
         gate.release();
         scan.join().unwrap()
     });
-    assert_eq!(bench.depot.tree(scanned.root.root), live(&root), "{op:?} of {part}");
+    check_same(&bench.depot.tree(scanned.root.root), &live(&root));
     assert_eq!(scanned.unsettled, [] as [PathBuf; 0]);
     assert!(scanned.skipped.is_empty());
 }
@@ -103,7 +103,7 @@ fn what_was_passed_already_is_seen_by_the_second_look() {
         }
     });
     let scanned = scanned.unwrap();
-    assert_eq!(bench.depot.tree(scanned.root.root), live(&bench.root()));
+    check_same(&bench.depot.tree(scanned.root.root), &live(&bench.root()));
 }
 
 #[test]
