@@ -718,6 +718,61 @@ mod tests {
     }
 
     #[test]
+    fn every_change_is_seen_in_the_time_of_the_last_one_while_the_clock_stands() {
+        let clock = ManualClock::starting_at(Timestamp::from_unix_ms(1000));
+        for tracked in [true, false] {
+            let disk = MemoryDisk::with_clock(tracked, clock.clone());
+            let tree = disk.tree(at("/")).unwrap();
+            let file = tree.create(at("f")).unwrap();
+            let mut last = file.stat().unwrap().changed;
+            let changes: [(&str, &dyn Fn() -> io::Result<()>); 8] = [
+                ("write", &|| file.write_all_at(b"x", 0)),
+                ("the same again", &|| file.write_all_at(b"x", 0)),
+                ("set_len", &|| file.set_len(4)),
+                ("set_mode", &|| tree.set_mode(at("f"), 0o600)),
+                ("set_modified", &|| tree.set_modified(at("f"), FileTime::default())),
+                ("hard_link", &|| tree.hard_link(at("f"), at("g"))),
+                ("remove_file", &|| tree.remove_file(at("f"))),
+                ("rename", &|| tree.rename(at("g"), at("h"))),
+            ];
+            for (what, change) in changes {
+                change().unwrap();
+                let changed = file.stat().unwrap().changed;
+                assert!(changed > last && changed.secs == 1, "{what}");
+                last = changed;
+            }
+            let root = || tree.stat(at("")).unwrap().changed;
+            let before = root();
+            tree.create_link("h".as_ref(), at("l")).unwrap();
+            assert!(root() > before);
+        }
+    }
+
+    #[test]
+    fn what_is_put_is_seen_and_damage_is_not() {
+        let disk = MemoryDisk::new();
+        disk.put(at("/d/f"), b"abc");
+        let tree = disk.tree(at("/d")).unwrap();
+        let before = tree.stat(at("f")).unwrap();
+        assert!(disk.damage(at("/d/f"), |bytes| bytes[1] ^= 1));
+        assert_eq!(tree.stat(at("f")).unwrap(), before);
+        disk.put(at("/d/f"), b"abc");
+        assert!(tree.stat(at("f")).unwrap().changed > before.changed);
+        disk.put(at("/d/g"), b"");
+        let after = disk.crash(super::super::Loss::All).tree(at("/d")).unwrap();
+        assert_eq!(after.stat(at("f")).unwrap(), tree.stat(at("f")).unwrap());
+        assert_eq!(after.stat(at("")).unwrap(), tree.stat(at("")).unwrap());
+    }
+
+    #[test]
+    fn mapped_files_are_those_it_was_told() {
+        let disk = MemoryDisk::new();
+        assert!(disk.mapped_files().unwrap().is_empty());
+        disk.set_mapped_files([3, 5].into());
+        assert_eq!(disk.mapped_files().unwrap(), [5, 3].into());
+    }
+
+    #[test]
     fn a_plain_disk_remembers_nothing_and_loses_nothing() {
         let disk = MemoryDisk::plain();
         let file = disk.open(at("/f"), Access::CreateNew).unwrap();

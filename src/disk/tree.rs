@@ -159,6 +159,10 @@ pub(super) fn split(path: &Path) -> io::Result<(&Path, &OsStr)> {
     Ok((Path::new(OsStr::from_bytes(dir)), OsStr::from_bytes(name)))
 }
 
+/// An argument that no system would take.
 pub(super) fn odd(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, what)
 }
+
+#[cfg(test)]
+mod tests;

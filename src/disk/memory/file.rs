@@ -69,6 +69,7 @@ impl Contents {
         self.facts.attributes.sync();
     }
 
+    #[cfg(any(feature = "cli", feature = "testing", test))]
     pub(super) fn abandon(&mut self) {
         self.bytes.abandon();
         self.facts.attributes.abandon();

@@ -64,7 +64,7 @@ impl MemoryTree {
 
     fn find(&self, path: &Path) -> io::Result<Node> {
         let mut node = Node::Dir(self.root.clone());
-        for part in plain(path)?.iter() {
+        for part in plain(path)? {
             node = node.dir()?.get(part)?;
         }
         Ok(node)
@@ -108,6 +108,7 @@ impl DiskTree for MemoryTree {
     fn read_dir(&self, path: &Path) -> io::Result<Listing> {
         let _state = self.disk.0.state.lock();
         let dir = self.dir(path)?;
+        dir.must_be_there()?;
         let own = Node::Dir(dir.clone()).stat();
         let names = dir.names.lock();
         let entry = |(name, node): (&OsString, &Node)| (name.clone(), node.stat());

@@ -9,8 +9,6 @@
 //!
 //! A link on the way is `ELOOP` or `ENOTDIR`.
 
-#![expect(clippy::disallowed_methods, reason = "this is the seam the ban points to")]
-
 use std::ffi::{CStr, OsStr, OsString};
 use std::fs::File;
 use std::io;
@@ -71,6 +69,12 @@ impl RealTree {
         let root = retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()))?;
         let at_once = at_once::works(root.as_fd());
         Ok(Self { root, at_once })
+    }
+
+    /// Opens a tree where the kernel does not walk a path at once.
+    #[cfg(test)]
+    pub(in super::super) fn open_to_step(path: &Path) -> io::Result<Self> {
+        Ok(Self { at_once: false, ..Self::open(path)? })
     }
 
     /// Opens what stands at a path.
