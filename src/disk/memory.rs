@@ -45,7 +45,7 @@ pub(super) use self::tree::MemoryTree;
 use super::crash::{NameChange, Tracked};
 use super::{
     Access, Disk, DiskFile, DiskLock, DiskTree, Entry, EntryKind, FileSystem, FileTime, Metadata,
-    NodeKind, Space, Stat,
+    NodeKind, Space,
 };
 use crate::clock::{Clock, SystemClock};
 
@@ -293,9 +293,7 @@ impl MemoryDisk {
             (Ok(_), Access::CreateNew) => return Err(Errno::EXIST.into()),
             (found, _) => found?,
         };
-        drop(state);
-        let writable = access != Access::Read;
-        Ok(MemoryFile::new(self, file.file()?, writable))
+        Ok(MemoryFile::new(self, file.file()?, access != Access::Read))
     }
 
     /// Opens a tree as [`Disk::tree`] does, with its type known.
@@ -481,9 +479,14 @@ impl Disk for MemoryDisk {
     }
 
     fn metadata(&self, path: &Path) -> io::Result<Metadata> {
-        let Stat { len, modified, device, inode, .. } = self.find(path)?.stat();
-        let kind = kind(self.find(path)?.stat().kind);
-        Ok(Metadata { kind, len, modified: modified.into(), device, inode })
+        let found = self.find(path)?.stat();
+        Ok(Metadata {
+            kind: kind(found.kind),
+            len: found.len,
+            modified: found.modified.into(),
+            device: found.device,
+            inode: found.inode,
+        })
     }
 
     fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {

@@ -20,6 +20,7 @@ pub(in super::super) struct MemoryFile {
 }
 
 impl MemoryFile {
+    /// Opens a file; whoever looked it up still holds the state, so that it has not gone meanwhile.
     pub(super) fn new(disk: &MemoryDisk, file: Arc<FileNode>, writable: bool) -> Arc<Self> {
         file.contents.lock().handles += 1;
         Arc::new(Self { disk: disk.clone(), file, writable })

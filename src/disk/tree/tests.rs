@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
-use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use super::*;
@@ -259,6 +258,8 @@ fn a_rename_replaces_nothing() {
 #[test]
 #[cfg(target_os = "linux")]
 fn names_are_bytes() {
+    use std::os::unix::ffi::OsStringExt;
+
     check(|world| {
         let tree = &*world.tree;
         let odd = [b"\xff\xfe".to_vec(), b"a\nb".to_vec(), b"-rf *".to_vec(), b" ".to_vec()];
