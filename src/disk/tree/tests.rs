@@ -190,6 +190,34 @@ fn a_link_that_took_the_place_of_a_directory_leads_nowhere() {
 }
 
 #[test]
+fn a_link_that_comes_and_goes_never_leads_out() {
+    check(|world| {
+        let tree = &*world.tree;
+        tree.create_dir(at("d")).unwrap();
+        make(tree, "d/secret", b"mine");
+        tree.create_link("../outside".as_ref(), at("l")).unwrap();
+        let swaps = [("d", "x"), ("l", "d"), ("d", "l"), ("x", "d")];
+        std::thread::scope(|scope| {
+            let swapper = scope.spawn(|| {
+                for (from, to) in swaps.iter().cycle().take(4 * 500) {
+                    tree.rename(at(from), at(to)).unwrap();
+                }
+            });
+            while !swapper.is_finished() {
+                if let Ok(file) = tree.open(at("d/secret")) {
+                    assert_eq!(file.len().unwrap(), 4, "outside it has more bytes");
+                }
+                drop(tree.set_mode(at("d/secret"), 0o640));
+                drop(tree.create(at("d/new")));
+            }
+        });
+        assert_eq!(stat(&*world.home, "outside/secret").mode, 0o600);
+        assert_eq!(names(&*world.home, "outside"), ["dir", "secret"]);
+        assert_eq!(read(tree, "d/secret"), b"mine");
+    });
+}
+
+#[test]
 fn only_plain_paths_are_taken() {
     check(|world| {
         let tree = &*world.tree;
