@@ -115,11 +115,15 @@ impl<'a> Restore<'a> {
         let into_dirs: HashSet<&Path> = self.steps_at(|step| {
             matches!(&step.action, Action::Swap { wanted: Some(Node::Dir(_)), .. })
         });
+        // Where a file becomes a directory, nothing can stand beneath.
+        let is_within = |path: &Path| {
+            !into_dirs.is_empty() && path.ancestors().any(|above| into_dirs.contains(above))
+        };
         let mut changed = Vec::new();
         for Step { path, action } in &self.plan.steps {
             let as_seen = match action {
                 Action::Swap { now: Some(Node::Dir(_)), .. } => true,
-                Action::MakeDir if into_dirs.contains(path.as_path()) => true,
+                Action::Swap { now: None, .. } | Action::MakeDir if is_within(path) => true,
                 Action::Swap { now: None, .. } | Action::MakeDir => self.is_free(path)?,
                 Action::Swap { now: Some(_), .. } | Action::Adjust { .. } => {
                     seen(path).is_some() && self.find(path)? == seen(path)

@@ -108,3 +108,6 @@ fn told(places: &[(PathBuf, PathBuf)]) -> String {
     }
     if told.is_empty() { "nothing is out of its place".to_owned() } else { told.join(", ") }
 }
+
+#[cfg(test)]
+mod tests;

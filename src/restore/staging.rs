@@ -104,6 +104,9 @@ impl Restore<'_> {
     }
 
     fn write_staging(&self, progress: &Progress<'_>) -> Result<(), Error> {
+        if self.plan.is_empty() {
+            return Ok(());
+        }
         self.make_staging()?;
         let steps = self.plan.steps.iter().enumerate();
         let jobs = steps.filter_map(|(n, step)| match &step.action {

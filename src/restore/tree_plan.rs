@@ -168,6 +168,3 @@ pub(super) fn same_content(a: &Node, b: &Node) -> bool {
         _ => false,
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -90,7 +90,7 @@ impl<'a> Mover<'a> {
     }
 
     pub(super) fn run(mut self) -> Result<Report, Error> {
-        if self.looks() {
+        if self.looks() && !self.restore.plan.is_empty() {
             self.restore.make_staging()?;
         }
         self.open_dirs()?;
