@@ -40,8 +40,9 @@ use crate::state::{ByteSize, Span};
 
 pub(crate) use rules::Rules;
 pub use save_policy::{Automatic, Due, Moment, SavePolicy, SavePolicyError, Saved};
+pub use sink::Progress;
+pub(crate) use sink::Sink;
 pub use sink::SinkError;
-pub(crate) use sink::{Progress, Sink};
 pub use skipped::{Skipped, Why};
 pub use source::{SourceError, StateSource};
 pub(crate) use workspace::{Depth, Place, Scanned, Workspace};

@@ -147,7 +147,7 @@ impl Agent {
         reference: &str,
         options: &RestoreOptions,
     ) -> Result<Restored, Error> {
-        let (agent, reference, options) = (self.clone(), reference.to_owned(), *options);
+        let (agent, reference, options) = (self.clone(), reference.to_owned(), options.clone());
         blocking(move || agent.restore(&reference, &options)).await
     }
 
@@ -240,7 +240,7 @@ impl Agent {
     /// # Errors
     /// As [`Agent::undo`].
     pub async fn undo_async(&self, options: &RestoreOptions) -> Result<Restored, Error> {
-        let (agent, options) = (self.clone(), *options);
+        let (agent, options) = (self.clone(), options.clone());
         blocking(move || agent.undo(&options)).await
     }
 

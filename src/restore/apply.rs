@@ -91,6 +91,13 @@ pub(crate) struct Report {
     pub(super) moved: HashMap<PathBuf, Stat>,
 }
 
+impl Report {
+    /// Whether everything was done as planned.
+    pub fn is_empty(&self) -> bool {
+        self.left.is_empty() && self.stayed.is_empty() && self.kept.is_empty()
+    }
+}
+
 impl<'a> Restore<'a> {
     /// A restore by `plan` of the tree that is there; `id` is its recovery checkpoint's. `content`
     /// has the bytes of the files on both sides.

@@ -11,6 +11,7 @@ mod materialise;
 mod plan;
 mod put_back;
 mod staging;
+mod state_file;
 mod tree_plan;
 mod write;
 
@@ -25,6 +26,7 @@ pub(crate) use materialise::materialise;
 pub use plan::{Files, plan};
 pub(crate) use put_back::{put_back, read_current};
 pub(crate) use staging::{KEPT_SUFFIX, Staging, discard_staging};
+pub(crate) use state_file::{look as look_at_state_file, put_back_file, remove, stray_companions};
 pub use tree_plan::{Reason, Untouched};
 pub(crate) use tree_plan::{Rules, STAGING_PREFIX, Scope, Side, TreePlan, plan_tree};
 pub(crate) use write::{Cause, Content, Progress};
