@@ -288,9 +288,9 @@ impl Known {
         self.fresh.iter().copied()
     }
 
-    /// Whether anything is to be read again although it looks as it did.
-    pub(super) fn is_proven(&self) -> bool {
-        self.doubtful.is_empty() && self.fresh.is_empty() && self.stale.is_empty()
+    /// Whether everything that is known is known to lie in the store.
+    pub(super) fn is_stored(&self) -> bool {
+        self.fresh.is_empty() && self.stale.is_empty()
     }
 
     /// Lets no time prove anything.
@@ -327,6 +327,14 @@ impl Known {
     pub(super) fn take_slots(&mut self) -> Slots {
         let next = u32::try_from(self.dirs.len().max(1)).unwrap_or(u32::MAX);
         Slots { free: std::mem::take(&mut self.free), next }
+    }
+
+    /// Knows a directory again that was known in another process.
+    pub(super) fn take_back(&mut self, id: DirId, dir: Dir) {
+        dir.entries.iter().for_each(|entry| self.take_on(entry));
+        self.note(id, &dir);
+        self.dirs.resize_with(self.dirs.len().max(id.index() + 1), || None);
+        self.dirs[id.index()] = Some(dir);
     }
 
     fn mark_stale(&mut self, id: DirId) {

@@ -7,13 +7,14 @@
 //! A [`Workspace`](workspace::Workspace) is a directory tree that is scanned again and again: it
 //! remembers what it saw ([`known`]), so that a scan costs what changed. The way of a scan: [`walk`]
 //! looks at directories with several threads and compares each name ([`visit`]), [`rules`] says what
-//! is ignored, [`reading`] turns changed files into blocks,X
+//! is ignored, [`reading`] turns changed files into blocks, [`sqlite`] takes a database together with
 //! its log, [`pages`] names the directories from the bottom up, [`cache`] carries what is known to
 //! the next process, [`watch`] says where to look first.
 //!
 //! The stage makes nothing durable: it hands blocks to a [`Sink`]. It changes nothing in a workspace
 //! and follows no link in it.
 
+mod cache;
 mod extent;
 mod files;
 mod horizon;
@@ -162,3 +163,6 @@ impl Error {
         Some(text.to_owned())
     }
 }
+
+#[cfg(test)]
+mod tests;

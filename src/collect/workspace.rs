@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use super::cache::{self, Bound};
 use super::extent::Extent;
 use super::horizon::Horizon;
 use super::known::{Applied, DirId, Known, Slots, What, is_same};
@@ -82,6 +83,7 @@ pub(crate) struct Workspace {
     threads: usize,
     known: Known,
     last: Option<Last>,
+    last_root: Option<DirNode>,
     leans_on: Option<Root>,
     /// The wall clock at the last scan.
     clock_seen: Timestamp,
@@ -90,7 +92,6 @@ pub(crate) struct Workspace {
 /// The last scan that came to its end.
 #[derive(Debug)]
 struct Last {
-    root: DirNode,
     rules: Rules,
     skipped: Arc<[Skipped]>,
 }
@@ -123,6 +124,7 @@ impl Workspace {
             threads,
             known: Known::default(),
             last: None,
+            last_root: None,
             leans_on: None,
             clock_seen: Timestamp::default(),
         })
@@ -202,10 +204,10 @@ impl Workspace {
     fn conclude(&mut self, before: Option<Last>, looked: Looked) -> Result<Scanned, Error> {
         let missing = || Error::NoDirectory { path: self.root.clone() };
         let root = self.known.root().ok_or_else(missing)?;
-        let changed = before.as_ref().is_none_or(|last| last.root != root);
+        let changed = self.last_root.replace(root) != Some(root);
         let last = match before {
-            Some(last) if !looked.rules_moved => Last { root, ..last },
-            _ => Last { root, rules: self.find_rules(), skipped: self.find_skipped() },
+            Some(last) if !looked.rules_moved => last,
+            _ => Last { rules: self.find_rules(), skipped: self.find_skipped() },
         };
         let skipped = last.skipped.clone();
         self.last = Some(last);
@@ -216,8 +218,8 @@ impl Workspace {
 
     /// What the scans so far handed over lies in the store now.
     pub(crate) fn confirm(&mut self) {
-        if let Some(last) = &self.last {
-            self.leans_on = Some(last.root.root);
+        if self.last.is_some() {
+            self.leans_on = self.last_root.map(|root| root.root);
             self.known.confirm();
         }
     }
@@ -230,13 +232,37 @@ impl Workspace {
     /// Nothing is known any more: the next scan reads and hands over everything.
     pub(crate) fn forget(&mut self) {
         self.known = Known::default();
-        self.last = None;
-        self.leans_on = None;
+        (self.last, self.last_root, self.leans_on) = (None, None, None);
+    }
+
+    /// What is known, for [`Workspace::take_cache`] of a later process; nothing as long as some of it
+    /// is not known to lie in a store.
+    pub(crate) fn cache(&self) -> Option<Vec<u8>> {
+        let root = self.known.root_stat?;
+        let is_stored = self.last.is_some() && self.known.is_stored();
+        is_stored.then(|| cache::encode(&self.known, self.clock_seen, &self.bound(&root)))?
+    }
+
+    /// Takes over what was known to an earlier process; says whether it was of use. It leans on the
+    /// tree of [`Workspace::leans_on`] then.
+    pub(crate) fn take_cache(&mut self, bytes: &[u8]) -> bool {
+        let stat = self.disk.tree(&self.root).and_then(|tree| tree.stat(Path::new("")));
+        let taken = stat.ok().and_then(|stat| cache::decode(bytes, &self.bound(&stat)));
+        let Some((known, clock)) = taken else { return false };
+        self.last_root = known.root();
+        self.leans_on = self.last_root.map(|root| root.root);
+        (self.known, self.clock_seen, self.last) = (known, clock, None);
+        true
+    }
+
+    fn bound(&self, root: &Stat) -> Bound<'_> {
+        let Stat { device, inode, .. } = *root;
+        Bound { place: &self.root, device, inode, options: &self.options }
     }
 
     /// The root of the last scan.
     pub(crate) fn root(&self) -> Option<DirNode> {
-        self.last.as_ref().map(|last| last.root)
+        self.last_root
     }
 
     /// What the last scan kept of a directory.
