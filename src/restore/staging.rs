@@ -125,9 +125,9 @@ impl Restore<'_> {
     /// Makes what is missing of the staging directory.
     pub(super) fn make_staging(&self) -> Result<(), Error> {
         for dir in [&self.staging.dir, &self.staging.new, &self.staging.old] {
-            match self.tree.create_dir(dir) {
-                Err(error) if !is_there(&error) => return Err(Error::io("make", dir, error)),
-                _ => {}
+            // A full disk makes nothing, not even what is there.
+            if self.find(dir)?.is_none() {
+                self.tree.create_dir(dir).map_err(|e| Error::io("make", dir, e))?;
             }
         }
         Ok(())
@@ -228,6 +228,7 @@ pub(crate) fn discard_staging(
     if let Some(modified) = root_modified {
         set_root_time(tree, modified)?;
     }
+    tree.sync_dir(ROOT.as_ref()).map_err(|e| Error::io("sync", ROOT, e))?;
     Ok(whole)
 }
 

@@ -60,6 +60,50 @@ pub(super) fn forest<P: AsRef<Path>>(items: impl IntoIterator<Item = (P, Item)>)
     forest
 }
 
+/// Trees that differ in every way.
+pub(super) fn all_ways() -> (Forest, Forest) {
+    let holes = |byte: u8| Item::File {
+        bytes: [vec![byte; 5000], vec![0; 9000]].concat(),
+        mode: 0o600,
+        time: 1,
+        group: None,
+    };
+    let adjusted = Item::File { bytes: b"same".into(), mode: 0o755, time: 2, group: None };
+    let now = forest([
+        ("changed", file("old")),
+        ("big", holes(1)),
+        ("adjusted", file("same")),
+        ("gone/deep/file", file("gone")),
+        ("gone/link", link("deep")),
+        ("becomes_dir", file("file")),
+        ("becomes_file/in/it", file("it")),
+        ("link", link("here")),
+        ("one", linked("linked", 1)),
+        ("two", linked("linked", 1)),
+        ("three", file("linked")),
+        ("stays/file", file("stays")),
+        ("shut", Item::Dir { mode: 0o500, time: 2 }),
+        ("shut/file", file("in")),
+    ]);
+    let wanted = forest([
+        ("changed", file("new")),
+        ("big", holes(2)),
+        ("adjusted", adjusted),
+        ("becomes_dir/now", file("new")),
+        ("becomes_file", file("file")),
+        ("link", link("there")),
+        ("one", file("linked")),
+        ("two", linked("linked", 5)),
+        ("three", linked("linked", 5)),
+        ("stays/file", file("stays")),
+        ("made/shut", Item::Dir { mode: 0o555, time: 3 }),
+        ("made/shut/file", file("new")),
+        ("shut", Item::Dir { mode: 0o555, time: 2 }),
+        ("shut/other", file("in")),
+    ]);
+    (now, wanted)
+}
+
 fn moment(time: i64) -> FileTime {
     FileTime { secs: time, nanos: 7 }
 }

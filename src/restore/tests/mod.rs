@@ -1,5 +1,7 @@
 //! Restores of workspaces, from the plan to the last sync.
 
+mod crash;
+mod fault;
 mod forest;
 mod random;
 
