@@ -258,9 +258,10 @@ impl Place {
         let stores = committer.targets.all().map(|target| target.path().to_owned()).collect();
         let place = collect::Place { root: self.root.clone(), stores, force: self.force };
         let clock = Arc::clone(&committer.clock);
-        let workspace = Workspace::open(manager.shared_disk(), clock, place, self.options.clone())?;
+        let mut workspace =
+            Workspace::open(manager.shared_disk(), clock, place, self.options.clone())?;
         if let Some(cache) = store.read_stat_cache(&self.root)
-            && cache.is_empty()
+            && !workspace.take_cache(&cache)
         {
             tracing::debug!(workspace = %self.root.display(), "the stat cache is not taken");
         }
@@ -295,7 +296,7 @@ impl Place {
 
     /// Writes what is known of the files' times, so that the next process need not read them all.
     pub(super) fn save_cache(&self, store: &Store) {
-        let bytes = self.open.lock().as_ref().map(|_| Vec::new());
+        let bytes = self.open.lock().as_ref().and_then(Workspace::cache);
         if let Some(bytes) = bytes
             && let Err(error) = store.write_stat_cache(&self.root, &bytes)
         {
