@@ -133,12 +133,14 @@ impl Agent {
         Request::new(self.clone(), kind)
     }
 
-    /// Restores a checkpoint in place: a `recovery` checkpoint keeps what is there, the state goes
-    /// back to its file or the agent's source, and `latest` is what was restored.
+    /// Restores a checkpoint in place: a `recovery` checkpoint keeps what is there, the workspace, the
+    /// state files and the state go back to where they were taken from, or to the agent's source,
+    /// and `latest` is what was restored.
     ///
     /// # Errors
-    /// `not_found`, `damaged` for an id or a path, `refused` for another agent's, `unstored` when
-    /// the recovery checkpoint cannot be kept (then nothing is touched).
+    /// `not_found`, `damaged` for an id or a path, `refused` for another agent's or where somebody
+    /// else's work would be replaced, `unstored` when the recovery checkpoint cannot be kept. After
+    /// an error the workspace is as it was, except where the error says otherwise.
     pub fn restore_checkpoint(&self, reference: impl AsRef<Path>) -> Result<Restored, Error> {
         self.restore(restoring::reference_text(reference.as_ref())?, &RestoreOptions::default())
     }
@@ -149,6 +151,20 @@ impl Agent {
     /// As [`Agent::restore_checkpoint`].
     pub fn restore(&self, reference: &str, options: &RestoreOptions) -> Result<Restored, Error> {
         restoring::restore(self, reference, options)
+    }
+
+    /// Tells what [`Agent::restore`] would do: what it would write, remove and leave, and what is
+    /// somebody else's. Keeps and changes nothing.
+    ///
+    /// # Errors
+    /// As [`Agent::restore`], conflicts apart: those are in the answer.
+    pub fn plan_restore(
+        &self,
+        reference: &str,
+        options: &RestoreOptions,
+    ) -> Result<Restored, Error> {
+        let options = RestoreOptions { dry_run: true, ..options.clone() };
+        restoring::restore(self, reference, &options)
     }
 
     /// Reads a checkpoint and changes nothing.

@@ -151,6 +151,19 @@ impl Agent {
         blocking(move || agent.restore(&reference, &options)).await
     }
 
+    /// Waits for [`Agent::plan_restore`] without blocking the caller's thread.
+    ///
+    /// # Errors
+    /// As [`Agent::plan_restore`].
+    pub async fn plan_restore_async(
+        &self,
+        reference: &str,
+        options: &RestoreOptions,
+    ) -> Result<Restored, Error> {
+        let (agent, reference, options) = (self.clone(), reference.to_owned(), options.clone());
+        blocking(move || agent.plan_restore(&reference, &options)).await
+    }
+
     /// Waits for [`Agent::read_checkpoint`] without blocking the caller's thread.
     ///
     /// # Errors
