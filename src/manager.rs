@@ -453,6 +453,10 @@ impl CheckpointManager {
         &*self.inner.disk
     }
 
+    fn looks_only(&self) -> bool {
+        self.inner.looks_only
+    }
+
     fn shared_disk(&self) -> &Arc<dyn Disk> {
         &self.inner.disk
     }

@@ -12,6 +12,7 @@ use super::error::Error;
 use super::operation::{self, Operation, OperationStatus, Standing};
 use super::request::{Given, Request};
 use super::resolve::{self, Resolved};
+use super::restore_run;
 use super::restoring::{self, Loaded, RestoreOptions, Restored};
 use super::workplace::{self, Inspect, Place, Takes, Workplace, WorkspaceOptions};
 use crate::collect::{self, StateSource};
@@ -91,6 +92,9 @@ impl Agent {
         options: WorkspaceOptions,
     ) -> Result<Self, Error> {
         let place = workplace::place(&self, path.as_ref(), options)?;
+        if !self.manager.looks_only() {
+            restore_run::sweep_staging(&self, &place.root);
+        }
         self.extend(|workspace, _| *workspace = Some(place));
         Ok(self)
     }
@@ -307,6 +311,34 @@ impl Agent {
         }
         let options = WorkspaceOptions { force: true, shared: true, scan: None };
         self.clone().workspace_with(place, options)
+    }
+
+    /// The word that a restore began with this recovery checkpoint, and whether it is still open.
+    pub(super) fn begun_restore(&self, recovery: CheckpointId) -> Option<(What, bool)> {
+        let is_it = |what: &What| matches!(what, What::RestoreBegun { recovery: id, .. } if *id == recovery);
+        for store in self.committer().targets.sighted() {
+            let open =
+                store.catalog().agents.get(&self.id).and_then(|it| it.open_restore().cloned());
+            if let Some(open) = open.filter(is_it) {
+                return Some((open, true));
+            }
+            let events = store.events().unwrap_or_default();
+            if let Some(event) = events.into_iter().find(|event| is_it(&event.what)) {
+                return Some((event.what, false));
+            }
+        }
+        None
+    }
+
+    /// Whether a checkpoint says that the restore with this recovery checkpoint has finished.
+    pub(super) fn has_finished(&self, recovery: CheckpointId) -> bool {
+        self.committer().targets.sighted().iter().any(|store| {
+            let catalog = store.catalog();
+            let held = catalog.agents.get(&self.id).into_iter();
+            held.flat_map(|shelf| shelf.checkpoints.values()).any(|held| {
+                held.manifest.restored.as_ref().is_some_and(|it| it.recovery == Some(recovery))
+            })
+        })
     }
 
     /// When sessions of this agent were open: handles with a workspace, operations, restores.

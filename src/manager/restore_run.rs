@@ -22,7 +22,9 @@ use crate::encode::directory::FileNode;
 use crate::encode::event::What;
 use crate::encode::manifest::{self, Manifest};
 use crate::encode::parts::StateFiles;
-use crate::restore::{self, Files, Report, Scope, Sessions, TreePlan, Way};
+use crate::restore::{
+    self, Files, Report, Scope, Sessions, Staging, TreePlan, Way, discard_staging,
+};
 use crate::state::{CheckpointId, Kind, Receipt};
 
 /// What is to be put back, and where.
@@ -583,4 +585,41 @@ impl Found<'_> {
         }
         Ok(())
     }
+}
+
+/// Takes away what restores left staged in a workspace that never began, or that ended before their
+/// process could clear up. What cannot be taken away stays for the next time.
+pub(super) fn sweep_staging(agent: &Agent, root: &Path) {
+    let found = agent.disk().tree(root).and_then(|tree| {
+        let names = tree.read_dir(Path::new(""))?.entries;
+        let owners: Vec<CheckpointId> =
+            names.iter().filter_map(|(name, _)| Staging::owner(name)).collect();
+        Ok((tree, owners))
+    });
+    let Ok((tree, owners)) = found else { return };
+    for recovery in owners {
+        let swept = match agent.begun_restore(recovery) {
+            Some((begun, false)) => sweep(agent, &begun),
+            // It is still to be finished.
+            Some((_, true)) => Ok(()),
+            None => discard_staging(&*tree, recovery, None).map(drop).map_err(Error::from),
+        };
+        if let Err(error) = swept {
+            tracing::warn!(workspace = %root.display(), %error, "the staging of a restore stays");
+        }
+    }
+}
+
+fn sweep(agent: &Agent, begun: &What) -> Result<(), Error> {
+    let What::RestoreBegun { from, recovery, workspace: Some(begun), .. } = begun else {
+        return Ok(());
+    };
+    let (wanted, kept) = (agent.resolve(&from.to_string())?, agent.resolve(&recovery.to_string())?);
+    let reader = Reader::of(agent, &wanted);
+    let target = Target::begun(agent, &wanted.held.manifest, begun)?;
+    let plan = target.plan_again(&reader, &kept.held.manifest, begun)?;
+    let content = reader.content_of_files();
+    let way = if agent.has_finished(*recovery) { Way::Forward } else { Way::Back };
+    target.resume(&plan, *recovery, &content)?.clear(way, None);
+    Ok(())
 }
