@@ -35,8 +35,9 @@ impl Marks {
         marks
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.looks.is_empty()
+    /// The directories that are looked into.
+    pub(super) fn looks(&self) -> impl Iterator<Item = DirId> {
+        self.looks.iter().copied()
     }
 
     /// What the way leads into right below a directory.
@@ -46,6 +47,10 @@ impl Marks {
 }
 
 impl Extent {
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(self, Self::Marked(marks) if marks.looks.is_empty())
+    }
+
     /// Whether the way leads into a known directory.
     pub(super) fn reaches(&self, id: DirId) -> bool {
         match self {

@@ -149,6 +149,8 @@ pub(super) struct Known {
     /// Kept files, and their bytes.
     pub files: u64,
     pub bytes: u64,
+    /// Names of files may have come to lead to the same one, or ceased to.
+    links_moved: bool,
     doubtful: BTreeSet<DirId>,
     fresh: BTreeSet<DirId>,
     /// The deepest first.
@@ -406,6 +408,7 @@ impl Known {
         for edits in all.chunk_by_mut(|a, b| a.dir == b.dir) {
             self.apply_to(edits, &mut applied);
         }
+        self.links_moved |= !applied.moved.is_empty();
         let empty = self.dirs.iter().zip(0..).skip(1).filter(|(dir, _)| dir.is_none());
         self.free = empty.map(|(_, number)| DirId(number)).collect();
         applied
@@ -545,6 +548,9 @@ impl Known {
     /// Gives the names of each file that has several within the tree a group, and takes it from the
     /// others.
     pub(super) fn group_links(&mut self) {
+        if !std::mem::take(&mut self.links_moved) {
+            return;
+        }
         let mut names: HashMap<(u64, u64), Vec<(DirId, usize)>> = HashMap::new();
         for (id, dir) in self.dirs() {
             for (at, entry) in dir.entries.iter().enumerate() {

@@ -14,6 +14,7 @@
 //! The stage makes nothing durable: it hands blocks to a [`Sink`]. It changes nothing in a workspace
 //! and follows no link in it.
 
+mod beside;
 mod cache;
 mod extent;
 mod files;
@@ -27,8 +28,10 @@ mod save_policy;
 mod sink;
 mod skipped;
 mod source;
+mod sqlite;
 mod visit;
 mod walk;
+mod watch;
 mod workspace;
 
 use std::io;

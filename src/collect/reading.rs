@@ -10,6 +10,8 @@
 use std::io;
 use std::path::Path;
 
+use rustix::io::Errno;
+
 use super::known::{FileFacts, is_same};
 use super::sink::{Outbox, Sink, SinkError, Tally};
 use crate::disk::{DiskTree, Stat};
@@ -51,6 +53,11 @@ pub(super) enum ReadError {
     Disk(#[from] io::Error),
     #[error(transparent)]
     Sink(#[from] SinkError),
+}
+
+/// Whether an error says nothing about what is there: too many files are open, or memory is out.
+pub(super) fn is_shortage(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
 }
 
 /// What the store holds of a file from before.

@@ -7,13 +7,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Error;
-use super::files::Wanted;
+use super::files::{At, Beside, Wanted};
 use super::known::{Dir, DirId, Doubt, Edit, Edits, Entry, Position, What, is_same};
 use super::rules::{
     IGNORE_BYTES_MAX, IGNORE_FILE, Patterns, Scope, TAG_FILE, TAG_SIGNATURE, Verdict,
     is_default_name,
 };
 use super::skipped::Why;
+use super::sqlite::database_of;
 use super::walk::{Below, Found, Job, Look, Walk, is_one};
 use crate::disk::{Listing, NodeKind, Stat};
 
@@ -50,6 +51,7 @@ pub(super) fn compare<'w>(
     for (name, stat) in listing.entries {
         visit.entry(name, stat)?;
     }
+    visit.weigh_beside()?;
     Ok(visit.finish(found))
 }
 
@@ -67,19 +69,21 @@ fn leave_out_cache<'w>(look: &Look, below: &Below, found: &mut Found) -> Job<'w>
     Job::Measure { dir: *parent, path, name, stat: *stat }
 }
 
-struct Visit<'v, 'w> {
-    walk: &'v Walk<'w>,
-    look: &'v Look,
-    known: Option<&'w Dir>,
+pub(super) struct Visit<'v, 'w> {
+    pub(super) walk: &'v Walk<'w>,
+    pub(super) look: &'v Look,
+    pub(super) known: Option<&'w Dir>,
     /// Which of the known entries were met.
-    met: Vec<bool>,
+    pub(super) met: Vec<bool>,
     /// The patterns that hold here, the directory's own included.
     scope: Option<Arc<Scope>>,
     rules_moved: bool,
     /// The directory's own, where they are others than before.
     patterns: Option<Option<Arc<Patterns>>>,
-    edits: Vec<Edit>,
-    wanted: Vec<Wanted<'w>>,
+    pub(super) edits: Vec<Edit>,
+    pub(super) wanted: Vec<Wanted<'w>>,
+    /// What may lie beside a database.
+    pub(super) beside: Vec<(OsString, Stat)>,
     jobs: Vec<Job<'w>>,
     later: Vec<Job<'w>>,
     is_moving: bool,
@@ -97,6 +101,7 @@ impl<'v, 'w> Visit<'v, 'w> {
             patterns: None,
             edits: Vec::new(),
             wanted: Vec::new(),
+            beside: Vec::new(),
             jobs: Vec::new(),
             later: Vec::new(),
             is_moving: false,
@@ -111,19 +116,7 @@ impl<'v, 'w> Visit<'v, 'w> {
 
     /// Whether an entry is as it was, and nothing speaks against it.
     fn is_proven(&self, before: &Entry, now: &Stat) -> bool {
-        is_same(&before.stat, now) && !self.must_read(before, now)
-    }
-
-    /// Whether a file is read although it looks as it did.
-    fn must_read(&self, before: &Entry, now: &Stat) -> bool {
-        let is_first = self.walk.round == 0;
-        match before.doubt {
-            Doubt::Racy => true,
-            Doubt::RacyTwice | Doubt::Mapped => is_first,
-            Doubt::None => {
-                is_first && (!before.stored || self.walk.ground.mapped.contains(&now.inode))
-            }
-        }
+        is_same(&before.stat, now) && !self.walk.must_read(before, now)
     }
 
     /// Whether the directory is tagged as a cache, and no pattern keeps it.
@@ -156,11 +149,24 @@ impl<'v, 'w> Visit<'v, 'w> {
         if self.look.below.is_none() && is_staging {
             return Ok(());
         }
-        let at = self.known.and_then(|dir| Some((dir, dir.find(&name).ok()?)));
-        let before = at.map(|(dir, at)| &dir.entries[at]);
-        if let Some((_, at)) = at {
+        let before = self.known.and_then(|dir| Some((dir, dir.find(&name).ok()?)));
+        if let Some((_, at)) = before {
             self.met[at] = true;
         }
+        if stat.kind == NodeKind::File && database_of(&name).is_some() {
+            self.beside.push((name, stat));
+            return Ok(());
+        }
+        self.weigh(before.map(|(dir, at)| &dir.entries[at]), name, stat)
+    }
+
+    /// Decides what becomes of a name.
+    pub(super) fn weigh(
+        &mut self,
+        before: Option<&'w Entry>,
+        name: OsString,
+        stat: Stat,
+    ) -> Result<(), Error> {
         if let Some(before) = before
             && self.holds(before, &stat)
         {
@@ -196,10 +202,10 @@ impl<'v, 'w> Visit<'v, 'w> {
     fn as_before(&mut self, before: &'w Entry, name: OsString, stat: Stat) -> Result<(), Error> {
         match before.what {
             What::Dir(id) => self.go_into(id, name.into(), stat, false),
-            What::File(_) if self.must_read(before, &stat) => {
-                self.wanted.push(Wanted { name, stat, before: Some(before) });
+            What::File(_) if self.walk.must_read(before, &stat) => {
+                self.wanted.push(Wanted::new(name, stat, Some(before)));
             }
-            What::Link(_) if self.must_read(before, &stat) => {
+            What::Link(_) if self.walk.must_read(before, &stat) => {
                 self.link(Some(before), name, stat)?
             }
             What::Out(Why::IgnoredByDefault, _) if !is_default_name(&name) => {
@@ -212,7 +218,8 @@ impl<'v, 'w> Visit<'v, 'w> {
         Ok(())
     }
 
-    fn why_not(&self, name: &OsStr, stat: &Stat) -> Option<Why> {
+    /// Why a name is not kept, if it is not.
+    pub(super) fn why_not(&self, name: &OsStr, stat: &Stat) -> Option<Why> {
         let options = self.walk.ground.options;
         let is_dir = stat.kind == NodeKind::Dir;
         if is_dir && self.walk.is_store(stat) {
@@ -234,7 +241,13 @@ impl<'v, 'w> Visit<'v, 'w> {
         }
     }
 
-    fn leave_out(&mut self, before: Option<&Entry>, name: OsString, stat: Stat, why: Why) {
+    pub(super) fn leave_out(
+        &mut self,
+        before: Option<&Entry>,
+        name: OsString,
+        stat: Stat,
+        why: Why,
+    ) {
         let before = before.filter(|before| before.stat.kind == stat.kind);
         let old_bytes = match before.map(|before| &before.what) {
             Some(What::Out(old, bytes)) if *old == why => Some(*bytes),
@@ -255,7 +268,7 @@ impl<'v, 'w> Visit<'v, 'w> {
 
     fn keep(&mut self, before: Option<&'w Entry>, name: OsString, stat: Stat) -> Result<(), Error> {
         match stat.kind {
-            NodeKind::File => self.wanted.push(Wanted { name, stat, before }),
+            NodeKind::File => self.wanted.push(Wanted::new(name, stat, before)),
             NodeKind::Dir => self.directory(before, name.into(), stat),
             NodeKind::Link | NodeKind::Other => self.link(before, name, stat)?,
         }
@@ -318,11 +331,8 @@ impl<'v, 'w> Visit<'v, 'w> {
                 list: self.edits,
             });
         }
-        let reads = in_portions(self.wanted).map(|files| Job::Read {
-            dir: self.look.id,
-            path: self.look.path.clone(),
-            files,
-        });
+        let at = || At { dir: self.look.id, path: self.look.path.clone() };
+        let reads = in_portions(self.wanted).map(|files| Job::Read { at: at(), files });
         // Read first: what waits to be read holds memory.
         self.jobs.extend(reads);
         (self.jobs, self.later)

@@ -13,19 +13,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
-use rustix::io::Errno;
 
 use super::extent::Extent;
-use super::files::{self, Wanted};
+use super::files::{At, Reading, Wanted};
 use super::horizon::Horizon;
-use super::known::{DirId, Doubt, Edit, Edits, Entry, Known, Position, Slots, What, is_same};
+use super::known::{DirId, Doubt, Edit, Edits, Entry, Known, Name, Position, Slots, What, is_same};
 use super::queue::Queue;
-use super::reading::Reader;
+use super::reading::{Reader, is_shortage};
 use super::rules::{Patterns, Scope};
 use super::sink::{Sink, Tally};
 use super::skipped::Why;
 use super::visit;
+use super::watch::Watch;
 use super::{Error, Options};
+use crate::clock::Clock;
 use crate::disk::{DiskTree, NodeKind, Stat};
 
 /// Entries of ignored directories that are counted in one scan, all together.
@@ -37,12 +38,14 @@ pub(super) struct Ground<'a> {
     /// Where the tree lies.
     pub place: &'a Path,
     pub options: &'a Options,
+    pub clock: &'a dyn Clock,
     pub threads: usize,
     /// Stores, by device and inode.
     pub stores: &'a [(u64, u64)],
     /// Inodes that processes have mapped to write into.
     pub mapped: &'a HashSet<u64>,
     pub horizon: Horizon,
+    pub watch: Option<&'a Watch>,
     pub sink: &'a Sink<'a>,
     pub tally: Tally,
     /// Entries of ignored directories counted so far.
@@ -84,8 +87,7 @@ pub(super) struct Below {
 pub(super) enum Job<'w> {
     Look(Look),
     Read {
-        dir: DirId,
-        path: PathBuf,
+        at: At,
         files: Vec<Wanted<'w>>,
     },
     /// An ignored directory whose size is not known.
@@ -104,6 +106,8 @@ pub(super) struct Found {
     /// Files that held still while they were read, and such that did not.
     pub settled: Vec<PathBuf>,
     pub unsettled: Vec<PathBuf>,
+    /// Names of databases, and what is beside them, that fit together as they were read.
+    pub fitting: HashSet<Name>,
     /// Something went away or was replaced under the look.
     pub is_moving: bool,
     /// The root's own facts.
@@ -115,6 +119,7 @@ impl Found {
         self.edits.extend(other.edits);
         self.settled.extend(other.settled);
         self.unsettled.extend(other.unsettled);
+        self.fitting.extend(other.fitting);
         self.is_moving |= other.is_moving;
         self.root = self.root.or(other.root);
     }
@@ -172,14 +177,14 @@ impl<'w> Walk<'w> {
         while let Some((job, _turn)) = self.queue.next() {
             let done = match job {
                 Job::Look(look) => self.look(&look, &mut found),
-                Job::Read { dir, path, files } => {
-                    let list = files::read(self, &path, files, (&mut reader, &mut found));
-                    list.map(|list| found.edits.push(Edits::new(dir, 1, list)))
+                Job::Read { at, files } => {
+                    Reading { walk: self, at, reader: &mut reader, found: &mut found }.read(files)
                 }
                 Job::Measure { dir, path, name, stat } => {
                     let bytes = self.measure(path);
                     let what = Entry::left_out(name.into(), stat, Why::IgnoredByDefault, bytes);
-                    found.say(dir, Edit::Put(what));
+                    // After whatever the looks said of it.
+                    found.edits.push(Edits::new(dir, 2, vec![Edit::Put(what)]));
                     Ok(())
                 }
             };
@@ -197,6 +202,10 @@ impl<'w> Walk<'w> {
         if !look.is_deep && !self.extent.looks_into(look.id) {
             self.pass(look);
             return Ok(());
+        }
+        if let Some(watch) = self.ground.watch {
+            // Watched first: what happens while it is read is noticed.
+            watch.add(&look.path);
         }
         match self.ground.tree.read_dir(&look.path) {
             Ok(listing) => {
@@ -259,12 +268,7 @@ impl<'w> Walk<'w> {
 
     /// Passes on errors that say nothing about what is there.
     pub(super) fn check_shortage(&self, path: &Path, error: io::Error) -> Result<(), Error> {
-        match Errno::from_io_error(&error) {
-            Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM) => {
-                Err(self.error("read", path, error))
-            }
-            _ => Ok(()),
-        }
+        if is_shortage(&error) { Err(self.error("read", path, error)) } else { Ok(()) }
     }
 
     /// A name that cannot be read is left out where it is still what it was; else it moved.
@@ -289,8 +293,21 @@ impl<'w> Walk<'w> {
     }
 
     /// Whether notices tell of this directory, where they decide what is looked at.
-    pub(super) fn is_watched(&self, _path: &Path) -> bool {
-        true
+    pub(super) fn is_watched(&self, path: &Path) -> bool {
+        match (self.extent, self.ground.watch) {
+            (Extent::Marked(_), Some(watch)) => watch.has(path),
+            _ => true,
+        }
+    }
+
+    /// Whether a file is read although it looks as it did.
+    pub(super) fn must_read(&self, before: &Entry, now: &Stat) -> bool {
+        let is_first = self.round == 0;
+        match before.doubt {
+            Doubt::Racy => true,
+            Doubt::RacyTwice | Doubt::Mapped => is_first,
+            Doubt::None => is_first && (!before.stored || self.ground.mapped.contains(&now.inode)),
+        }
     }
 
     /// Whether the times of what was just read prove something for the next scan.

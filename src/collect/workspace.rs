@@ -17,18 +17,20 @@ use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use super::cache::{self, Bound};
-use super::extent::Extent;
+use super::extent::{Extent, Marks};
 use super::horizon::Horizon;
 use super::known::{Applied, DirId, Known, Slots, What, is_same};
 use super::rules::{Rules, is_default_name};
 use super::sink::{Sink, Tally};
 use super::skipped::{Skipped, Why};
-use super::walk::{Found, Ground, Walk};
+use super::walk::{Found, Ground, Walk, is_one};
+use super::watch::Watch;
 use super::{Error, Options, pages};
 use crate::clock::Clock;
-use crate::disk::{Disk, NodeKind, Stat};
+use crate::disk::{Disk, DiskTree, NodeKind, Stat};
 use crate::encode::directory::{DirNode, Root, TreeEntry};
 use crate::state::Timestamp;
 
@@ -84,6 +86,11 @@ pub(crate) struct Workspace {
     known: Known,
     last: Option<Last>,
     last_root: Option<DirNode>,
+    /// Started when it is of use.
+    watch: Option<Arc<Watch>>,
+    may_watch: bool,
+    /// When everything was last walked, on the monotonic clock, as far as nothing was missed since.
+    walked_at: Option<Duration>,
     leans_on: Option<Root>,
     /// The wall clock at the last scan.
     clock_seen: Timestamp,
@@ -115,6 +122,7 @@ impl Workspace {
             0 => cores().min(THREADS_AUTOMATIC_MAX),
             threads => threads,
         };
+        let may_watch = options.watch;
         Ok(Self {
             disk: disk.clone(),
             clock,
@@ -125,6 +133,9 @@ impl Workspace {
             known: Known::default(),
             last: None,
             last_root: None,
+            watch: None,
+            may_watch,
+            walked_at: None,
             leans_on: None,
             clock_seen: Timestamp::default(),
         })
@@ -132,61 +143,105 @@ impl Workspace {
 
     /// Looks at the workspace, and hands over what is new.
     pub(crate) fn scan(&mut self, depth: Depth, sink: &Sink<'_>) -> Result<Scanned, Error> {
-        let before = self.last.take();
-        let horizon = Horizon {
-            began: self.clock.now(),
-            is_network: self.disk.file_system(&self.root).is_ok_and(|found| found.network),
-        };
-        if horizon.began < self.clock_seen {
+        let (before, walked_at) = (self.last.take(), self.walked_at.take());
+        let (began, since) = (self.clock.now(), self.clock.monotonic());
+        if began < self.clock_seen {
             self.known.doubt_everything();
         }
-        self.clock_seen = horizon.began;
+        self.clock_seen = began;
         self.known.renew();
-        let looked = self.look_until_settled(depth, horizon, sink)?;
-        if looked.links_moved {
-            self.known.group_links();
-        }
+        let tree = self.disk.tree(&self.root).map_err(|source| self.error("open", source))?;
+        self.tend_watch(&*tree, before.is_some());
+        let is_late = |at| since.saturating_sub(at) >= self.options.walk_every.as_duration();
+        let may_trust = depth == Depth::Hinted && before.is_some();
+        let extent = match walked_at {
+            Some(at) if may_trust && !is_late(at) => self.hinted(Vec::new()),
+            _ => self.everywhere(),
+        };
+        let (looked, extent) = self.look_until_settled(&*tree, extent, sink)?;
+        self.known.group_links();
         pages::encode(&mut self.known, sink)?;
+        self.walked_at = if matches!(extent, Extent::All) { Some(since) } else { walked_at };
         self.conclude(before, looked)
+    }
+
+    /// Starts to watch at the second scan, so that a process that makes but one never pays for it.
+    fn tend_watch(&mut self, tree: &dyn DiskTree, is_scanned: bool) {
+        let root = tree.stat(Path::new(""));
+        let is_other = !matches!((root, self.known.root_stat), (Ok(a), Some(b)) if is_one(&a, &b));
+        let has_failed = self.watch.as_ref().is_some_and(|watch| watch.has_failed());
+        if is_other || has_failed {
+            self.watch = None;
+            self.may_watch &= !has_failed;
+        }
+        if self.watch.is_none() && is_scanned && self.may_watch {
+            self.watch = Watch::start(&self.root).map(Arc::new);
+            self.may_watch = self.watch.is_some();
+            self.walked_at = None;
+        }
+    }
+
+    fn everywhere(&self) -> Extent {
+        if let Some(watch) = &self.watch {
+            watch.begin_anew();
+        }
+        Extent::All
+    }
+
+    /// Where notices and doubts point, beside these; everywhere, where notices are missing.
+    fn hinted(&self, dirs: Vec<DirId>) -> Extent {
+        let open = || self.disk.tree(&self.root).map(drop);
+        let dirty = self.watch.as_ref().and_then(|watch| watch.dirty(&open));
+        let Some(dirty) = dirty else { return self.everywhere() };
+        let dirty = dirty.iter().map(|path| self.known.nearest(path).0);
+        let unproven = self.known.doubtful().chain(self.known.fresh());
+        Extent::Marked(Marks::of(&self.known, dirs.into_iter().chain(dirty).chain(unproven)))
     }
 
     fn look_until_settled(
         &mut self,
-        _depth: Depth,
-        horizon: Horizon,
+        tree: &dyn DiskTree,
+        mut extent: Extent,
         sink: &Sink<'_>,
-    ) -> Result<Looked, Error> {
-        let tree = self.disk.tree(&self.root).map_err(|source| self.error("open", source))?;
-        let mapped = self
-            .disk
-            .mapped_files()
-            .map_err(|source| self.error("look who maps files in", source))?;
-        let (place, stores) = (self.root.clone(), self.store_ids());
+    ) -> Result<(Looked, Extent), Error> {
+        let mut looked = Looked::default();
+        if extent.is_empty() {
+            return Ok((looked, extent));
+        }
+        let mapped = self.disk.mapped_files();
+        let mapped = mapped.map_err(|source| self.error("find out who writes to", source))?;
+        let is_network = self.disk.file_system(&self.root).is_ok_and(|found| found.network);
+        let (clock, watch) = (self.clock.clone(), self.watch.clone());
         let ground = Ground {
-            tree: &*tree,
-            place: &place,
+            tree,
+            place: &self.root.clone(),
             options: &self.options.clone(),
+            clock: &*clock,
             threads: self.threads,
-            stores: &stores,
+            stores: &self.store_ids(),
             mapped: &mapped,
-            horizon,
+            horizon: Horizon { began: self.clock_seen, is_network },
+            watch: watch.as_deref(),
             sink,
             tally: Tally::default(),
             measured: AtomicU64::new(0),
         };
-        let mut looked = Looked::default();
         for round in 0..=REPEATS {
             let slots = self.known.take_slots();
-            let (found, slots) =
-                Walk::new(&ground, &self.known, slots, &Extent::All, round).run()?;
+            let (found, slots) = Walk::new(&ground, &self.known, slots, &extent, round).run()?;
             let (found, applied) = self.take_in(found, &slots);
-            let is_still = applied.moved.is_empty() && !found.is_moving;
+            let is_still =
+                !found.is_moving && applied.moved.iter().all(|name| found.fitting.contains(name));
+            if let Extent::Marked(marks) = &extent {
+                let again = marks.looks().chain(applied.touched.iter().copied()).collect();
+                extent = self.hinted(again);
+            }
             looked.note(&self.known, found, applied, round == REPEATS);
             if is_still {
                 break;
             }
         }
-        Ok(looked)
+        Ok((looked, extent))
     }
 
     fn take_in(&mut self, mut found: Found, slots: &Slots) -> (Found, Applied) {
@@ -233,6 +288,7 @@ impl Workspace {
     pub(crate) fn forget(&mut self) {
         self.known = Known::default();
         (self.last, self.last_root, self.leans_on) = (None, None, None);
+        self.walked_at = None;
     }
 
     /// What is known, for [`Workspace::take_cache`] of a later process; nothing as long as some of it
@@ -251,7 +307,8 @@ impl Workspace {
         let Some((known, clock)) = taken else { return false };
         self.last_root = known.root();
         self.leans_on = self.last_root.map(|root| root.root);
-        (self.known, self.clock_seen, self.last) = (known, clock, None);
+        (self.known, self.clock_seen) = (known, clock);
+        (self.last, self.walked_at) = (None, None);
         true
     }
 
@@ -361,7 +418,6 @@ fn shorten(all: &mut Vec<Skipped>) {
 struct Looked {
     unsettled: BTreeSet<PathBuf>,
     rules_moved: bool,
-    links_moved: bool,
 }
 
 impl Looked {
@@ -371,10 +427,10 @@ impl Looked {
         }
         self.unsettled.extend(found.unsettled);
         self.rules_moved |= applied.rules_moved;
-        self.links_moved |= !applied.moved.is_empty();
         if is_last {
             let path = |(dir, name): &(DirId, Box<std::ffi::OsStr>)| known.path(*dir).join(&**name);
-            self.unsettled.extend(applied.moved.iter().map(path));
+            let moved = applied.moved.iter().filter(|name| !found.fitting.contains(name));
+            self.unsettled.extend(moved.map(path));
         }
     }
 }

@@ -15,8 +15,10 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::*;
-use crate::clock::{Clock, SystemClock};
-use crate::disk::{Disk, RealDisk};
+use crate::clock::{Clock, ManualClock, SystemClock};
+use rustix::io::Errno;
+
+use crate::disk::{Disk, Fault, FaultDisk, Op, RealDisk};
 use crate::encode::directory::{self, Node, PAGE_LEVEL, Root};
 use crate::encode::{self, Block, ChildRef};
 use crate::state::Digest;
@@ -193,6 +195,19 @@ fn live(root: &Path) -> Tree {
     tree
 }
 
+/// Writes a file, with the directories on the way.
+fn write(root: &Path, path: &str, bytes: impl AsRef<[u8]>) {
+    let path = root.join(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+/// A clock by which everything that is written now is clearly old.
+fn later() -> Arc<dyn Clock> {
+    let now = SystemClock::shared().now();
+    ManualClock::starting_at(now.plus(std::time::Duration::from_secs(3600)))
+}
+
 /// A workspace in a directory of its own, and where its content goes.
 struct Bench {
     home: tempfile::TempDir,
@@ -226,11 +241,8 @@ impl Bench {
         self.root().join(path)
     }
 
-    /// Writes a file, with the directories on the way.
     fn write(&self, path: &str, bytes: impl AsRef<[u8]>) {
-        let path = self.path(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, bytes).unwrap();
+        write(&self.root(), path, bytes);
     }
 
     fn scan(&mut self) -> Scanned {
