@@ -3,6 +3,7 @@
 mod crash;
 mod fault;
 mod forest;
+mod meddling;
 mod random;
 
 use std::convert::Infallible;
