@@ -4,6 +4,7 @@ mod crash;
 mod fault;
 mod forest;
 mod meddling;
+mod planning;
 mod random;
 
 use std::convert::Infallible;
