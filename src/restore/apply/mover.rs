@@ -425,16 +425,14 @@ impl<'a> Mover<'a> {
             (Node::File(_), Ok(file)) => self.adjusted.push((file, at.to_owned())),
             _ => drop(self.sync_everything()?),
         }
-        let failed = |e| Error::io("set the attributes of", at, e);
         let (mode, modified) = match node {
             Node::File(file) => (file.mode, file.modified),
             Node::Link(link) => (found.mode, link.modified),
             Node::Dir(dir) => (dir.mode, dir.modified),
         };
-        if mode != found.mode {
-            self.tree().set_mode(at, mode).map_err(failed)?;
+        if !self.set_both(at, found, &Attributes { mode, modified })? {
+            self.leave(at);
         }
-        self.tree().set_modified(at, modified).map_err(failed)?;
         if self.adjusted.len() > SYNC_EACH_MAX {
             if !self.sync_everything()? {
                 sync_files(&self.adjusted)?;
@@ -494,7 +492,8 @@ impl Mover<'_> {
                 && found.kind == NodeKind::Dir
                 && found.mode & OPEN != OPEN
             {
-                self.set_mode(&dir.path, found.mode | OPEN)?;
+                let open = Attributes { mode: found.mode | OPEN, modified: found.modified };
+                self.set_both(&dir.path, &found, &open)?;
             }
         }
         Ok(())
@@ -511,21 +510,25 @@ impl Mover<'_> {
             // One that should be gone and holds something else stays as it was.
             let end = self.way.end(dir.now.or(dir.wanted), dir.wanted.or(dir.now));
             let (Some(end), NodeKind::Dir) = (end, found.kind) else { continue };
-            if found.mode != end.mode {
-                self.set_mode(path, end.mode)?;
+            if self.set_both(path, &found, &end)? {
+                self.touched.push(path);
             }
-            if found.modified != end.modified {
-                self.tree()
-                    .set_modified(path, end.modified)
-                    .map_err(|e| Error::io("set the time of", path, e))?;
-            }
-            self.touched.push(path);
         }
         Ok(())
     }
 
-    fn set_mode(&self, path: &Path, mode: u32) -> Result<(), Error> {
-        self.tree().set_mode(path, mode).map_err(|e| Error::io("set the mode of", path, e))
+    /// Sets what differs of mode and time; says whether the place was still there.
+    fn set_both(&self, at: &Path, found: &Stat, to: &Attributes) -> Result<bool, Error> {
+        let mode = if found.mode == to.mode { Ok(()) } else { self.tree().set_mode(at, to.mode) };
+        let set = mode.and_then(|()| match found.modified == to.modified {
+            true => Ok(()),
+            false => self.tree().set_modified(at, to.modified),
+        });
+        match set {
+            Ok(()) => Ok(true),
+            Err(error) if is_gone(&error) => Ok(false),
+            Err(error) => Err(Error::io("set the attributes of", at, error)),
+        }
     }
 
     /// Syncs everything now, where the system can, and then again at the end.

@@ -3,6 +3,8 @@
 mod crash;
 mod fault;
 mod forest;
+mod meddling;
+mod planning;
 mod random;
 
 use std::convert::Infallible;
