@@ -29,6 +29,7 @@ mod sink;
 mod skipped;
 mod source;
 mod sqlite;
+mod state_files;
 mod visit;
 mod walk;
 mod watch;
@@ -49,6 +50,7 @@ pub(crate) use sink::Sink;
 pub use sink::SinkError;
 pub use skipped::{Skipped, Why};
 pub use source::{SourceError, StateSource};
+pub(crate) use state_files::{StateFilesFound, state_files};
 pub(crate) use workspace::{Depth, Place, Scanned, Workspace};
 
 /// How workspaces are scanned.

@@ -387,8 +387,10 @@ impl Agent {
                     if receipt.checkpoint.checkpoint_id == submission.id {
                         attempts.append(&mut receipt.attempts);
                         receipt.attempts = attempts;
-                        receipt.skipped = parts.left_out.skipped;
-                        receipt.unsettled = parts.left_out.unsettled;
+                        for list in [parts.left_out, parts.files_left_out] {
+                            receipt.skipped.extend(list.skipped);
+                            receipt.unsettled.extend(list.unsettled);
+                        }
                     }
                     return Ok(receipt);
                 }

@@ -39,6 +39,8 @@ pub(super) struct Job<'a> {
     file: Option<PathBuf>,
     current: Option<Vec<u8>>,
     state_files: Vec<(PathBuf, FileNode)>,
+    /// State files that were not there before the restore that is taken back.
+    made: Vec<PathBuf>,
     target: Option<Target>,
     reader: Reader,
 }
@@ -50,7 +52,8 @@ struct Planned {
     files: Files,
     /// State files that are written.
     writes: Vec<(PathBuf, FileNode)>,
-    /// Journals that go, because the database they belong to comes without them.
+    /// State files that go: those that were not there, and journals whose database comes without
+    /// them.
     strays: Vec<PathBuf>,
 }
 
@@ -133,13 +136,14 @@ impl<'a> Job<'a> {
             Some(part) if !only_files && !manifest.imported => part.files.clone(),
             _ => Vec::new(),
         };
+        let made = if only_files { Vec::new() } else { made_by(agent, undoes, manifest) };
         let sessions = agent.sessions();
         let reader = Reader::of(agent, &found);
         let mut agent = agent.clone();
         if let Some(target) = &target {
             agent = agent.at_workspace(&target.place)?;
         }
-        for (path, _) in &state_files {
+        for path in state_files.iter().map(|(path, _)| path).chain(&made) {
             agent = agent.state_file(path)?;
         }
         Ok(Self {
@@ -152,6 +156,7 @@ impl<'a> Job<'a> {
             file,
             current,
             state_files,
+            made,
             target,
             reader,
         })
@@ -207,6 +212,8 @@ impl<'a> Job<'a> {
             }
             planned.strays.extend(restore::stray_companions(disk, path, is_wanted)?);
         }
+        let is_there = |path: &&PathBuf| disk.metadata(path).is_ok();
+        planned.strays.extend(self.made.iter().filter(is_there).cloned());
         planned.files.removed.extend(planned.strays.iter().cloned());
         Ok(())
     }
@@ -289,7 +296,7 @@ impl<'a> Job<'a> {
             recovery,
             undoes: self.undoes,
             state_file: self.file.clone(),
-            state_files: !self.state_files.is_empty(),
+            state_files: !(self.state_files.is_empty() && self.made.is_empty()),
             workspace: tree.map(|tree| tree.event(self.options)),
         });
         if let (Err(_), Some(tree)) = (&said, tree) {
@@ -343,7 +350,7 @@ impl<'a> Job<'a> {
         if let Some(recovery) = recovery {
             let reference = recovery.to_string();
             let kept = self.agent.resolve(&reference)?;
-            put_state_files_back(&self.agent, &kept.held.manifest, &self.reader)?;
+            put_state_files_back(&self.agent, &kept.held.manifest, &[], &self.reader)?;
         }
         self.say_rolled_back(why)?;
         if let Some(tree) = tree {
@@ -447,8 +454,29 @@ fn finish(
     request.commit()
 }
 
-/// Puts the state files back as a checkpoint holds them.
-fn put_state_files_back(agent: &Agent, from: &Manifest, reader: &Reader) -> Result<(), Error> {
+/// The state files that a restore which is taken back put where none was.
+fn made_by(agent: &Agent, undoes: Option<CheckpointId>, recovery: &Manifest) -> Vec<PathBuf> {
+    let paths = |manifest: &Manifest| -> Vec<PathBuf> {
+        let files = manifest.state_files.iter().flat_map(|part| &part.files);
+        files.map(|(path, _)| path.clone()).collect()
+    };
+    let held = |id: CheckpointId| agent.resolve(&id.to_string()).ok().map(|found| found.held);
+    let restored = undoes.and_then(held).and_then(|done| done.manifest.restored);
+    let Some(from) = restored.and_then(|restored| held(restored.from)) else { return Vec::new() };
+    let before = paths(recovery);
+    paths(&from.manifest).into_iter().filter(|path| !before.contains(path)).collect()
+}
+
+/// Puts the state files back as a checkpoint holds them, and takes away those that are not to be.
+fn put_state_files_back(
+    agent: &Agent,
+    from: &Manifest,
+    gone: &[PathBuf],
+    reader: &Reader,
+) -> Result<(), Error> {
+    for path in gone {
+        restore::remove(agent.disk(), path)?;
+    }
     let content = reader.content_of_files();
     let none = StateFiles::default();
     let files = &from.state_files.as_ref().unwrap_or(&none).files;
@@ -480,6 +508,8 @@ struct Found<'a> {
     state: Option<Vec<u8>>,
     state_file: Option<&'a Path>,
     state_files: bool,
+    /// State files that are not to be there.
+    made: Vec<PathBuf>,
     reader: &'a Reader,
 }
 
@@ -512,6 +542,7 @@ pub(super) fn roll_on(agent: &Agent, begun: &What) -> Result<Ended, Error> {
         state,
         state_file: state_file.as_deref(),
         state_files: *state_files,
+        made: made_by(agent, *undoes, from),
         reader: &reader,
     };
     let content = reader.content_of_files();
@@ -556,7 +587,7 @@ impl Found<'_> {
             None => Report::default(),
         };
         if self.state_files {
-            put_state_files_back(&self.agent, self.from, self.reader)?;
+            put_state_files_back(&self.agent, self.from, &self.made, self.reader)?;
         }
         if let (Some(path), Some(state)) = (self.state_file, &self.state) {
             restore::put_back(self.agent.disk(), path, state)?;
@@ -567,7 +598,7 @@ impl Found<'_> {
     fn back(&self, tree: Option<&Begun<'_>>, why: &Error) -> Result<(), Error> {
         let report = tree.map(|tree| tree.restore.roll_back()).transpose()?;
         if self.state_files {
-            put_state_files_back(&self.agent, self.recovery, self.reader)?;
+            put_state_files_back(&self.agent, self.recovery, &[], self.reader)?;
         }
         if let Some(path) = self.state_file {
             let mut kept = self.agent.resolve(&self.recovery.id.to_string())?;

@@ -16,7 +16,7 @@ use super::admission::{Submission, WantedPart};
 use super::agent::Agent;
 use super::error::Error;
 use super::left_out::LeftOut;
-use crate::collect::{self, Depth, Scanned, Sink, SinkError, Workspace};
+use crate::collect::{self, Depth, Scanned, Sink, SinkError, StateFilesFound, Workspace};
 use crate::encode;
 use crate::encode::event::What;
 use crate::encode::parts::{self, STATE_FILES_MAX, StateFiles};
@@ -53,7 +53,10 @@ pub(super) struct Parts {
     pub workspace: WantedPart<parts::Workspace>,
     pub state_files: WantedPart<StateFiles>,
     pub brought: Option<Arc<Brought>>,
+    /// Of the workspace.
     pub left_out: LeftOut,
+    /// Of the state files.
+    pub files_left_out: LeftOut,
 }
 
 /// Asked whether a checkpoint may be made, once its parts were collected, where it has any.
@@ -109,8 +112,30 @@ impl Workplace {
             parts.left_out = left_out_of(&scanned);
             parts.workspace = WantedPart::Given(place.part(&scanned, &parts.left_out, &ahead)?);
         }
+        if takes.state_files {
+            let found = self.read_state_files(&ahead)?;
+            parts.state_files = WantedPart::Given(StateFiles {
+                files: found.files,
+                inherited_from: None,
+                unknown: Vec::new(),
+            });
+            parts.files_left_out = LeftOut { skipped: found.skipped, unsettled: found.unsettled };
+        }
         parts.brought = Some(Arc::new(ahead.finish()));
         Ok(parts)
+    }
+
+    fn read_state_files(&self, ahead: &Ahead) -> Result<StateFilesFound, Error> {
+        let manager = &self.session.manager;
+        let put = |blocks| ahead.put(blocks).map_err(|error| SinkError(error.to_string()));
+        let sink = Sink {
+            put: &put,
+            chunks_of: &|_| Vec::new(),
+            progress: &|progress| manager.committer().tell_progress(progress),
+        };
+        let committer = manager.committer();
+        let disk = manager.shared_disk();
+        Ok(collect::state_files(disk, &committer.clock, &self.state_files, &sink)?)
     }
 
     /// Which parts there are to collect.
@@ -183,6 +208,7 @@ impl Parts {
             state_files: WantedPart::Inherited,
             brought: None,
             left_out: LeftOut::default(),
+            files_left_out: LeftOut::default(),
         }
     }
 }
