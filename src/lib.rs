@@ -134,7 +134,7 @@ pub use commit::Options as LogOptions;
 #[doc(inline)]
 pub use config::Settings;
 #[doc(inline)]
-pub use disk::{Disk, DiskFile, DiskLock, MemoryDisk, RealDisk, Retry};
+pub use disk::{Disk, DiskFile, DiskLock, DiskTree, MemoryDisk, RealDisk, Retry};
 #[doc(inline)]
 pub use encode::event::Outcome;
 #[doc(inline)]

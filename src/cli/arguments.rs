@@ -1,7 +1,7 @@
 //! What can be written on the command line.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
@@ -45,7 +45,7 @@ pub struct CommandLine {
 /// What every command takes.
 #[derive(Debug, Args)]
 pub struct Global {
-    /// The store; without it the configured one, or ./.stateward
+    /// The store; without it the configured one, that of the workspace, or ./.stateward
     #[arg(long, global = true, value_name = "DIR", help_heading = "Everywhere")]
     pub store: Option<PathBuf>,
     /// Whose checkpoints; without it the configured agent, or `default`
@@ -109,6 +109,18 @@ pub(super) enum Command {
     Completions(setup::Completions),
     /// Print the manual page
     Man,
+}
+
+impl Command {
+    /// The workspace that the command names.
+    pub(super) fn workspace(&self) -> Option<&Path> {
+        match self {
+            Self::Checkpoint(it) => it.parts.workspace.as_deref(),
+            Self::Operation(it) => it.workspace(),
+            Self::Restore(it) => it.workspace.as_deref(),
+            _ => None,
+        }
+    }
 }
 
 impl CommandLine {

@@ -13,6 +13,7 @@ mod list;
 mod log;
 mod operation;
 mod output;
+mod place;
 mod restore;
 mod retain;
 mod session;
@@ -60,7 +61,8 @@ pub fn run(line: &CommandLine, surroundings: &Surroundings) -> ExitCode {
 
 fn perform(line: &CommandLine, surroundings: &Surroundings) -> Result<ExitCode, Failure> {
     // Made where it is needed: a mistake in the configuration is no reason to print no manual.
-    let session = || Session::new(&line.global, surroundings);
+    let workspace = line.command.workspace();
+    let session = || Session::new(&line.global, surroundings, workspace);
     match &line.command {
         Command::Checkpoint(it) => checkpoint::run(&session()?, it)?,
         Command::List(it) => list::run(&session()?, it)?,

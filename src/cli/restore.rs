@@ -6,13 +6,14 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::checkpoint::holds;
 use super::failure::Failure;
-use super::output::{self, size, talk};
+use super::output::{self, count, talk};
 use super::session::{Session, ask};
 use super::show::no_state;
 use crate::disk::{Durability, publish};
 use crate::manager::{Agent, Loaded, RestoreOptions, Restored, WalkedPast};
-use crate::restore::Files;
+use crate::restore::{Files, Untouched};
 use crate::state::CheckpointId;
 
 const EXAMPLES: &str = "\
@@ -35,6 +36,15 @@ pub(super) struct Arguments {
     /// Only write the state to this file, or - for stdout
     #[arg(long, value_name = "FILE|-", conflicts_with_all = ["force", "live"])]
     state_out: Option<PathBuf>,
+    /// Only write the files of the workspace to this directory, which is made or empty
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["force", "live", "git", "workspace"])]
+    to: Option<PathBuf>,
+    /// Restore the workspace into this directory, where it is not the one it was taken from
+    #[arg(long, value_name = "DIR")]
+    pub(super) workspace: Option<PathBuf>,
+    /// Only this path of the workspace, from its root, and what is beneath it
+    #[arg(long = "path", value_name = "PATH")]
+    paths: Vec<PathBuf>,
     #[command(flatten)]
     manner: Manner,
     /// Take a checkpoint of another agent, or of another store than --store names
@@ -60,12 +70,15 @@ struct Manner {
     /// Although the agent was seen within the last minute
     #[arg(long)]
     live: bool,
+    /// Restore the refs, index and settings of git too; without it only missing objects are added
+    #[arg(long)]
+    git: bool,
 }
 
 impl Manner {
-    fn options(self, any_agent: bool) -> RestoreOptions {
-        let Self { dry_run, force, live } = self;
-        RestoreOptions { dry_run, force, live, any_agent }
+    fn options(self) -> RestoreOptions {
+        let Self { dry_run, force, live, git } = self;
+        RestoreOptions { dry_run, force, live, git, ..RestoreOptions::default() }
     }
 }
 
@@ -81,27 +94,36 @@ struct Told<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<&'a RawValue>,
     files: &'a Files,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    untouched: &'a [Untouched],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    kept_aside: &'a [PathBuf],
     dry_run: bool,
 }
 
 pub(super) fn restore(session: &Session, arguments: &Arguments) -> Result<(), Failure> {
-    if let Some(target) = &arguments.state_out {
-        return write_out(session, arguments, target);
+    if arguments.state_out.is_some() || arguments.to.is_some() {
+        return write_out(session, arguments);
     }
-    let options = arguments.manner.options(arguments.any_agent);
+    let options = RestoreOptions {
+        any_agent: arguments.any_agent,
+        paths: arguments.paths.clone(),
+        workspace: arguments.workspace.as_ref().map(|path| session.absolute(path)),
+        ..arguments.manner.options()
+    };
     let reference = &arguments.reference;
     let named = session.named_by(reference, arguments.any_agent)?;
     let restored = session.write(&named.store, |manager| {
         let agent = session.agent_of(manager, reference, &named)?;
-        agreed(session, options, |options| Ok(agent.restore(reference, options)?))
+        agreed(session, &options, |options| Ok(agent.restore(reference, options)?))
     })?;
     tell(session, &restored)
 }
 
 pub(super) fn undo(session: &Session, arguments: &Undo) -> Result<(), Failure> {
-    let options = arguments.manner.options(false);
-    let restored =
-        session.with_agent(|agent| agreed(session, options, |options| Ok(agent.undo(options)?)))?;
+    let options = arguments.manner.options();
+    let restored = session
+        .with_agent(|agent| agreed(session, &options, |options| Ok(agent.undo(options)?)))?;
     tell(session, &restored)
 }
 
@@ -119,15 +141,15 @@ pub(super) fn reset(session: &Session) -> Result<(), Failure> {
 /// Restores; where somebody can be asked, after showing what it will do.
 fn agreed(
     session: &Session,
-    options: RestoreOptions,
+    options: &RestoreOptions,
     restore: impl Fn(&RestoreOptions) -> Result<Restored, Failure>,
 ) -> Result<Restored, Failure> {
     if session.can_ask() && !options.dry_run {
-        let plan = restore(&RestoreOptions { dry_run: true, ..options })?;
+        let plan = restore(&RestoreOptions { dry_run: true, ..options.clone() })?;
         talk(&format!("{}\n", in_words(&plan)));
         ask("Do it?")?;
     }
-    restore(&options)
+    restore(options)
 }
 
 fn tell(session: &Session, restored: &Restored) -> Result<(), Failure> {
@@ -141,6 +163,8 @@ fn tell(session: &Session, restored: &Restored) -> Result<(), Failure> {
         restored_as: restored.restored_as,
         state: state.as_deref(),
         files: &restored.files,
+        untouched: &restored.untouched,
+        kept_aside: &restored.kept_aside,
         dry_run: restored.dry_run,
     };
     session.out.data(&told, || in_words(restored))?;
@@ -162,7 +186,7 @@ fn in_words(restored: &Restored) -> String {
             it.seq,
             it.agent_id,
             it.kind,
-            size(it.state_bytes)
+            holds(it)
         ),
         None => format!("{done} checkpoint {id}."),
     }];
@@ -199,25 +223,37 @@ fn passed_over(walked_past: &[WalkedPast]) -> String {
     walked_past.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// Writes the state elsewhere; the store is only looked at.
-fn write_out(session: &Session, arguments: &Arguments, target: &Path) -> Result<(), Failure> {
+/// Writes the state or the workspace elsewhere; the store is only looked at.
+fn write_out(session: &Session, arguments: &Arguments) -> Result<(), Failure> {
     let reference = &arguments.reference;
     let named = session.named_by(reference, arguments.any_agent)?;
     let manager = session.look(&named.store)?;
     let agent = session.agent_of(&manager, reference, &named)?;
     let loaded = agent.read_checkpoint(reference)?;
     refuse_others(&agent, arguments, &loaded)?;
-    let state = loaded.state_bytes().ok_or_else(|| no_state(reference))?;
-    let to_stdout = target == Path::new("-");
-    let target = session.absolute(target);
-    if !arguments.manner.dry_run {
-        if to_stdout {
+    let dry_run = arguments.manner.dry_run;
+    let mut files = Files::default();
+    if let Some(target) = &arguments.to {
+        let target = session.absolute(target);
+        let id = loaded.checkpoint().checkpoint_id.to_string();
+        files = agent.write_files_to(&id, &target, &arguments.paths, dry_run)?;
+    }
+    let mut to_stdout = false;
+    if let Some(target) = &arguments.state_out {
+        let state = loaded.state_bytes().ok_or_else(|| no_state(reference))?;
+        to_stdout = target == Path::new("-");
+        if to_stdout && !dry_run {
             output::bytes(state)?;
-        } else {
-            publish(&*session.disk, &target, state, Durability::Synced)?;
+        } else if !to_stdout {
+            let target = session.absolute(target);
+            if !dry_run {
+                publish(&*session.disk, &target, state, Durability::Synced)?;
+            }
+            files.written.push(target);
         }
     }
-    tell_written(session, arguments, &loaded, (!to_stdout).then_some(target))
+    session.out.say(&passed_over(loaded.walked_past()));
+    if to_stdout { Ok(()) } else { tell_written(session, arguments, &loaded, &files) }
 }
 
 fn refuse_others(agent: &Agent, arguments: &Arguments, loaded: &Loaded) -> Result<(), Failure> {
@@ -231,16 +267,14 @@ fn refuse_others(agent: &Agent, arguments: &Arguments, loaded: &Loaded) -> Resul
     })
 }
 
-/// Says what was written; where stdout holds the state, on stderr.
+/// Says what was written elsewhere.
 fn tell_written(
     session: &Session,
     arguments: &Arguments,
     loaded: &Loaded,
-    target: Option<PathBuf>,
+    files: &Files,
 ) -> Result<(), Failure> {
     let it = loaded.checkpoint();
-    let mut files = Files::default();
-    files.written.extend(target.clone());
     let told = Told {
         requested: &arguments.reference,
         checkpoint_id: it.checkpoint_id,
@@ -249,13 +283,20 @@ fn tell_written(
         recovery_checkpoint_id: None,
         restored_as: None,
         state: None,
-        files: &files,
+        files,
+        untouched: &[],
+        kept_aside: &[],
         dry_run: arguments.manner.dry_run,
     };
-    session.out.say(&passed_over(loaded.walked_past()));
-    let Some(target) = target else { return Ok(()) };
     session.out.data(&told, || {
         let done = if arguments.manner.dry_run { "Would write" } else { "Wrote" };
-        format!("{done} the state of checkpoint {} ({}) to {}.", it.seq, it.kind, target.display())
+        let what = match (&arguments.to, &arguments.state_out) {
+            (Some(to), None) => {
+                format!("{} to {}", count(files.written.len(), "file", "files"), to.display())
+            }
+            (None, Some(out)) => format!("the state to {}", out.display()),
+            _ => "the state and the files".to_owned(),
+        };
+        format!("{done} {what} (checkpoint {}, {}).", it.seq, it.kind)
     })
 }

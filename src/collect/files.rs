@@ -254,7 +254,7 @@ impl Walk<'_> {
 }
 
 /// Whether a file takes less room than its bytes need. Files below a block may lie in their inode.
-fn has_holes(stat: &Stat) -> bool {
+pub(super) fn has_holes(stat: &Stat) -> bool {
     const BLOCK: u64 = 4096;
     stat.len >= BLOCK && stat.allocated < stat.len
 }

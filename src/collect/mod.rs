@@ -29,6 +29,7 @@ mod sink;
 mod skipped;
 mod source;
 mod sqlite;
+mod state_files;
 mod visit;
 mod walk;
 mod watch;
@@ -44,10 +45,12 @@ use crate::state::{ByteSize, Span};
 
 pub(crate) use rules::Rules;
 pub use save_policy::{Automatic, Due, Moment, SavePolicy, SavePolicyError, Saved};
+pub use sink::Progress;
+pub(crate) use sink::Sink;
 pub use sink::SinkError;
-pub(crate) use sink::{Progress, Sink};
 pub use skipped::{Skipped, Why};
 pub use source::{SourceError, StateSource};
+pub(crate) use state_files::{StateFilesFound, state_files};
 pub(crate) use workspace::{Depth, Place, Scanned, Workspace};
 
 /// How workspaces are scanned.

@@ -29,7 +29,7 @@ pub struct SinkError(pub(crate) String);
 
 /// How much of a scan was read so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Progress {
+pub struct Progress {
     /// Files, counted once for each time they were read.
     pub files: u64,
     /// Their bytes.

@@ -24,6 +24,8 @@ pub enum Why {
     Store,
     /// It lies deeper than 512 directories.
     TooDeep,
+    /// It is a state file, and nothing is there.
+    Missing,
 }
 
 /// Something in a workspace that is not kept, nor anything below it.
@@ -61,6 +63,7 @@ impl fmt::Display for Why {
             Self::Unreadable => "cannot be read",
             Self::Store => "a store",
             Self::TooDeep => "too deep",
+            Self::Missing => "missing",
         })
     }
 }

@@ -52,6 +52,21 @@ pub(crate) enum AppendError {
 }
 
 impl AppendError {
+    /// The error of the disk, with the words of the stage around it.
+    pub(crate) fn into_io(self) -> io::Error {
+        let words = self.to_string();
+        match self {
+            Self::Segment { source, .. }
+            | Self::Write { source, .. }
+            | Self::Sync { source, .. } => match source.raw_os_error() {
+                // The code decides whether another try may help, and words would hide it.
+                Some(code) => io::Error::from_raw_os_error(code),
+                None => io::Error::new(source.kind(), words),
+            },
+            Self::TooLarge { .. } => io::Error::new(io::ErrorKind::InvalidInput, words),
+        }
+    }
+
     pub(crate) fn io(&self) -> Option<&io::Error> {
         match self {
             Self::Segment { source, .. }

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::disk::Retry;
 use crate::error::ErrorKind;
 use crate::state::AgentId;
-use crate::{commit, encode, manager, retention, store};
+use crate::{collect, commit, encode, manager, retention, store};
 
 pub use keys::Entry;
 pub use layers::{Configuration, Flag, Sources};
@@ -39,6 +39,8 @@ pub struct Settings {
     pub log: commit::Options,
     /// How states are checked and cut.
     pub state: encode::Options,
+    /// How workspaces are scanned.
+    pub workspace: collect::Options,
     /// What is kept.
     pub retention: retention::Policy,
     /// How failing calls are tried again.
@@ -183,6 +185,7 @@ impl Settings {
         options.store = self.store.options();
         options.log = self.log.clone();
         options.state = self.state;
+        options.workspace = self.workspace.clone();
         options.retention = self.retention.clone();
         options.retry = self.retry;
         options

@@ -644,7 +644,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::disk::Loss;
+    use crate::disk::{FileTime, Loss};
 
     fn at(path: &str) -> &Path {
         Path::new(path)
@@ -749,6 +749,123 @@ mod tests {
         disk.sync_dir(at("/")).unwrap_err();
         disk.sync_dir(at("/")).unwrap();
         assert_eq!(memory.crash(Loss::All).get(at("/f")).unwrap(), b"0123456789");
+    }
+
+    #[test]
+    fn calls_in_a_tree_are_recorded_under_the_whole_path() {
+        let (memory, disk, _) = set_up();
+        memory.put(at("/d/f"), b"x");
+        let tree = disk.tree(at("/d")).unwrap();
+        tree.stat(at("f")).unwrap();
+        tree.read_dir(at("")).unwrap();
+        tree.create(at("g")).unwrap().sync_all().unwrap();
+        tree.rename(at("g"), at("h")).unwrap();
+        tree.open(at("h")).unwrap().stat().unwrap();
+        tree.sync_all().unwrap();
+        let expected = [
+            (Op::Tree, "/d"),
+            (Op::TreeStat, "/d/f"),
+            (Op::TreeReadDir, "/d"),
+            (Op::TreeCreate, "/d/g"),
+            (Op::SyncFile, "/d/g"),
+            (Op::TreeRename, "/d/h"),
+            (Op::TreeOpen, "/d/h"),
+            (Op::StatFile, "/d/h"),
+            (Op::TreeSyncAll, "/d"),
+        ];
+        assert_eq!(disk.calls(), expected.map(|(op, path)| Call::of(op, at(path))));
+    }
+
+    #[test]
+    fn every_call_of_a_tree_can_fail_and_then_does_nothing() {
+        let (memory, disk, _) = set_up();
+        memory.put(at("/d/f"), b"x");
+        let tree = disk.tree(at("/d")).unwrap();
+        tree.create_dir(at("e")).unwrap();
+        let before = tree.read_dir(at("")).unwrap();
+        disk.inject(Fault::new(Errno::IO).at("/d"));
+        let time = FileTime::default();
+        let answers = [
+            tree.stat(at("f")).map(drop),
+            tree.read_dir(at("")).map(drop),
+            tree.open(at("f")).map(drop),
+            tree.read_link(at("f")).map(drop),
+            tree.create(at("g")).map(drop),
+            tree.create_dir(at("g")),
+            tree.create_link("f".as_ref(), at("g")),
+            tree.hard_link(at("f"), at("g")),
+            tree.rename(at("f"), at("g")),
+            tree.remove_file(at("f")),
+            tree.remove_dir(at("e")),
+            tree.set_mode(at("f"), 0o777),
+            tree.set_modified(at("f"), time),
+            tree.sync_dir(at("")),
+            tree.sync_all().map(drop),
+            disk.tree(at("/d")).map(drop),
+        ];
+        for (number, answer) in answers.into_iter().enumerate() {
+            assert_eq!(code(answer), Some(Errno::IO), "call {number}");
+        }
+        disk.heal();
+        let after = tree.read_dir(at("")).unwrap();
+        assert_eq!((after.own, after.entries), (before.own, before.entries));
+    }
+
+    #[test]
+    fn a_sync_in_a_tree_that_failed_makes_a_later_one_lie() {
+        let (memory, disk, _) = set_up();
+        let tree = disk.tree(at("/")).unwrap();
+        for op in [Op::SyncFile, Op::TreeSyncDir, Op::TreeSyncAll] {
+            disk.inject(Fault::new(Errno::IO).on(op).times(1));
+        }
+        let file = tree.create(at("g")).unwrap();
+        tree.sync_dir(at("")).unwrap_err();
+        tree.sync_dir(at("")).unwrap();
+        assert_eq!(memory.crash(Loss::All).get(at("/g")), None);
+        tree.rename(at("g"), at("h")).unwrap();
+        tree.sync_dir(at("")).unwrap();
+        file.write_all_at(b"x", 0).unwrap();
+        file.sync_all().unwrap_err();
+        file.sync_all().unwrap();
+        assert_eq!(memory.crash(Loss::All).get(at("/h")).unwrap(), b"");
+        tree.create_dir(at("d")).unwrap();
+        tree.sync_all().unwrap_err();
+        assert!(tree.sync_all().unwrap());
+        assert!(memory.crash(Loss::All).metadata(at("/d")).is_err());
+    }
+
+    #[test]
+    fn room_holds_in_a_tree_and_comes_back_with_the_last_name() {
+        let (memory, disk, _) = set_up();
+        memory.put(at("/g"), b"1234");
+        let tree = disk.tree(at("/")).unwrap();
+        tree.hard_link(at("g"), at("h")).unwrap();
+        disk.full_after(0);
+        let link = || tree.create_link("g".as_ref(), at("l"));
+        assert_eq!(code(link()), Some(Errno::NOSPC));
+        tree.remove_file(at("g")).unwrap();
+        assert_eq!(code(tree.create(at("g"))), Some(Errno::NOSPC));
+        tree.remove_file(at("h")).unwrap();
+        link().unwrap();
+    }
+
+    #[test]
+    fn a_tree_may_be_changed_between_two_calls() {
+        let (memory, disk, _) = set_up();
+        let gate = disk.hold(Op::TreeOpen, "/f");
+        let tree = disk.tree(at("/")).unwrap();
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                let seen = tree.stat(at("f")).unwrap();
+                (seen, tree.open(at("f")).unwrap().stat().unwrap())
+            });
+            gate.wait_for(1);
+            memory.put(at("/f"), b"longer than before");
+            gate.release();
+            let (before, after) = reader.join().unwrap();
+            assert_eq!((before.len, after.len), (10, 18));
+            assert!(after.changed > before.changed);
+        });
     }
 
     #[test]

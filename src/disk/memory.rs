@@ -45,7 +45,7 @@ pub(super) use self::tree::MemoryTree;
 use super::crash::{NameChange, Tracked};
 use super::{
     Access, Disk, DiskFile, DiskLock, DiskTree, Entry, EntryKind, FileSystem, FileTime, Metadata,
-    NodeKind, Space, Stat,
+    NodeKind, Space,
 };
 use crate::clock::{Clock, SystemClock};
 
@@ -293,9 +293,7 @@ impl MemoryDisk {
             (Ok(_), Access::CreateNew) => return Err(Errno::EXIST.into()),
             (found, _) => found?,
         };
-        drop(state);
-        let writable = access != Access::Read;
-        Ok(MemoryFile::new(self, file.file()?, writable))
+        Ok(MemoryFile::new(self, file.file()?, access != Access::Read))
     }
 
     /// Opens a tree as [`Disk::tree`] does, with its type known.
@@ -481,9 +479,14 @@ impl Disk for MemoryDisk {
     }
 
     fn metadata(&self, path: &Path) -> io::Result<Metadata> {
-        let Stat { len, modified, device, inode, .. } = self.find(path)?.stat();
-        let kind = kind(self.find(path)?.stat().kind);
-        Ok(Metadata { kind, len, modified: modified.into(), device, inode })
+        let found = self.find(path)?.stat();
+        Ok(Metadata {
+            kind: kind(found.kind),
+            len: found.len,
+            modified: found.modified.into(),
+            device: found.device,
+            inode: found.inode,
+        })
     }
 
     fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {
@@ -715,6 +718,61 @@ mod tests {
         let found = disk.metadata(at("/f")).unwrap();
         assert_eq!((found.len, found.modified), (1, Timestamp::from_unix_ms(1005)));
         assert_eq!(disk.metadata(at("/")).unwrap().modified, Timestamp::from_unix_ms(1000));
+    }
+
+    #[test]
+    fn every_change_is_seen_in_the_time_of_the_last_one_while_the_clock_stands() {
+        let clock = ManualClock::starting_at(Timestamp::from_unix_ms(1000));
+        for tracked in [true, false] {
+            let disk = MemoryDisk::with_clock(tracked, clock.clone());
+            let tree = disk.tree(at("/")).unwrap();
+            let file = tree.create(at("f")).unwrap();
+            let mut last = file.stat().unwrap().changed;
+            let changes: [(&str, &dyn Fn() -> io::Result<()>); 8] = [
+                ("write", &|| file.write_all_at(b"x", 0)),
+                ("the same again", &|| file.write_all_at(b"x", 0)),
+                ("set_len", &|| file.set_len(4)),
+                ("set_mode", &|| tree.set_mode(at("f"), 0o600)),
+                ("set_modified", &|| tree.set_modified(at("f"), FileTime::default())),
+                ("hard_link", &|| tree.hard_link(at("f"), at("g"))),
+                ("remove_file", &|| tree.remove_file(at("f"))),
+                ("rename", &|| tree.rename(at("g"), at("h"))),
+            ];
+            for (what, change) in changes {
+                change().unwrap();
+                let changed = file.stat().unwrap().changed;
+                assert!(changed > last && changed.secs == 1, "{what}");
+                last = changed;
+            }
+            let root = || tree.stat(at("")).unwrap().changed;
+            let before = root();
+            tree.create_link("h".as_ref(), at("l")).unwrap();
+            assert!(root() > before);
+        }
+    }
+
+    #[test]
+    fn what_is_put_is_seen_and_damage_is_not() {
+        let disk = MemoryDisk::new();
+        disk.put(at("/d/f"), b"abc");
+        let tree = disk.tree(at("/d")).unwrap();
+        let before = tree.stat(at("f")).unwrap();
+        assert!(disk.damage(at("/d/f"), |bytes| bytes[1] ^= 1));
+        assert_eq!(tree.stat(at("f")).unwrap(), before);
+        disk.put(at("/d/f"), b"abc");
+        assert!(tree.stat(at("f")).unwrap().changed > before.changed);
+        disk.put(at("/d/g"), b"");
+        let after = disk.crash(super::super::Loss::All).tree(at("/d")).unwrap();
+        assert_eq!(after.stat(at("f")).unwrap(), tree.stat(at("f")).unwrap());
+        assert_eq!(after.stat(at("")).unwrap(), tree.stat(at("")).unwrap());
+    }
+
+    #[test]
+    fn mapped_files_are_those_it_was_told() {
+        let disk = MemoryDisk::new();
+        assert!(disk.mapped_files().unwrap().is_empty());
+        disk.set_mapped_files([3, 5].into());
+        assert_eq!(disk.mapped_files().unwrap(), [5, 3].into());
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! All file access goes through here.
 //!
 //! [`Disk`] is the seam: the real file system ([`RealDisk`]) and one held in memory that tells what
-//! was written from what was synced, for contents and for names ([`MemoryDisk`]). Above the seam
-//! stand the durable publish ([`mod@publish`]), the one retry loop ([`retry`]) and the lock ([`lock`]).
+//! was written from what was synced, for contents and for names ([`MemoryDisk`]). A [`DiskTree`] is
+//! the way to a directory tree that belongs to someone else, a workspace. Above the seam stand the
+//! durable publish ([`mod@publish`]), the one retry loop ([`retry`]) and the lock ([`lock`]).
 //!
 //! The stage assumes POSIX and nothing more: what was not synced may be on the disk in any part, a
 //! name is durable only after its directory was synced, and after a failed sync nothing that was
@@ -140,9 +141,9 @@ pub trait Disk: Send + Sync + Debug {
     fn canonical(&self, path: &Path) -> io::Result<PathBuf>;
     /// Opens the tree whose root is the directory at `path`; `path` itself may lead through links.
     fn tree(&self, path: &Path) -> io::Result<Arc<dyn DiskTree>>;
-    /// The inode numbers of the files that any process this one may look at has mapped shared and
-    /// writable: their contents can change without their times. Where the system does not tell
-    /// (anything but Linux), none.
+    /// The inode numbers, of any device, of the files that any process this one may look at has
+    /// mapped shared and writable: their contents can change without their times. Where the system
+    /// does not tell (anything but Linux, or `/proc` is missing), none.
     fn mapped_files(&self) -> io::Result<HashSet<u64>>;
 }
 

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use self::tree::RealTree;
+pub(super) use self::tree::RealTree;
 use super::{
     Access, Disk, DiskFile, DiskLock, DiskTree, Entry, EntryKind, FileSystem, Metadata, Space, Stat,
 };

@@ -3,8 +3,12 @@
 //! A [`DiskTree`] is an open directory. Every path given to it is relative to that directory, has
 //! plain components only (no `..`, no `.`, not absolute; the empty path is the root itself), and is
 //! walked without following a link at any component: what was a directory a moment ago and is a
-//! link now is an error, never another place. So nothing outside the root is read or touched,
-//! whatever happens in the tree meanwhile.
+//! link now is an error (`ELOOP` or `ENOTDIR`), never another place. So nothing outside the root is
+//! read or touched, whatever happens in the tree meanwhile; only a directory that is itself moved out
+//! of the root during a call may still be the one it acts on.
+//!
+//! Another path, or the root where a name is needed, is an `InvalidInput`. The tree stays with its
+//! directory when that is renamed. File systems mounted within it belong to it.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Debug;
@@ -106,9 +110,11 @@ pub struct Listing {
 pub trait DiskTree: Send + Sync + Debug {
     /// What stands at a path; links are not followed.
     fn stat(&self, path: &Path) -> io::Result<Stat>;
-    /// The names in a directory, with what each stands for.
+    /// The names in a directory, with what each stands for. A name that cannot be looked up for
+    /// another reason than having gone is an error of the whole.
     fn read_dir(&self, path: &Path) -> io::Result<Listing>;
-    /// Opens a regular file to read. Anything else is an error, and opening never waits.
+    /// Opens a regular file to read. Anything else is an error (`IsADirectory`, or `InvalidInput` for
+    /// a pipe and its like), and opening never waits.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
     /// The target of a symbolic link, as it is written there.
     fn read_link(&self, path: &Path) -> io::Result<OsString>;
@@ -118,22 +124,25 @@ pub trait DiskTree: Send + Sync + Debug {
     fn create_dir(&self, path: &Path) -> io::Result<()>;
     /// Makes a symbolic link.
     fn create_link(&self, target: &OsStr, path: &Path) -> io::Result<()>;
-    /// Gives a file a second name.
+    /// Gives a file or a link a second name.
     fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()>;
-    /// Renames; fails with `AlreadyExists` when something stands at `to`.
+    /// Renames; fails with `AlreadyExists` when something stands at `to`. A file system that cannot
+    /// refuse by itself is asked before: there, what is made at `to` in that moment is replaced.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a name that is no directory.
     fn remove_file(&self, path: &Path) -> io::Result<()>;
     /// Removes an empty directory.
     fn remove_dir(&self, path: &Path) -> io::Result<()>;
-    /// Sets the permission bits of a file or directory.
+    /// Sets the permission bits (`0o7777`) of a file or directory; anything else is an error.
     fn set_mode(&self, path: &Path, mode: u32) -> io::Result<()>;
-    /// Sets the time of the last change of content, of links too.
+    /// Sets the time of the last change of content, of links too; that of the last access stays.
     fn set_modified(&self, path: &Path, modified: FileTime) -> io::Result<()>;
     /// Makes the names in a directory durable, and its mode and times.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
-    /// Makes everything durable that was written to this file system (`syncfs`), where the system
-    /// can; `false` where it cannot, and each file has to be synced by itself.
+    /// Makes everything durable that was written to the root's file system (`syncfs`), where the
+    /// system can; `false` where it cannot, and each file has to be synced by itself. What lies on
+    /// other file systems mounted within is not covered, nor does Linux before 5.8 tell of writes
+    /// that failed.
     fn sync_all(&self) -> io::Result<bool>;
 }
 
@@ -159,6 +168,10 @@ pub(super) fn split(path: &Path) -> io::Result<(&Path, &OsStr)> {
     Ok((Path::new(OsStr::from_bytes(dir)), OsStr::from_bytes(name)))
 }
 
+/// An argument that no system would take.
 pub(super) fn odd(what: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, what)
 }
+
+#[cfg(test)]
+mod tests;

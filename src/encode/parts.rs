@@ -73,7 +73,7 @@ impl Workspace {
         hasher.update(b"workspace\0").update(&bytes);
     }
 
-    pub(super) fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::default();
         writer.bytes(1, self.place.as_os_str().as_bytes());
         let mut root = Vec::new();
@@ -98,7 +98,7 @@ impl Workspace {
         writer.finish()
     }
 
-    pub(super) fn decode(outer: u8, value: &[u8]) -> Result<Self, FieldError> {
+    pub(crate) fn decode(outer: u8, value: &[u8]) -> Result<Self, FieldError> {
         let form = || FieldError::Form(outer);
         let (mut place, mut root, mut left_out, mut inherited_from) = (None, None, None, None);
         let (mut files, mut bytes, mut rules) = (0, 0, 0);
@@ -153,7 +153,7 @@ impl StateFiles {
         out
     }
 
-    pub(super) fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::default();
         writer.bytes(1, &self.encode_files());
         if let Some(seq) = self.inherited_from {
@@ -165,7 +165,7 @@ impl StateFiles {
         writer.finish()
     }
 
-    pub(super) fn decode(outer: u8, value: &[u8]) -> Result<Self, FieldError> {
+    pub(crate) fn decode(outer: u8, value: &[u8]) -> Result<Self, FieldError> {
         let mut files = Self::default();
         for field in fields::read(value) {
             match field? {

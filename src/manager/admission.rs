@@ -57,6 +57,8 @@ pub(crate) enum Wanted {
     Inherited,
     /// That of another checkpoint.
     Of(CheckpointId),
+    /// None.
+    Nothing,
 }
 
 /// The workspace or the state files that are to be kept.
@@ -68,6 +70,8 @@ pub(crate) enum WantedPart<T> {
     Inherited,
     /// That of another checkpoint, where it has one.
     Of(CheckpointId),
+    /// None.
+    Nothing,
 }
 
 impl Wanted {
@@ -75,7 +79,7 @@ impl Wanted {
     pub(super) fn given_bytes(&self) -> usize {
         match self {
             Self::Given { encoded, .. } => usize::try_from(encoded.len).unwrap_or(usize::MAX),
-            Self::Inherited | Self::Of(_) => 0,
+            Self::Inherited | Self::Of(_) | Self::Nothing => 0,
         }
     }
 }
@@ -170,6 +174,7 @@ impl Sight<'_> {
     ) -> Result<Option<T>, Error> {
         let source = match wanted {
             WantedPart::Given(part) => return Ok(Some(part.clone())),
+            WantedPart::Nothing => return Ok(None),
             WantedPart::Inherited => self.before.id,
             WantedPart::Of(id) => Some(*id),
         };
@@ -205,6 +210,7 @@ fn state_of(submission: &Submission, sight: Sight<'_>) -> Result<TakenState, Err
         }
         Wanted::Inherited => before.id,
         Wanted::Of(id) => Some(*id),
+        Wanted::Nothing => None,
     };
     let Some(source) = source else { return Ok(TakenState::default()) };
     if let Some(draft) = drafts.iter().find(|draft| draft.manifest.id == source) {
@@ -224,7 +230,7 @@ fn inherit(submission: &Submission, from: &Manifest, content: DraftState) -> Tak
     if let Some(part) = &mut part {
         part.inherited_from = match submission.state {
             Wanted::Inherited => part.inherited_from.or(Some(from.seq)),
-            Wanted::Given { .. } | Wanted::Of(_) => None,
+            Wanted::Given { .. } | Wanted::Of(_) | Wanted::Nothing => None,
         };
     }
     // What came from elsewhere names no file here.
@@ -281,6 +287,7 @@ impl Submission {
                 hasher.update(b"\0given").update(&encoded.state_digest.0)
             }
             Wanted::Inherited => hasher.update(b"\0inherited"),
+            Wanted::Nothing => hasher.update(b"\0nothing"),
             Wanted::Of(id) => hasher.update(b"\0of").update(id.0.as_bytes()),
         };
         if let WantedPart::Given(workspace) = &self.workspace {

@@ -147,8 +147,21 @@ impl Agent {
         reference: &str,
         options: &RestoreOptions,
     ) -> Result<Restored, Error> {
-        let (agent, reference, options) = (self.clone(), reference.to_owned(), *options);
+        let (agent, reference, options) = (self.clone(), reference.to_owned(), options.clone());
         blocking(move || agent.restore(&reference, &options)).await
+    }
+
+    /// Waits for [`Agent::plan_restore`] without blocking the caller's thread.
+    ///
+    /// # Errors
+    /// As [`Agent::plan_restore`].
+    pub async fn plan_restore_async(
+        &self,
+        reference: &str,
+        options: &RestoreOptions,
+    ) -> Result<Restored, Error> {
+        let (agent, reference, options) = (self.clone(), reference.to_owned(), options.clone());
+        blocking(move || agent.plan_restore(&reference, &options)).await
     }
 
     /// Waits for [`Agent::read_checkpoint`] without blocking the caller's thread.
@@ -240,7 +253,7 @@ impl Agent {
     /// # Errors
     /// As [`Agent::undo`].
     pub async fn undo_async(&self, options: &RestoreOptions) -> Result<Restored, Error> {
-        let (agent, options) = (self.clone(), *options);
+        let (agent, options) = (self.clone(), options.clone());
         blocking(move || agent.undo(&options)).await
     }
 

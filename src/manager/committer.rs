@@ -5,19 +5,21 @@
 //! what the new checkpoints let go, so that forgetting rides in the same batch.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
+use super::ScanProgress;
 use super::admission::{
     Before, Sight, Submission, Taken, TakenState, WantedPart, content, in_flight,
 };
 use super::error::Error;
 use super::{letting_go, retained};
 use crate::clock::Clock;
+use crate::collect;
 use crate::commit::group::Group;
-use crate::commit::writer::AppendError;
 use crate::disk::{Retry, RetryError, retry};
 use crate::encode;
 use crate::encode::event::What;
@@ -32,24 +34,35 @@ use crate::store::{
 pub(crate) const KEY_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Commits for everyone.
-#[derive(Debug)]
 pub(crate) struct Committer {
     pub targets: Targets,
     pub clock: Arc<dyn Clock>,
     pub encode: encode::Options,
     /// What is done here is done by a person, not by an agent.
     pub by_hand: bool,
+    pub workspace: collect::Options,
     pub policy: Policy,
     pub retry: Retry,
     group: Group<Submission, Answer>,
     numbers: Mutex<HashMap<AgentId, Seq>>,
     plans: Mutex<retained::Pace>,
     over_budget: Mutex<bool>,
+    /// Whom to tell how far long work has come.
+    pub(super) progress: RwLock<Option<Tell>>,
     /// One homecoming at a time.
     pub(super) homecoming: Mutex<()>,
     /// Held while numbers are given and written, so that homecoming comes between two batches.
     pub(super) turn: Mutex<()>,
 }
+
+impl std::fmt::Debug for Committer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Committer").field("targets", &self.targets).finish_non_exhaustive()
+    }
+}
+
+/// Told of progress, from several threads.
+pub(super) type Tell = Box<dyn Fn(ScanProgress) + Send + Sync>;
 
 /// A submission that was let in.
 enum Admitted {
@@ -66,12 +79,14 @@ impl Committer {
             clock: Arc::clone(&options.clock),
             encode: options.state,
             by_hand: options.by_hand,
+            workspace: options.workspace.clone(),
             policy: options.retention.clone(),
             retry: options.retry,
             group: Group::default(),
             numbers: Mutex::default(),
             plans: Mutex::default(),
             over_budget: Mutex::default(),
+            progress: RwLock::default(),
             homecoming: Mutex::default(),
             turn: Mutex::default(),
         }
@@ -95,6 +110,13 @@ impl Committer {
                     Ok(self.receipt(facts, attempts.clone()))
                 }
             },
+        }
+    }
+
+    /// Tells how far a scan has come.
+    pub(super) fn tell_progress(&self, progress: ScanProgress) {
+        if let Some(tell) = &*self.progress.read() {
+            tell(progress);
         }
     }
 
@@ -338,6 +360,32 @@ impl Committer {
         Err(attempts)
     }
 
+    /// The first target that takes content, of those that were not tried yet.
+    ///
+    /// # Errors
+    /// `unstored` with every try where none is left.
+    pub(super) fn store_for_content(
+        &self,
+        tried: &[PathBuf],
+        attempts: &mut Vec<Attempt>,
+    ) -> Result<Arc<Store>, Error> {
+        let untried = |path: &Path| !tried.iter().any(|one| one == path);
+        for (index, target) in self.targets.all().enumerate() {
+            if !untried(target.path()) {
+                continue;
+            }
+            match self.ready(target, index) {
+                Ok(store) => return Ok(store),
+                Err(why) => attempts.push(failed(target, why)),
+            }
+        }
+        let resting = self.targets.resting();
+        let found = resting.into_iter().find(|(target, _)| untried(target.path()));
+        found
+            .map(|(_, store)| store)
+            .ok_or_else(|| Error::Unstored { attempts: std::mem::take(attempts) })
+    }
+
     /// Writes one event to the first target that takes it, as a checkpoint would be; where none
     /// does, those that are left alone after a failure are tried all the same.
     pub(super) fn write_event(&self, what: impl Fn(&Store) -> What) -> Result<(), Error> {
@@ -469,7 +517,7 @@ impl Committer {
             store.write(drafts, events.to_vec(), &self.encode).map(drop).map_err(|error| {
                 let why = Some(error.to_string());
                 tries.push(Attempt { target: store.path().to_owned(), error: why });
-                into_io(error)
+                error.into_io()
             })
         })
     }
@@ -522,7 +570,7 @@ impl Committer {
             let Some(source) = source else {
                 return Err(NotBrought("no store that can be seen holds it".to_owned()));
             };
-            let ahead = Ahead::new(store);
+            let ahead = Ahead::new(store, self.retry);
             ahead.copy(&source, root).map_err(|error| NotBrought(error.to_string()))?;
             let brought = Arc::new(ahead.finish());
             draft.blocks.extend(brought.rest.iter().cloned());
@@ -617,21 +665,4 @@ enum Answer {
 
 fn failed(target: &Target, why: String) -> Attempt {
     Attempt { target: target.path().to_owned(), error: Some(why) }
-}
-
-/// The error of the disk, with the words of the stage around it.
-fn into_io(error: AppendError) -> std::io::Error {
-    let words = error.to_string();
-    match error {
-        AppendError::Segment { source, .. }
-        | AppendError::Write { source, .. }
-        | AppendError::Sync { source, .. } => match source.raw_os_error() {
-            // The code decides whether another try may help, and words would hide it.
-            Some(code) => std::io::Error::from_raw_os_error(code),
-            None => std::io::Error::new(source.kind(), words),
-        },
-        AppendError::TooLarge { .. } => {
-            std::io::Error::new(std::io::ErrorKind::InvalidInput, words)
-        }
-    }
 }

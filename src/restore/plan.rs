@@ -17,6 +17,16 @@ pub struct Files {
     pub conflicts: Vec<PathBuf>,
 }
 
+impl Files {
+    /// Adds what becomes of other files.
+    pub(crate) fn append(&mut self, other: Self) {
+        self.written.extend(other.written);
+        self.removed.extend(other.removed);
+        self.unchanged.extend(other.unchanged);
+        self.conflicts.extend(other.conflicts);
+    }
+}
+
 /// Plans the putting back of a state file: `current` is what it holds now, `None` where it is
 /// missing; `foreign` says that it was changed while no session of the agent was open.
 #[must_use]

@@ -5,22 +5,32 @@
 //! is dropped, and so does everything the checkpoints name that it begins with. The last batch is
 //! not written: it rides with the checkpoint, so that what is small costs one sync.
 
+use std::collections::HashSet;
+use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
 use super::catalog::BlockKey;
 use super::upkeep::Pinned;
-use super::write::BATCH_BYTES_MAX;
+use super::write::{BATCH_BYTES_MAX, batches};
 use super::{ContentError, OpenPacks, Store};
 use crate::commit::writer::AppendError;
+use crate::disk::{Retry, RetryError, retry};
 use crate::encode::{Block, Slice, directory};
+
+/// Where others commit meanwhile, batches are no longer than this, so that nobody waits long.
+const SHARED_BYTES_MAX: usize = 256 << 10;
 
 /// Content on its way into a store.
 #[derive(Debug)]
 pub(crate) struct Ahead {
     store: Arc<Store>,
+    retry: Retry,
     waiting: Mutex<Waiting>,
+    /// Commits to the store when it was last asked whether there are others.
+    commits_seen: AtomicU64,
     pinned: Mutex<Vec<Pinned>>,
     written: Mutex<u64>,
 }
@@ -43,6 +53,10 @@ pub(crate) struct Brought {
     pinned: Vec<Pinned>,
 }
 
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 impl Brought {
     /// Whether this tree is among what was brought or leant on.
     pub(crate) fn holds(&self, root: BlockKey) -> bool {
@@ -56,18 +70,25 @@ pub(crate) enum CopyError {
     #[error(transparent)]
     Read(#[from] ContentError),
     #[error(transparent)]
-    Write(#[from] AppendError),
+    Write(#[from] RetryError),
 }
 
 impl Ahead {
     /// Begins to bring content to a store that can be written.
-    pub(crate) fn new(store: &Arc<Store>) -> Self {
+    pub(crate) fn new(store: &Arc<Store>, retry: Retry) -> Self {
         Self {
             store: Arc::clone(store),
+            retry,
+            commits_seen: AtomicU64::new(store.commits.load(Ordering::Relaxed)),
             waiting: Mutex::default(),
             pinned: Mutex::default(),
             written: Mutex::default(),
         }
+    }
+
+    /// Where the content goes.
+    pub(crate) fn store(&self) -> &Arc<Store> {
+        &self.store
     }
 
     /// Whether the store holds this tree, whole, through a checkpoint; if so it stays there as long
@@ -86,7 +107,10 @@ impl Ahead {
     }
 
     /// Takes blocks; may be called from several threads at once.
-    pub(crate) fn put(&self, blocks: Vec<Block>) -> Result<(), AppendError> {
+    ///
+    /// # Errors
+    /// When the store cannot take them; what was brought before then counts for nothing.
+    pub(crate) fn put(&self, blocks: Vec<Block>) -> Result<(), RetryError> {
         self.pinned.lock().push(self.store.pin(&blocks));
         let full = {
             let mut waiting = self.waiting.lock();
@@ -94,16 +118,44 @@ impl Ahead {
             waiting.blocks.extend(blocks);
             (waiting.bytes > BATCH_BYTES_MAX).then(|| std::mem::take(&mut *waiting))
         };
-        if let Some(full) = full {
-            *self.written.lock() += self.store.write_blocks(&full.blocks)?;
+        let Some(full) = full else { return Ok(()) };
+        let bytes = if self.is_alone() { BATCH_BYTES_MAX } else { SHARED_BYTES_MAX };
+        for batch in batches(&full.blocks, bytes) {
+            *self.written.lock() += self.write(batch)?;
         }
         Ok(())
+    }
+
+    /// Whether nobody else has committed to the store since this was asked last.
+    fn is_alone(&self) -> bool {
+        let now = self.store.commits.load(Ordering::Relaxed);
+        self.commits_seen.swap(now, Ordering::Relaxed) == now
+    }
+
+    /// Writes a batch, again where an error may pass, and once more where room could be made.
+    fn write(&self, blocks: &[Block]) -> Result<u64, RetryError> {
+        let write = || {
+            let once = || self.store.write_blocks(blocks).map_err(AppendError::into_io);
+            let clock = &*self.store.ground.clock;
+            self.retry.run_as(retry::classify_on_new_place, clock, "bring content", once)
+        };
+        let first = write();
+        match &first {
+            Err(error) if is_full(&error.last) => match self.store.make_room() {
+                Ok(()) => write(),
+                Err(room) => {
+                    tracing::warn!(error = %room, "no room could be made");
+                    first
+                }
+            },
+            _ => first,
+        }
     }
 
     /// Brings everything that a tree in another store names.
     pub(crate) fn copy(&self, from: &Store, root: BlockKey) -> Result<(), CopyError> {
         let mut packs = OpenPacks::default();
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         let mut waiting = vec![root];
         while let Some(key) = waiting.pop() {
             if !seen.insert(key) {

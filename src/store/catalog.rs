@@ -6,6 +6,7 @@
 //! fold serves opening and committing.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::time::Duration;
 
 use crate::commit::frame::RecordType;
 use crate::commit::summary::{At, Item};
@@ -13,6 +14,9 @@ use crate::encode::event::{Event, Forgotten, Outcome, What};
 use crate::encode::manifest::{Idempotency, Manifest};
 use crate::state::{AgentId, CheckpointId, Digest, Kind, Seq, Timestamp};
 use crate::store::layout::ViewName;
+
+/// A restore whose last checkpoint was forgotten is taken to have lasted this long.
+const RESTORE_MAX: Duration = Duration::from_secs(10 * 60);
 
 /// The name of a block: two blocks of one digest may differ in what they stand for.
 pub(crate) type BlockKey = (Digest, u8);
@@ -489,6 +493,34 @@ impl Catalog {
 
     pub(crate) fn closed(&self, operation: CheckpointId) -> Option<&Closed> {
         self.closed.get(&operation)
+    }
+
+    /// When sessions of an agent were open, as far as it is known: those it said, its operations, and
+    /// restores. A session whose end was never said counts as open until the next one began.
+    pub(crate) fn sessions_of(&self, agent: &AgentId) -> Vec<(Timestamp, Option<Timestamp>)> {
+        let Some(shelf) = self.agents.get(agent) else { return Vec::new() };
+        let mut said: Vec<_> = shelf.sessions.values().copied().collect();
+        said.sort_unstable();
+        let mut spans: Vec<_> = said
+            .iter()
+            .enumerate()
+            .map(|(at, (since, until))| {
+                (*since, until.or_else(|| said.get(at + 1).map(|(next, _)| *next)))
+            })
+            .collect();
+        spans.extend(self.openers(agent).map(|held| {
+            let opened = held.manifest.created_at;
+            (opened, self.closed(held.manifest.id).map(|closed| closed.at))
+        }));
+        spans.extend(shelf.restores.iter().map(|(recovery, begun)| {
+            let finished = shelf.checkpoints.values().find(|held| {
+                held.manifest.restored.as_ref().is_some_and(|it| it.recovery == Some(*recovery))
+            });
+            let until =
+                finished.map_or_else(|| begun.plus(RESTORE_MAX), |it| it.manifest.created_at);
+            (*begun, Some(until))
+        }));
+        spans
     }
 
     /// What is remembered under an agent's idempotency key.

@@ -9,6 +9,8 @@
 //!   log/0000000000000001.log …    segments, and .idx summaries of the sealed ones
 //!   checkpoints/AGENT/SEQ-KIND-ID.json     views; `/` in the agent's id is written `%2F`
 //!   quarantine/                   copies of what was found damaged or unfinished
+//!   cache/PLACE.stat              what is known of a workspace's files; derived. PLACE is the first
+//!                                 16 bytes of the BLAKE3 of its absolute path, in hexadecimal
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -76,6 +78,15 @@ impl Layout {
 
     pub(crate) fn reserve(&self) -> PathBuf {
         self.root.join("reserve")
+    }
+
+    pub(crate) fn caches(&self) -> PathBuf {
+        self.root.join("cache")
+    }
+
+    pub(crate) fn stat_cache(&self, workspace: &Path) -> PathBuf {
+        let place = blake3::hash(workspace.as_os_str().as_encoded_bytes()).to_hex();
+        self.caches().join(format!("{}.stat", &place[..32]))
     }
 
     pub(crate) fn quarantine(&self) -> PathBuf {

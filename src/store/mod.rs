@@ -20,6 +20,7 @@ mod read;
 pub(crate) mod registry;
 mod reserve;
 mod scrub;
+mod stat_cache;
 mod trees;
 mod upkeep;
 mod views;
@@ -61,6 +62,7 @@ pub(crate) use trees::FileError;
 pub(crate) use upkeep::Pinned;
 #[cfg(feature = "testing")]
 pub(crate) use views::View;
+pub(crate) use views::{hex, unhex};
 pub(crate) use write::{Draft, DraftState};
 
 /// How a store is opened and kept.
@@ -270,6 +272,8 @@ pub(crate) struct Store {
     first_segment: u64,
     /// One compaction at a time: a second one would copy what the first unlinks.
     compacting: Mutex<()>,
+    /// Checkpoints written since the store was opened.
+    commits: AtomicU64,
     /// The reserve was let go and is not filled again.
     reserve_is_out: AtomicBool,
     /// Events up to this number are known at home, where this is a fallback.
@@ -337,6 +341,7 @@ impl Store {
             lock: RwLock::new(lock),
             first_segment,
             compacting: Mutex::default(),
+            commits: AtomicU64::new(0),
             reserve_is_out: AtomicBool::new(reserve_is_out),
             events_at_home: AtomicU64::new(events_known),
         }

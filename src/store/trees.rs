@@ -19,6 +19,16 @@ pub(crate) enum FileError {
     Taker(#[from] io::Error),
 }
 
+impl FileError {
+    /// The failure to read; the taker's own as if it were one.
+    pub(crate) fn into_content(self) -> ContentError {
+        match self {
+            Self::Content(error) => error,
+            Self::Taker(source) => ContentError::Io { segment: 0, source },
+        }
+    }
+}
+
 impl Store {
     /// The bytes of a block, proven against its digest.
     pub(crate) fn read_proven(
@@ -111,10 +121,17 @@ impl Store {
         held: &Held,
         proven: &mut HashSet<BlockKey>,
     ) -> Result<(), ContentError> {
+        self.prove_roots(held.manifest.part_roots(), proven)
+    }
+
+    /// The same of some trees.
+    pub(crate) fn prove_roots(
+        &self,
+        roots: impl Iterator<Item = BlockKey>,
+        proven: &mut HashSet<BlockKey>,
+    ) -> Result<(), ContentError> {
         let mut packs = OpenPacks::default();
-        let workspace = held.manifest.workspace.iter().flat_map(encode::parts::Workspace::roots);
-        let files = held.manifest.state_files.iter().flat_map(encode::parts::StateFiles::roots);
-        let mut waiting: Vec<BlockKey> = workspace.chain(files).collect();
+        let mut waiting: Vec<BlockKey> = roots.collect();
         while let Some(key) = waiting.pop() {
             if proven.contains(&key) {
                 continue;

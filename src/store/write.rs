@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::Store;
 use super::ahead::Brought;
@@ -183,6 +184,7 @@ impl Store {
         drop(writer);
         drop(outgoing);
         drop(ready);
+        self.commits.fetch_add(drafts.len() as u64, Ordering::Relaxed);
         self.note_unviewed(drafts);
         Ok(())
     }
@@ -232,7 +234,7 @@ impl Store {
             &whole
         };
         let pinned = self.pin(&encoded.blocks);
-        for batch in batches(&encoded.blocks) {
+        for batch in batches(&encoded.blocks, BATCH_BYTES_MAX) {
             self.write_blocks(batch)?;
         }
         Ok(pinned)
@@ -240,7 +242,7 @@ impl Store {
 
     /// Writes those of some blocks that are not present, as one batch; they are pinned, so that
     /// those that are present stay so. Answers the bytes written.
-    pub(super) fn write_blocks(&self, blocks: &[Block]) -> Result<u64, AppendError> {
+    pub(crate) fn write_blocks(&self, blocks: &[Block]) -> Result<u64, AppendError> {
         let writer = self.writer.as_ref().expect("callers ask is_writable first");
         let _tenure = self.tenure_to_append()?;
         self.prove(blocks.iter());
@@ -316,7 +318,8 @@ fn prefix(block: &Block) -> [u8; summary::BLOCK_PREFIX] {
     prefix
 }
 
-fn batches(blocks: &[Block]) -> Vec<&[Block]> {
+/// Runs of blocks of at most `bytes_max` bytes, or of one block.
+pub(super) fn batches(blocks: &[Block], bytes_max: usize) -> Vec<&[Block]> {
     let mut batches = Vec::new();
     if blocks.is_empty() {
         return batches;
@@ -324,7 +327,7 @@ fn batches(blocks: &[Block]) -> Vec<&[Block]> {
     let mut start = 0;
     let mut bytes = 0;
     for (index, block) in blocks.iter().enumerate() {
-        if bytes + block.data.len() > BATCH_BYTES_MAX && index > start {
+        if bytes + block.data.len() > bytes_max && index > start {
             batches.push(&blocks[start..index]);
             start = index;
             bytes = 0;

@@ -36,3 +36,4 @@ mod retention;
 mod rules;
 mod tidy;
 mod tracing;
+mod workspace_crash;

@@ -20,6 +20,7 @@ pub(in super::super) struct MemoryFile {
 }
 
 impl MemoryFile {
+    /// Opens a file; whoever looked it up still holds the state, so that it has not gone meanwhile.
     pub(super) fn new(disk: &MemoryDisk, file: Arc<FileNode>, writable: bool) -> Arc<Self> {
         file.contents.lock().handles += 1;
         Arc::new(Self { disk: disk.clone(), file, writable })
@@ -69,6 +70,7 @@ impl Contents {
         self.facts.attributes.sync();
     }
 
+    #[cfg(any(feature = "cli", feature = "testing", test))]
     pub(super) fn abandon(&mut self) {
         self.bytes.abandon();
         self.facts.attributes.abandon();

@@ -20,7 +20,6 @@ use super::{MemoryDisk, Place, State};
 const NAME_BYTES_MAX: usize = 255;
 
 /// A tree of a [`MemoryDisk`]; it stays with its directory wherever that is moved.
-#[derive(Clone)]
 pub(in super::super) struct MemoryTree {
     disk: MemoryDisk,
     root: Arc<DirNode>,
@@ -33,12 +32,14 @@ impl MemoryTree {
 
     /// Opens a file as [`DiskTree::open`] does, with its type known.
     pub(in super::super) fn open_file(&self, path: &Path) -> io::Result<Arc<MemoryFile>> {
+        let _state = self.disk.0.state.lock();
         Ok(MemoryFile::new(&self.disk, self.find(path)?.file()?, false))
     }
 
     /// Makes a file as [`DiskTree::create`] does, with its type known.
     pub(in super::super) fn create_file(&self, path: &Path) -> io::Result<Arc<MemoryFile>> {
-        let file = self.add(path, MemoryDisk::new_file)?.file()?;
+        let mut state = self.disk.0.state.lock();
+        let file = self.add(&mut state, path, MemoryDisk::new_file)?.file()?;
         Ok(MemoryFile::new(&self.disk, file, true))
     }
 
@@ -64,7 +65,7 @@ impl MemoryTree {
 
     fn find(&self, path: &Path) -> io::Result<Node> {
         let mut node = Node::Dir(self.root.clone());
-        for part in plain(path)?.iter() {
+        for part in plain(path)? {
             node = node.dir()?.get(part)?;
         }
         Ok(node)
@@ -82,10 +83,13 @@ impl MemoryTree {
         Ok((self.dir(dir)?, name.to_owned()))
     }
 
-    fn add(&self, path: &Path, make: impl FnOnce(u64, Moment) -> Node) -> io::Result<Node> {
-        let mut state = self.disk.0.state.lock();
-        let place = self.place(path)?;
-        self.disk.add(&mut state, place, make)
+    fn add(
+        &self,
+        state: &mut State,
+        path: &Path,
+        make: impl FnOnce(u64, Moment) -> Node,
+    ) -> io::Result<Node> {
+        self.disk.add(state, self.place(path)?, make)
     }
 
     fn set(&self, state: &mut State, node: &Node, mode: Option<u32>, modified: Option<FileTime>) {
@@ -108,6 +112,7 @@ impl DiskTree for MemoryTree {
     fn read_dir(&self, path: &Path) -> io::Result<Listing> {
         let _state = self.disk.0.state.lock();
         let dir = self.dir(path)?;
+        dir.must_be_there()?;
         let own = Node::Dir(dir.clone()).stat();
         let names = dir.names.lock();
         let entry = |(name, node): (&OsString, &Node)| (name.clone(), node.stat());
@@ -130,7 +135,7 @@ impl DiskTree for MemoryTree {
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.add(path, MemoryDisk::new_dir).map(drop)
+        self.add(&mut self.disk.0.state.lock(), path, MemoryDisk::new_dir).map(drop)
     }
 
     fn create_link(&self, target: &OsStr, path: &Path) -> io::Result<()> {
@@ -140,15 +145,16 @@ impl DiskTree for MemoryTree {
         let make = |inode, moment: Moment| {
             Node::Link(LinkNode::with(inode, moment.attributes(0o777), target.to_owned()))
         };
-        self.add(path, make).map(drop)
+        self.add(&mut self.disk.0.state.lock(), path, make).map(drop)
     }
 
     fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.disk.0.state.lock();
         let node = self.find(from)?;
         if matches!(node, Node::Dir(_)) {
             return Err(Errno::PERM.into());
         }
-        self.add(to, |_, moment| {
+        self.add(&mut state, to, |_, moment| {
             node.with_facts(|facts| {
                 facts.links += 1;
                 facts.name_changed(moment);

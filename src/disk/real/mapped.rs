@@ -52,6 +52,21 @@ fn written_inode(line: &[u8]) -> Option<u64> {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
+    use crate::disk::{Disk, RealDisk};
+
+    #[test]
+    fn the_index_of_a_write_ahead_log_is_found() {
+        let home = tempfile::tempdir().unwrap();
+        let inode = |name: &str| RealDisk.metadata(&home.path().join(name)).unwrap().inode;
+        let database = rusqlite::Connection::open(home.path().join("db")).unwrap();
+        database.pragma_update(None, "journal_mode", "wal").unwrap();
+        database.execute("create table t (x)", []).unwrap();
+        let mapped = RealDisk.mapped_files().unwrap();
+        assert!(mapped.contains(&inode("db-shm")) && !mapped.contains(&inode("db-wal")));
+        let index = inode("db-shm");
+        drop(database);
+        assert!(!RealDisk.mapped_files().unwrap().contains(&index));
+    }
 
     #[test]
     fn only_shared_mappings_of_files_that_can_be_written_count() {

@@ -9,8 +9,6 @@
 //!
 //! A link on the way is `ELOOP` or `ENOTDIR`.
 
-#![expect(clippy::disallowed_methods, reason = "this is the seam the ban points to")]
-
 use std::ffi::{CStr, OsStr, OsString};
 use std::fs::File;
 use std::io;
@@ -71,6 +69,12 @@ impl RealTree {
         let root = retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()))?;
         let at_once = at_once::works(root.as_fd());
         Ok(Self { root, at_once })
+    }
+
+    /// Opens a tree where the kernel does not walk a path at once.
+    #[cfg(test)]
+    pub(in super::super) fn open_to_step(path: &Path) -> io::Result<Self> {
+        Ok(Self { at_once: false, ..Self::open(path)? })
     }
 
     /// Opens what stands at a path.
@@ -184,11 +188,7 @@ impl DiskTree for RealTree {
         let ((from_dir, from), (to_dir, to)) = (self.parent(from)?, self.parent(to)?);
         match rustix::fs::renameat_with(&from_dir, from, &to_dir, to, RenameFlags::NOREPLACE) {
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-                match statat(&to_dir, to, AtFlags::SYMLINK_NOFOLLOW) {
-                    Err(Errno::NOENT) => Ok(rustix::fs::renameat(from_dir, from, to_dir, to)?),
-                    Ok(_) => Err(Errno::EXIST.into()),
-                    Err(error) => Err(error.into()),
-                }
+                look_and_rename(&from_dir, from, &to_dir, to)
             }
             done => Ok(done?),
         }
@@ -228,13 +228,30 @@ impl DiskTree for RealTree {
 
     #[cfg(target_os = "linux")]
     fn sync_all(&self) -> io::Result<bool> {
-        rustix::fs::syncfs(&self.root)?;
-        Ok(true)
+        match rustix::fs::syncfs(&self.root) {
+            Err(Errno::NOSYS) => Ok(false),
+            done => Ok(done.map(|()| true)?),
+        }
     }
 
     #[cfg(not(target_os = "linux"))]
     fn sync_all(&self) -> io::Result<bool> {
         Ok(false)
+    }
+}
+
+/// Renames where the file system cannot rename and refuse in one call (NFS, old FUSE): what another
+/// process makes at `to` between the look and the rename is replaced.
+fn look_and_rename(
+    from_dir: &Parent<'_>,
+    from: &OsStr,
+    to_dir: &Parent<'_>,
+    to: &OsStr,
+) -> io::Result<()> {
+    match statat(to_dir, to, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => Ok(rustix::fs::renameat(from_dir, from, to_dir, to)?),
+        Ok(_) => Err(Errno::EXIST.into()),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -389,4 +406,33 @@ pub(super) fn told(found: &rustix::fs::Stat) -> Stat {
 /// The fields of `stat` have other widths on other platforms; none holds what does not fit.
 fn fit<A: TryInto<B>, B: Default>(value: A) -> B {
     value.try_into().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rename_that_has_to_look_first_replaces_nothing_it_sees() {
+        let home = tempfile::tempdir().unwrap();
+        let tree = RealTree::open(home.path()).unwrap();
+        for name in ["a", "b"] {
+            tree.create(Path::new(name)).unwrap();
+        }
+        tree.create_link("none".as_ref(), Path::new("l")).unwrap();
+        let root = Parent::Root(tree.root.as_fd());
+        let rename = |from: &str, to: &str| {
+            let answer = look_and_rename(&root, from.as_ref(), &root, to.as_ref());
+            answer.map_err(|error| error.kind())
+        };
+        for taken in ["a", "b", "l"] {
+            assert_eq!(rename("a", taken), Err(io::ErrorKind::AlreadyExists), "{taken}");
+        }
+        assert_eq!(rename("none", "c"), Err(io::ErrorKind::NotFound));
+        assert_eq!(rename("a", "c"), Ok(()));
+        let mut names: Vec<_> = tree.read_dir(Path::new("")).unwrap().entries;
+        names.sort_by(|(one, _), (two, _)| one.cmp(two));
+        let names: Vec<_> = names.into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["b", "c", "l"]);
+    }
 }
