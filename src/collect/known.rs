@@ -16,10 +16,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::rules::Patterns;
-use super::skipped::Why;
 use crate::disk::{NodeKind, Stat};
 use crate::encode::directory::{DirNode, FileNode, LinkNode, Node, Root, TreeEntry};
 use crate::state::Digest;
+use crate::state::Why;
 
 /// The slot of a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

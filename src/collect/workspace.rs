@@ -25,7 +25,6 @@ use super::horizon::Horizon;
 use super::known::{Applied, DirId, Known, Slots, What};
 use super::rules::{Rules, is_default_name};
 use super::sink::{Sink, Tally};
-use super::skipped::{Skipped, Why};
 use super::walk::{Found, Ground, Walk, is_one};
 use super::watch::Watch;
 use super::{Error, Options, pages};
@@ -33,6 +32,7 @@ use crate::clock::Clock;
 use crate::disk::{Disk, DiskTree, NodeKind, Stat};
 use crate::encode::directory::{DirNode, Root, TreeEntry};
 use crate::state::Timestamp;
+use crate::state::{Skipped, Why};
 
 /// How often a scan looks again after something moved.
 const REPEATS: u32 = 3;

@@ -9,7 +9,7 @@ use super::error::Error;
 use super::resolve::{Resolved, WalkedPast};
 use super::restore_run;
 use crate::restore::{self, Files, Untouched};
-use crate::state::{Checkpoint, CheckpointId};
+use crate::state::{Checkpoint, CheckpointId, lossy};
 
 /// How a restore is to be done.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,7 +55,7 @@ pub struct Restored {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub untouched: Vec<Untouched>,
     /// Where somebody's newer work was moved that was in the way.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", serialize_with = "lossy::paths")]
     pub kept_aside: Vec<PathBuf>,
     /// Nothing was done.
     pub dry_run: bool,

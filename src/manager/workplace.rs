@@ -7,6 +7,7 @@
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use uuid::Uuid;
@@ -21,7 +22,7 @@ use crate::encode;
 use crate::encode::event::What;
 use crate::encode::parts::{self, STATE_FILES_MAX, StateFiles};
 use crate::state::{AgentId, Kind, Timestamp};
-use crate::store::{self, Ahead, Brought, Store};
+use crate::store::{Ahead, Brought, Store};
 
 /// What a handle collects, and the session it is.
 pub(super) struct Workplace {
@@ -38,6 +39,8 @@ pub(super) struct Place {
     /// Though it is a home directory or the root of everything.
     pub force: bool,
     open: Mutex<Option<Workspace>>,
+    /// More is known than the cache in the store says.
+    knows_more: AtomicBool,
 }
 
 struct Session {
@@ -229,7 +232,8 @@ impl Parts {
 impl Place {
     /// A workspace at an absolute path without links.
     pub(super) fn new(root: PathBuf, options: collect::Options, force: bool) -> Self {
-        Self { root, options, force, open: Mutex::default() }
+        let (open, knows_more) = (Mutex::default(), AtomicBool::default());
+        Self { root, options, force, open, knows_more }
     }
 
     /// The same workspace for another session.
@@ -255,14 +259,19 @@ impl Place {
             workspace.forget();
         }
         let store = ahead.store();
-        Ok(workspace.scan(
+        let scanned = workspace.scan(
             depth,
             &Sink {
                 put: &|blocks| ahead.put(blocks).map_err(|error| SinkError(error.to_string())),
                 chunks_of: &|root| store.chunks_of(root),
-                progress: &|progress| manager.committer().tell_progress(progress),
+                progress: &|progress| {
+                    self.knows_more.store(true, Ordering::Relaxed);
+                    manager.committer().tell_progress(progress);
+                },
             },
-        )?)
+        )?;
+        self.knows_more.fetch_or(scanned.changed, Ordering::Relaxed);
+        Ok(scanned)
     }
 
     /// Scans the workspace; what is new is hashed and goes nowhere.
@@ -322,6 +331,9 @@ impl Place {
 
     /// Writes what is known of the files' times, so that the next process need not read them all.
     pub(super) fn save_cache(&self, store: &Store) {
+        if !self.knows_more.swap(false, Ordering::Relaxed) {
+            return;
+        }
         let bytes = self.open.lock().as_ref().and_then(Workspace::cache);
         if let Some(bytes) = bytes
             && let Err(error) = store.write_stat_cache(&self.root, &bytes)

@@ -10,6 +10,7 @@ mod cli_operation;
 mod cli_setup;
 mod cli_state;
 mod cli_upkeep;
+mod cli_workspace;
 mod compaction;
 mod cost;
 mod crash;
