@@ -45,7 +45,7 @@ const DIGEST_BYTES: usize = 32;
 
 const KINDS: [NodeKind; 4] = [NodeKind::File, NodeKind::Dir, NodeKind::Link, NodeKind::Other];
 const DOUBTS: [Doubt; 4] = [Doubt::None, Doubt::Racy, Doubt::RacyTwice, Doubt::Mapped];
-const WHYS: [Why; 7] = [
+const WHYS: [Why; 8] = [
     Why::IgnoredByDefault,
     Why::IgnoredByFile,
     Why::TooLarge,
@@ -53,6 +53,7 @@ const WHYS: [Why; 7] = [
     Why::Unreadable,
     Why::Store,
     Why::TooDeep,
+    Why::Missing,
 ];
 
 const HAS_CONTENT: u8 = 1;

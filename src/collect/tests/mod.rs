@@ -4,6 +4,7 @@ mod caching;
 mod databases;
 mod entries;
 mod ignoring;
+mod model;
 mod moving;
 mod watching;
 
