@@ -5,6 +5,7 @@
 //! when the last clone of the handle goes; a session that made no checkpoint leaves no word.
 
 use std::convert::Infallible;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -400,10 +401,9 @@ pub struct WorkspaceOptions {
 
 /// A workspace at a path that a caller gave.
 pub(super) fn place(agent: &Agent, path: &Path, options: WorkspaceOptions) -> Result<Place, Error> {
-    let root = agent.disk().canonical(path).map_err(|source| collect::Error::Io {
-        doing: "find",
-        path: path.to_owned(),
-        source,
+    let root = agent.disk().canonical(path).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => collect::Error::NoDirectory { path: path.to_owned() },
+        _ => collect::Error::Io { doing: "find", path: path.to_owned(), source },
     })?;
     check_text(&root)?;
     if !options.shared {

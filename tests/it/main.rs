@@ -38,3 +38,4 @@ mod rules;
 mod tidy;
 mod tracing;
 mod workspace_crash;
+mod workspace_model;
