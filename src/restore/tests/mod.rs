@@ -6,6 +6,8 @@ mod forest;
 mod meddling;
 mod planning;
 mod random;
+mod speed;
+mod surprises;
 
 use std::convert::Infallible;
 use std::path::Path;
