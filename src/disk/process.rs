@@ -50,6 +50,14 @@ pub fn processes() -> Vec<Process> {
     numbers().into_iter().filter_map(process).collect()
 }
 
+/// The signals this process ignores, signal `n` as bit `n - 1`; none where the system does not tell.
+#[must_use]
+pub fn ignored_signals() -> u64 {
+    let status = text("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
+
 /// Reads a line of `/proc/PID/stat` (proc_pid_stat(5)).
 fn read(pid: i32, stat: &str) -> Option<Process> {
     // The second field, the command, may hold spaces and brackets itself: count from its end.

@@ -126,6 +126,13 @@ impl Record {
 }
 
 impl Child {
+    /// Whether the process that was started has not ended.
+    pub(crate) fn lives(&self) -> bool {
+        process::process(self.pid).is_some_and(|found| {
+            found.start == self.process_start && found.standing != process::Standing::Ended
+        })
+    }
+
     /// Those of its process group that live.
     ///
     /// A group's number is not given to another while anybody is in the group. So where its leader

@@ -29,6 +29,12 @@ impl Exit {
         }
     }
 
+    /// Whether a signal of this number ended it, or it says so as shells do.
+    #[must_use]
+    pub fn is_of(self, signal: i32) -> bool {
+        self.signal() == Some(signal) || i32::from(self.code()) == 128 + signal
+    }
+
     /// The exit code that passes this on: the command's own, or 128 and the number of the signal as
     /// shells have it, or 1 where it is not known.
     #[must_use]

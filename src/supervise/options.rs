@@ -6,6 +6,7 @@ use crate::state::Span;
 
 /// What is put back after a crash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "snake_case")]
 pub enum OnCrash {
     /// Nothing: the agent finds what the crash left.
@@ -19,6 +20,7 @@ pub enum OnCrash {
 
 /// What becomes of an agent's checkpoints when its command has ended with 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "snake_case")]
 pub enum OnSuccess {
     /// They stay, as retention has it.
@@ -30,6 +32,7 @@ pub enum OnSuccess {
 
 /// Whether a command that crashed is started again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "snake_case")]
 pub enum Restart {
     /// Unless it has the terminal: there somebody sits who saw it end.
@@ -99,7 +102,7 @@ impl Default for Options {
             restarts_within: Span::from_hours(1),
             quick_exit: Span::from_secs(10),
             crash_loop_exits: 3,
-            stop_grace: Span::from_secs(10),
+            stop_grace: Span::from_secs(8),
             freeze: false,
             heartbeat_timeout: None,
             max_uptime: None,
