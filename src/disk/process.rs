@@ -50,6 +50,14 @@ pub fn processes() -> Vec<Process> {
     numbers().into_iter().filter_map(process).collect()
 }
 
+/// Whether a process was started with this variable, `NAME=VALUE`, in its environment; not where it
+/// may not be looked at.
+#[must_use]
+pub fn was_given(pid: i32, variable: &str) -> bool {
+    let all = bytes(&format!("/proc/{pid}/environ")).unwrap_or_default();
+    all.split(|byte| *byte == 0).any(|one| one == variable.as_bytes())
+}
+
 /// The signals this process ignores, signal `n` as bit `n - 1`; none where the system does not tell.
 #[must_use]
 pub fn ignored_signals() -> u64 {
@@ -58,7 +66,7 @@ pub fn ignored_signals() -> u64 {
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
-/// Reads a line of `/proc/PID/stat` (proc_pid_stat(5)).
+/// Reads a line of `/proc/PID/stat` (`proc_pid_stat(5)`).
 fn read(pid: i32, stat: &str) -> Option<Process> {
     // The second field, the command, may hold spaces and brackets itself: count from its end.
     let (_, after) = stat.rsplit_once(')')?;
@@ -85,6 +93,16 @@ fn text(path: &str) -> Option<String> {
 
 #[cfg(not(target_os = "linux"))]
 fn text(_: &str) -> Option<String> {
+    None
+}
+
+#[cfg(target_os = "linux")]
+fn bytes(path: &str) -> Option<Vec<u8>> {
+    super::real::kernel_bytes(path)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn bytes(_: &str) -> Option<Vec<u8>> {
     None
 }
 

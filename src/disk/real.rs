@@ -153,6 +153,12 @@ pub(super) fn kernel_text(path: &str) -> Option<String> {
     fs::read_to_string(path).ok()
 }
 
+/// The same for what need not be text.
+#[cfg(target_os = "linux")]
+pub(super) fn kernel_bytes(path: &str) -> Option<Vec<u8>> {
+    fs::read(path).ok()
+}
+
 /// The names in a directory under `/proc`.
 #[cfg(target_os = "linux")]
 pub(super) fn kernel_names(path: &str) -> Vec<String> {

@@ -10,7 +10,7 @@ use super::attend::Attended;
 use super::claim::Child;
 use super::error::Error;
 use super::exit::Exit;
-use super::keeper::{PutBack, Wanted};
+use super::keeper::{Keeper, PutBack, Wanted};
 use super::life::Life;
 use super::options::{OnCrash, OnSuccess};
 use super::report::span;
@@ -90,7 +90,7 @@ impl Life {
         }
         let put_back = match self.setup.options.on_crash {
             OnCrash::Keep => None,
-            OnCrash::State => self.ask(|keeper| keeper.mend()).await?,
+            OnCrash::State => self.ask(Keeper::mend).await?,
             OnCrash::Both => {
                 let why = why.to_owned();
                 self.ask(move |keeper| keeper.go_back(why)).await?
@@ -106,7 +106,7 @@ impl Life {
         if self.setup.options.on_crash == OnCrash::Keep {
             return Ok(None);
         }
-        let put_back = self.ask(|keeper| keeper.mend()).await?;
+        let put_back = self.ask(Keeper::mend).await?;
         Ok(put_back.map(|it| self.note_put_back(&it)))
     }
 
@@ -151,14 +151,11 @@ impl Life {
         if self.setup.options.on_success == OnSuccess::Keep {
             return;
         }
-        match self.ask(|keeper| keeper.forget_but_newest()).await {
-            Ok(forgotten) => {
-                self.talk.say(&format!("forgot all checkpoints but the newest ({forgotten})"))
-            }
-            Err(error) => {
-                self.talk.say(&format!("the checkpoints could not be forgotten: {error}"))
-            }
-        }
+        let told = match self.ask(Keeper::forget_but_newest).await {
+            Ok(forgotten) => format!("forgot the checkpoints but the newest: {forgotten}"),
+            Err(error) => format!("the checkpoints could not be forgotten: {error}"),
+        };
+        self.talk.say(&told);
     }
 
     /// Names the way out of a crash loop.

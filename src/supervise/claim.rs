@@ -2,13 +2,15 @@
 //!
 //! An advisory lock on `STORE/runs/AGENT.lock` says that an agent is being run. It falls with the
 //! process that holds it, so no claim is ever stale. The text in the file is one JSON object: the
-//! fields of [`Holder`], and `child` while a command runs ([`Child`]). It stays when the lock falls:
-//! whoever takes the claim next learns from it whether its predecessor died before it could see its
-//! command's end, and which process group that left behind. The text needs no sync: what survives a
-//! loss of power is no process.
+//! fields of [`Holder`], and `child` while there is a command ([`Child`]). It stays when the lock
+//! falls: whoever takes the claim next learns from it whether its predecessor died before it could
+//! see its command's end, and which processes that left behind. The text needs no sync: what survives
+//! a loss of power is no process.
 //!
-//! Whether the group is still there is not decided by its number alone, which may be another's by
-//! now: boot, start time and session have to agree.
+//! A child is recorded before it is started, with a mark that it gets in its environment and hands
+//! on, and again with its number. So it is found whenever its `run` is killed, and so are those that
+//! left its group. That a group is still the one that was recorded is not decided by its number
+//! alone, which may be another's by now: boot, start time and session have to agree.
 
 use std::io;
 use std::path::PathBuf;
@@ -16,27 +18,40 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::Error;
 use crate::clock::Clock;
-use crate::disk::process::{self, Process};
+use crate::disk::process::{self, Process, Standing};
 use crate::disk::{Disk, DiskLock, Holder, Retry, read, read_holder};
 use crate::state::{AgentId, Timestamp};
 use crate::store::Layout;
 
-/// A command that runs, as its claim records it.
+/// The variable that carries a child's mark.
+pub(crate) const MARK: &str = "STATEWARD_RUN_ID";
+
+/// A command that runs, or is about to, as its claim records it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Child {
-    /// The process that was started; its group has the same number.
+    /// What it and its descendants carry in their environment.
+    pub mark: Uuid,
+    /// Which attempt it is.
+    pub attempt: u32,
+    /// When it was started, by the wall clock.
+    pub started_at: Timestamp,
+    /// The process; absent until it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leader: Option<Leader>,
+}
+
+/// The process that was started; its group has the same number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Leader {
     pub pid: i32,
     /// Its session.
     pub session: i32,
     /// When it began, in clock ticks since the machine's start.
     pub process_start: u64,
-    /// Which attempt it is.
-    pub attempt: u32,
-    /// When it was started, by the wall clock.
-    pub started_at: Timestamp,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -50,9 +65,9 @@ struct Record {
 /// What a predecessor left behind that did not see its command's end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Left {
-    /// The command it ran.
+    /// The command it ran, with its leader where that lives.
     pub child: Child,
-    /// Those of its process group that still live.
+    /// What still lives of it.
     pub survivors: Vec<Process>,
 }
 
@@ -118,45 +133,70 @@ impl Registry {
 impl Record {
     /// What this one's writer left behind, as seen from the machine as it is now.
     fn left(&self, now: &Holder) -> Option<Left> {
-        let child = self.child?;
+        let mut child = self.child?;
         let here = self.holder.host == now.host && self.holder.boot_id == now.boot_id;
-        let survivors = if here { child.group() } else { Vec::new() };
+        let survivors = if here { child.survivors() } else { Vec::new() };
+        let leads = |one: &&Process| match child.leader {
+            Some(leader) => leader.is(one),
+            None => one.pid == one.group,
+        };
+        child.leader = survivors.iter().find(leads).map(Leader::of);
         Some(Left { child, survivors })
     }
 }
 
 impl Child {
-    /// Whether the process that was started has not ended.
-    pub(crate) fn lives(&self) -> bool {
-        process::process(self.pid).is_some_and(|found| {
-            found.start == self.process_start && found.standing != process::Standing::Ended
-        })
+    /// The variable that tells its processes from others, as `NAME=VALUE`.
+    fn variable(&self) -> String {
+        format!("{MARK}={}", self.mark)
     }
 
-    /// Those of its process group that live.
-    ///
-    /// A group's number is not given to another while anybody is in the group. So where its leader
-    /// is gone, those in it are still the old ones, unless the number came round again since: then
-    /// they are in another session, or the leader began at another time.
-    pub(crate) fn group(&self) -> Vec<Process> {
-        let foreign =
-            |found: Process| found.start != self.process_start || found.session != self.session;
-        if process::process(self.pid).is_some_and(foreign) {
-            return Vec::new();
-        }
+    /// What lives of it: its group, and whoever carries its mark.
+    pub(crate) fn survivors(&self) -> Vec<Process> {
+        let variable = self.variable();
+        let group = self.leader.filter(Leader::leads_still);
         let mut all = process::processes();
         all.retain(|one| {
-            one.group == self.pid
-                && one.session == self.session
-                && one.start >= self.process_start
-                && one.standing != process::Standing::Ended
+            one.standing != Standing::Ended
+                && (group.is_some_and(|leader| leader.has(one))
+                    || process::was_given(one.pid, &variable))
         });
         all
     }
 }
 
+impl Leader {
+    /// The leader of a group, as the system tells of it.
+    pub(crate) fn of(one: &Process) -> Self {
+        Self { pid: one.pid, session: one.session, process_start: one.start }
+    }
+
+    fn is(&self, one: &Process) -> bool {
+        one.pid == self.pid && one.start == self.process_start
+    }
+
+    /// Whether it has not ended.
+    pub(crate) fn lives(&self) -> bool {
+        let found = process::process(self.pid);
+        found.is_some_and(|it| self.is(&it) && it.standing != Standing::Ended)
+    }
+
+    /// Whether the number of its group is still its own.
+    ///
+    /// A group's number is not given to another process while anybody is in the group. So where its
+    /// leader is gone, those in it are the old ones, unless the number came round again since: then
+    /// a process of that number began at another time, or those in it are in another session.
+    fn leads_still(&self) -> bool {
+        process::process(self.pid).is_none_or(|it| self.is(&it))
+    }
+
+    fn has(&self, one: &Process) -> bool {
+        one.group == self.pid && one.session == self.session && one.start >= self.process_start
+    }
+}
+
 impl Claim {
-    /// Records the command that runs now.
+    /// Records the command that runs now, or is about to.
     pub(crate) fn runs(&mut self, child: Child) {
         self.record.child = Some(child);
         self.write();
@@ -201,15 +241,11 @@ mod tests {
     }
 
     fn own() -> Child {
-        let own = process::process(i32::try_from(std::process::id()).unwrap()).unwrap();
+        let this = process::process(i32::try_from(std::process::id()).unwrap()).unwrap();
+        let first = process::process(this.group).unwrap_or(this);
+        let leader = Leader { pid: this.group, ..Leader::of(&first) };
         let started_at = Timestamp::from_unix_ms(1);
-        Child {
-            pid: own.group,
-            session: own.session,
-            process_start: process::process(own.group).map_or(own.start, |it| it.start),
-            attempt: 3,
-            started_at,
-        }
+        Child { mark: Uuid::new_v4(), attempt: 3, started_at, leader: Some(leader) }
     }
 
     #[test]
@@ -238,7 +274,7 @@ mod tests {
         for _ in 0..2 {
             let (_, left) = registry.claim(&agent("a")).unwrap();
             let left = left.unwrap();
-            assert_eq!(left.child, own());
+            assert_eq!(left.child.attempt, 3);
             let me = i32::try_from(std::process::id()).unwrap();
             assert!(left.survivors.iter().any(|one| one.pid == me), "{left:?}");
         }
@@ -251,10 +287,29 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")]
     fn a_number_that_came_round_again_is_no_survivor() {
-        let later = Child { process_start: own().process_start + 1, ..own() };
-        assert_eq!(later.group(), []);
-        let elsewhere = Child { session: own().session + 1, ..own() };
-        assert_eq!(elsewhere.group(), []);
+        let leader = own().leader.unwrap();
+        let later = Leader { process_start: leader.process_start + 1, ..leader };
+        assert_eq!(Child { leader: Some(later), ..own() }.survivors(), []);
+        let elsewhere = Leader { session: leader.session + 1, ..leader };
+        assert_eq!(Child { leader: Some(elsewhere), ..own() }.survivors(), []);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_child_whose_number_was_not_recorded_yet_is_found_by_its_mark() {
+        let child = Child { leader: None, ..own() };
+        let mut marked = std::process::Command::new("cat")
+            .env(MARK, child.mark.to_string())
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let found = child.survivors();
+        marked.kill().unwrap();
+        marked.wait().unwrap();
+        assert_eq!(
+            found.iter().map(|one| one.pid.cast_unsigned()).collect::<Vec<_>>(),
+            [marked.id()]
+        );
     }
 
     #[test]

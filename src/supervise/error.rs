@@ -45,10 +45,10 @@ pub enum Error {
         source: io::Error,
     },
     /// What a predecessor left running does not end.
-    #[error("process group {group}, left by a run that was killed, does not end")]
+    #[error("what a killed run left running does not end: {pids}")]
     Survives {
-        /// Its number.
-        group: i32,
+        /// The numbers of the processes.
+        pids: String,
     },
     /// The library's answer.
     #[error(transparent)]

@@ -22,7 +22,7 @@ use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::sleep;
 
-use super::claim::Child;
+use super::claim::{Child, Leader};
 use super::exit::Exit;
 use crate::disk::process::{self, Process, Standing};
 
@@ -66,7 +66,7 @@ pub(crate) struct Handle(Pid);
 #[derive(Debug)]
 enum Watch {
     Child { changes: UnboundedReceiver<Change>, children: unix::Signal },
-    Adopted(Child),
+    Adopted(Leader),
 }
 
 impl Reaper {
@@ -92,11 +92,11 @@ impl Reaper {
     }
 
     /// Takes charge of a group that a predecessor started and whose leader still lives.
-    pub(crate) fn adopt(self: &Arc<Self>, child: &Child) -> io::Result<Group> {
-        if !child.lives() {
+    pub(crate) fn adopt(self: &Arc<Self>, leader: Leader) -> io::Result<Group> {
+        if !leader.lives() {
             return Err(Errno::SRCH.into());
         }
-        self.group(child.pid, Watch::Adopted(*child))
+        self.group(leader.pid, Watch::Adopted(leader))
     }
 
     fn group(self: &Arc<Self>, pid: i32, watch: Watch) -> io::Result<Group> {
@@ -155,9 +155,9 @@ impl Group {
                 }
                 children.recv().await;
             },
-            Watch::Adopted(child) => {
+            Watch::Adopted(leader) => {
                 // Only a parent is told of an end; others have to look.
-                while child.lives() {
+                while leader.lives() {
                     sleep(ADOPTED_EVERY).await;
                 }
                 Change::Ended(Exit::Unknown)
@@ -224,10 +224,10 @@ fn members(group: i32) -> Vec<Process> {
     all
 }
 
-/// Ends the group that a killed predecessor left; whether nothing is left of it.
+/// Ends what a killed predecessor left; whether nothing is left of it.
 pub(crate) async fn end_survivors(child: &Child, grace: Duration) -> bool {
-    end_all(|| child.group(), grace).await;
-    child.group().is_empty()
+    end_all(|| child.survivors(), grace).await;
+    child.survivors().is_empty()
 }
 
 /// Asks all to end, kills after `grace` those that are left, and goes on while new ones come; how

@@ -55,7 +55,7 @@ pub(crate) struct Keeper {
     state: Option<StateFile>,
     /// Labels that keep a checkpoint whatever happens.
     pins: Vec<String>,
-    /// The digest of the state that was kept last.
+    /// The digest of the state that `latest` holds.
     newest: Mutex<Option<Digest>>,
 }
 
@@ -130,7 +130,9 @@ impl Keeper {
             Err(Error::NoState { .. }) => None,
             Err(error) => return Err(error),
         };
-        if let Some(digest) = receipt.as_ref().and_then(|receipt| receipt.state_digest) {
+        // A recovery checkpoint is evidence, which `latest` passes by: it keeps nothing for good.
+        let lasting = receipt.as_ref().filter(|_| wanted.kind != Kind::Recovery);
+        if let Some(digest) = lasting.and_then(|receipt| receipt.state_digest) {
             *self.newest.lock() = Some(digest);
         }
         Ok(Kept { receipt, left_out })

@@ -11,13 +11,14 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::process::{Signal, getsid};
+use rustix::process::Signal;
 use tokio::task::spawn_blocking;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
+use uuid::Uuid;
 
 use super::aftermath::{After, Beginning};
 use super::attend::UnderWay;
-use super::claim::{Child, Claim, Left, Registry};
+use super::claim::{Child, Claim, Leader, Left, MARK, Registry};
 use super::error::Error;
 use super::group::{Group, Reaper, end_survivors};
 use super::job_control;
@@ -25,7 +26,7 @@ use super::keeper::{Keeper, Wanted};
 use super::options::{Options, Restart};
 use super::report::{Report, span};
 use super::restarts::Restarts;
-use super::schedule::{Parts, Schedule};
+use super::schedule::{Part, Parts, Schedule};
 use super::signals::Signals;
 use super::state_file::Print;
 use super::talk::Talk;
@@ -177,19 +178,20 @@ impl Life {
             return Ok(Start::Fresh(Beginning { restored, ..Beginning::default() }));
         };
         self.attempt = child.attempt;
-        if self.setup.adopt && survivors.iter().any(|one| one.pid == child.pid) {
-            match self.reaper.adopt(&child) {
+        if let Some(leader) = child.leader.filter(|_| self.setup.adopt) {
+            match self.reaper.adopt(leader) {
                 Ok(group) => return Ok(Start::Adopted(group, child)),
                 Err(error) => {
-                    self.talk.say(&format!("process {} cannot be adopted: {error}", child.pid));
+                    self.talk.say(&format!("process {} cannot be adopted: {error}", leader.pid));
                 }
             }
         }
         if !survivors.is_empty() {
-            let (group, count) = (child.pid, survivors.len());
-            self.talk.say(&format!("ending process group {group} ({count} left by a killed run)"));
+            let pids: Vec<String> = survivors.iter().map(|one| one.pid.to_string()).collect();
+            let pids = pids.join(", ");
+            self.talk.say(&format!("ending what a killed run left running: {pids}"));
             if !end_survivors(&child, self.grace()).await {
-                return Err(Error::Survives { group });
+                return Err(Error::Survives { pids });
             }
         }
         let why = format!("attempt {} was under way when its run was killed", child.attempt);
@@ -205,7 +207,10 @@ impl Life {
     async fn live(&mut self, mut start: Start) -> Result<u8, Error> {
         loop {
             let (mut group, child) = match start {
-                Start::Adopted(group, child) => (group, self.adopted(child)),
+                Start::Adopted(group, child) => {
+                    let child = self.adopted(&group, child);
+                    (group, child)
+                }
                 Start::Fresh(beginning) => {
                     if let Some(signal) = self.pause(beginning.after).await {
                         self.talk.say("ended while it waited to start again");
@@ -228,9 +233,10 @@ impl Life {
         }
     }
 
-    fn adopted(&self, child: Child) -> Child {
-        let Child { pid, attempt, .. } = child;
+    fn adopted(&mut self, group: &Group, child: Child) -> Child {
+        let (pid, attempt) = (group.pid(), child.attempt);
         self.talk.say(&format!("adopted process {pid}, attempt {attempt} of a killed run"));
+        self.claim.runs(child);
         child
     }
 
@@ -238,6 +244,8 @@ impl Life {
     fn enter(&mut self, group: &Group) {
         self.report.attempt();
         self.state_print = self.keeper.state_print();
+        // What a crash left is worth keeping for good as soon as a command goes on with it.
+        self.schedule.changed(Part::State, self.now());
         if let Some(terminal) = &mut self.terminal {
             terminal.forget_modes();
             terminal.give(group.pid());
@@ -286,20 +294,18 @@ impl Life {
     /// Starts the command.
     fn begin(&mut self, beginning: &Beginning) -> Result<(Group, Child), Error> {
         self.attempt += 1;
+        let (mark, started_at) = (Uuid::new_v4(), self.setup.clock.now());
+        let mut child = Child { mark, attempt: self.attempt, started_at, leader: None };
+        self.claim.runs(child);
         let mut command = self.command(beginning);
+        command.env(MARK, mark.to_string());
         let group = self.reaper.spawn(&mut command).map_err(|source| {
             // Nothing was started, so nothing is left behind.
             self.claim.rests();
             Error::Spawn { command: command.get_program().display().to_string(), source }
         })?;
-        let pid = group.pid().as_raw_nonzero().get();
-        let child = Child {
-            pid,
-            session: getsid(None).map_or(0, |session| session.as_raw_nonzero().get()),
-            process_start: process::process(pid).map_or(0, |found| found.start),
-            attempt: self.attempt,
-            started_at: self.setup.clock.now(),
-        };
+        child.leader =
+            process::process(group.pid().as_raw_nonzero().get()).as_ref().map(Leader::of);
         self.claim.runs(child);
         Ok((group, child))
     }

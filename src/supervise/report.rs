@@ -41,8 +41,11 @@ impl Report {
         format!("stateward · {agent} · attempt {attempt} · {} saved · {kept}", self.saved)
     }
 
-    /// What became of it all, a line for each thing.
+    /// What became of it all, a line for each thing; nothing where nothing happened.
     pub(crate) fn words(&self, exit: Exit) -> String {
+        if self.saved == 0 && self.attempts == 1 && self.put_back.is_empty() && exit.is_success() {
+            return String::new();
+        }
         let attempts = count(u64::from(self.attempts), "attempt");
         let saved = match self.newest {
             Some((seq, _)) => format!("{}, the newest is {seq}", count(self.saved, "checkpoint")),
