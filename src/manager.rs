@@ -15,6 +15,8 @@ mod homecoming;
 mod housekeeping;
 mod left_out;
 mod letting_go;
+#[cfg(feature = "cli")]
+mod mending;
 mod operation;
 mod report;
 mod request;

@@ -118,6 +118,7 @@ impl Command {
     /// The workspace that the command names.
     pub(super) fn workspace(&self) -> Option<&Path> {
         match self {
+            Self::Run(it) => it.workspace.as_deref(),
             Self::Checkpoint(it) => it.parts.workspace.as_deref(),
             Self::Operation(it) => it.workspace(),
             Self::Restore(it) => it.workspace.as_deref(),

@@ -11,13 +11,15 @@ use tokio::runtime::Builder;
 
 use super::failure::Failure;
 use super::session::Session;
-use crate::manager::{CheckpointManager, Options};
+use crate::manager::{CheckpointManager, Options, WorkspaceOptions};
 use crate::state::Span;
-use crate::supervise::{self, OnCrash, OnSuccess, Restart, Setup};
+use crate::supervise::{self, OnCrash, OnSuccess, Pattern, Restart, Setup};
 
 const EXAMPLES: &str = "\
 Examples:
   stateward run --state memory.json -- python3 agent.py
+  stateward run --workspace . --state memory.json -- python3 agent.py
+  stateward run --state-file notes.db --state-file 'logs/*.jsonl' -- ./agent
   stateward run --state memory.json --on-crash keep --every 5m -- ./agent
   stateward run --restart-command 'claude --continue' -- claude
 
@@ -35,9 +37,22 @@ passed on, ends `run` with the command's own code, or 128 and the number of the 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
+    /// The agent's workspace: a directory that is kept whole, and put back where that is asked for
+    #[arg(long, value_name = "DIR")]
+    pub workspace: Option<PathBuf>,
+    /// Allow a home directory or / as workspace
+    #[arg(long, requires = "workspace")]
+    force: bool,
+    /// Allow the workspace to overlap with another agent's
+    #[arg(long, requires = "workspace")]
+    shared: bool,
     /// The file the agent keeps its state in, one JSON object; put back when a crash damages it
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
+    /// A file that is kept byte for byte, whatever its format, or a pattern of such files; may be
+    /// given several times
+    #[arg(long = "state-file", value_name = "PATH|GLOB")]
+    state_files: Vec<PathBuf>,
     /// Keep a change after this long at the latest
     #[arg(long, value_name = "DURATION")]
     every: Option<Span>,
@@ -110,8 +125,16 @@ fn setup(
     manager: &CheckpointManager,
 ) -> Result<Setup, Failure> {
     let settings = &session.configuration.settings;
+    let mut agent = manager.agent(session.agent_id().as_str())?;
+    if let Some(workspace) = &arguments.workspace {
+        let Arguments { force, shared, .. } = *arguments;
+        let allowed = WorkspaceOptions { force, shared, ..WorkspaceOptions::default() };
+        agent = agent.workspace_with(session.absolute(workspace), allowed)?;
+    }
     Ok(Setup {
-        agent: manager.agent(session.agent_id().as_str())?,
+        agent,
+        has_workspace: arguments.workspace.is_some(),
+        state_files: patterns(session, &arguments.state_files)?,
         store: session.store(),
         claim_wait: Duration::from_millis(settings.store.lock_wait_ms),
         command: arguments.command.clone(),
@@ -125,4 +148,14 @@ fn setup(
         disk: Arc::clone(&session.disk),
         clock: Arc::clone(&session.clock),
     })
+}
+
+fn patterns(session: &Session, given: &[PathBuf]) -> Result<Vec<Pattern>, Failure> {
+    let pattern = |path: &PathBuf| {
+        Pattern::new(session.absolute(path)).map_err(|error| Failure::Usage {
+            message: format!("{} is no pattern of files: {error}", path.display()),
+            hint: "`*`, `?` and `[…]` stand for letters within a name",
+        })
+    };
+    given.iter().map(pattern).collect()
 }

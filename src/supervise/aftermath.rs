@@ -93,11 +93,11 @@ impl Life {
             OnCrash::State => self.ask(Keeper::mend).await?,
             OnCrash::Both => {
                 let why = why.to_owned();
-                self.ask(move |keeper| keeper.go_back(why)).await?
+                self.ask(move |keeper| keeper.go_back(&why)).await?
             }
         };
         let restored = put_back.as_ref().map(|it| self.note_put_back(it));
-        let content = put_back.map(|it| it.content).or(content);
+        let content = put_back.map(|it| it.from.digest).or(content);
         Ok((Beginning { restored, failed_operations, after: Duration::ZERO }, content))
     }
 
@@ -114,8 +114,20 @@ impl Life {
     fn note_put_back(&mut self, it: &PutBack) -> CheckpointId {
         let now = self.setup.clock.now();
         let age = span(now.since(it.from.created_at));
-        let (seq, why) = (it.from.seq, &it.why);
-        self.talk.say(&format!("put back from checkpoint {seq}, which is {age} old: {why}"));
+        let seq = it.from.seq;
+        self.talk.say(&format!("put back from checkpoint {seq}, which is {age} old:"));
+        for what in &it.what {
+            self.talk.say(&format!("  {what}"));
+        }
+        match it.apart {
+            Some(0) => self.talk.say("  the workspace is as it was then"),
+            Some(apart) => {
+                let names = if apart == 1 { "name differs" } else { "names differ" };
+                self.talk
+                    .say(&format!("  the workspace stays as it is: {apart} {names} from then"));
+            }
+            None => {}
+        }
         self.report.put_back(it, now);
         it.from.checkpoint_id
     }

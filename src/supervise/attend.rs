@@ -146,9 +146,9 @@ impl Life {
 
     /// Looks at what the command may have changed.
     fn look(&mut self, watch: &mut Watch, now: Duration) {
-        let print = self.keeper.state_print();
-        if print != self.state_print {
-            self.state_print = print;
+        let prints = self.keeper.prints();
+        if prints != self.prints {
+            self.prints = prints;
             self.schedule.changed(Part::State, now);
             watch.sign = now;
         }
@@ -223,8 +223,7 @@ impl Life {
                 self.talk.say(&format!("degraded: {why}"));
             }
         }
-        let left_out = kept.left_out.as_ref();
-        self.tell_once(left_out.map(|why| format!("the state file is not whole: {why}")));
+        self.tell_once(kept.left_out.clone());
     }
 
     /// Tells of trouble where it was not told before; none ends it.

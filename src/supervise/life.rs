@@ -22,13 +22,13 @@ use super::claim::{Child, Claim, Leader, Left, MARK, Registry};
 use super::error::Error;
 use super::group::{Group, Reaper, end_survivors};
 use super::job_control;
-use super::keeper::{Keeper, Wanted};
+use super::keeper::{Keeper, Prints, Wanted};
 use super::options::{Options, Restart};
+use super::patterns::Pattern;
 use super::report::{Report, span};
 use super::restarts::Restarts;
 use super::schedule::{Part, Parts, Schedule};
 use super::signals::Signals;
-use super::state_file::Print;
 use super::talk::Talk;
 use super::terminal::Terminal;
 use crate::clock::Clock;
@@ -42,8 +42,10 @@ const TICK: Duration = Duration::from_millis(200);
 /// What is to be run, and for whom.
 #[derive(Debug)]
 pub struct Setup {
-    /// The agent's handle in a store that is open to write.
+    /// The agent's handle in a store that is open to write, with its workspace.
     pub agent: Agent,
+    /// Whether it has a workspace.
+    pub has_workspace: bool,
     /// The store, absolute.
     pub store: PathBuf,
     /// How long a claim by another process is waited for.
@@ -54,6 +56,8 @@ pub struct Setup {
     pub restart_command: Option<String>,
     /// The file the agent keeps its state in, absolute.
     pub state: Option<PathBuf>,
+    /// Files and patterns of files that are kept byte for byte.
+    pub state_files: Vec<Pattern>,
     /// How states are checked.
     pub limits: encode::Options,
     /// Labels that pin a checkpoint.
@@ -90,7 +94,7 @@ pub(super) struct Life {
     pub on_terminal: bool,
     pub ticks: Interval,
     pub under_way: Option<UnderWay>,
-    pub state_print: Option<Print>,
+    pub prints: Prints,
     /// The last trouble that was told, so that it is told once.
     pub trouble: Option<String>,
     pub attempt: u32,
@@ -139,7 +143,7 @@ impl Life {
             restarts: Restarts::new(&setup.options, wanted),
             talk: Talk::new(setup.quiet),
             report: Report::default(),
-            state_print: None,
+            prints: Prints::new(),
             keeper: Arc::new(keeper),
             under_way: None,
             trouble: None,
@@ -243,9 +247,12 @@ impl Life {
     /// Gives the command what it needs while it runs.
     fn enter(&mut self, group: &Group) {
         self.report.attempt();
-        self.state_print = self.keeper.state_print();
+        self.prints = self.keeper.prints();
         // What a crash left is worth keeping for good as soon as a command goes on with it.
-        self.schedule.changed(Part::State, self.now());
+        let now = self.now();
+        for part in [Part::State, Part::Workspace] {
+            self.schedule.changed(part, now);
+        }
         if let Some(terminal) = &mut self.terminal {
             terminal.forget_modes();
             terminal.give(group.pid());

@@ -27,6 +27,8 @@ mod keeper;
 mod life;
 mod options;
 #[cfg(feature = "cli")]
+mod patterns;
+#[cfg(feature = "cli")]
 mod report;
 mod restarts;
 mod schedule;
@@ -45,5 +47,7 @@ pub use exit::Exit;
 #[cfg(feature = "cli")]
 pub use life::{Setup, run};
 pub use options::{OnCrash, OnSuccess, Options, Restart};
+#[cfg(feature = "cli")]
+pub use patterns::Pattern;
 pub use restarts::{Cause, Ended, Next, Restarts};
 pub use schedule::{Due, Part, Parts, Schedule};

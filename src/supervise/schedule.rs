@@ -95,11 +95,12 @@ impl Schedule {
         Self { options, has, state: None, workspace: None, not_before: Duration::ZERO }
     }
 
-    /// Notes that a part changed.
+    /// Notes that a part changed, where the agent has it.
     pub fn changed(&mut self, part: Part, now: Duration) {
         let change = match part {
-            Part::State => &mut self.state,
-            Part::Workspace => &mut self.workspace,
+            Part::State if self.has.state => &mut self.state,
+            Part::Workspace if self.has.workspace => &mut self.workspace,
+            _ => return,
         };
         let first = change.map_or(now, |change| change.first);
         *change = Some(Change { first, last: now });

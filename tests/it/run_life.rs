@@ -78,7 +78,7 @@ fn a_missing_state_is_put_back_until_a_fresh_start_is_asked_for() {
     std::fs::remove_file(&file).unwrap();
     let ran = home.run_agent(&["--state", "m.json"]);
     assert_eq!(ran.text(), "{\"n\":1}");
-    assert!(ran.err.contains("it was missing"), "{ran}");
+    assert!(ran.err.contains("m.json was missing"), "{ran}");
     std::fs::remove_file(&file).unwrap();
     home.done(&["reset"]);
     assert_eq!(home.run_agent(&["--state", "m.json"]).text(), "none\n");
