@@ -371,9 +371,11 @@ impl<'a> Job<'a> {
         })
     }
 
-    /// The file still holds what the recovery checkpoint keeps.
+    /// The file still holds what the recovery checkpoint keeps, or, where it lies in the workspace,
+    /// what that was put back with.
     fn check_untouched(&self, path: &Path) -> Result<(), Error> {
-        if restore::read_current(self.agent.disk(), path)? == self.current {
+        let found = restore::read_current(self.agent.disk(), path)?;
+        if found == self.current || found == self.state {
             return Ok(());
         }
         Err(Error::Conflicts { paths: vec![path.to_owned()] })
