@@ -46,6 +46,8 @@ pub use request::Request;
 pub use resolve::WalkedPast;
 use restore_run::Ended;
 pub use restoring::{Loaded, RestoreOptions, Restored};
+#[cfg(feature = "cli")]
+pub(crate) use workplace::Pulse;
 pub use workplace::WorkspaceOptions;
 
 pub use crate::collect::Progress as ScanProgress;

@@ -8,7 +8,7 @@ use super::agent::Agent;
 use super::error::Error;
 use super::files::Reader;
 use super::request::Request;
-use super::workplace::Parts;
+use super::workplace::{Parts, Pulse};
 use crate::encode::manifest::Manifest;
 use crate::restore;
 use crate::state::Receipt;
@@ -55,6 +55,11 @@ impl Agent {
             store.catalog().latest(self.id()).map(|held| Manifest::clone(&held.manifest))
         });
         newest.max_by_key(|manifest| manifest.seq)
+    }
+
+    /// What is known of changes in its workspace.
+    pub(crate) fn workspace_pulse(&self) -> Pulse {
+        self.place().map_or(Pulse::Unwatched, |place| place.pulse())
     }
 
     /// Where the state files are that a checkpoint holds.

@@ -14,7 +14,7 @@ use super::keeper::{Kept, Wanted};
 use super::life::Life;
 use super::restarts::Cause;
 use super::schedule::{Part, Parts};
-use crate::manager;
+use crate::manager::{self, Pulse};
 
 /// A checkpoint that is being taken, and when that began.
 #[derive(Debug)]
@@ -151,6 +151,26 @@ impl Life {
             self.prints = prints;
             self.schedule.changed(Part::State, now);
             watch.sign = now;
+        }
+        if self.setup.has_workspace {
+            self.look_at_workspace(watch, now);
+        }
+    }
+
+    /// Asks whether the workspace changed; where nobody can tell, it may have, now and then.
+    fn look_at_workspace(&mut self, watch: &mut Watch, now: Duration) {
+        let every = self.setup.options.steady_every.as_duration();
+        match self.keeper.pulse() {
+            Pulse::Noticed(noticed) if noticed != self.noticed => {
+                self.noticed = noticed;
+                self.schedule.changed(Part::Workspace, now);
+                watch.sign = now;
+            }
+            Pulse::Unwatched if now.saturating_sub(self.presumed) >= every => {
+                self.presumed = now;
+                self.schedule.changed(Part::Workspace, now);
+            }
+            Pulse::Noticed(_) | Pulse::Unwatched | Pulse::Busy => {}
         }
     }
 

@@ -16,7 +16,7 @@ use super::state_file::{self, Found, Print, Wrong};
 use crate::disk::Disk;
 use crate::encode;
 use crate::encode::event::Outcome;
-use crate::manager::{Agent, Error, Filter, Request, RestoreOptions, Standing};
+use crate::manager::{Agent, Error, Filter, Pulse, Request, RestoreOptions, Standing};
 use crate::restore;
 use crate::retention;
 use crate::state::{Checkpoint, CheckpointId, Digest, Kind, Receipt, Timestamp};
@@ -113,6 +113,11 @@ impl Keeper {
             }
         }
         prints
+    }
+
+    /// What is known of changes in its workspace.
+    pub(crate) fn pulse(&self) -> Pulse {
+        self.bare_agent().workspace_pulse()
     }
 
     /// The state files beside the state itself, as far as they are there now.

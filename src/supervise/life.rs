@@ -95,6 +95,10 @@ pub(super) struct Life {
     pub ticks: Interval,
     pub under_way: Option<UnderWay>,
     pub prints: Prints,
+    /// How many changes were noticed in the workspace.
+    pub noticed: u64,
+    /// When the workspace was last taken for changed because nobody watches it.
+    pub presumed: Duration,
     /// The last trouble that was told, so that it is told once.
     pub trouble: Option<String>,
     pub attempt: u32,
@@ -144,6 +148,8 @@ impl Life {
             talk: Talk::new(setup.quiet),
             report: Report::default(),
             prints: Prints::new(),
+            noticed: 0,
+            presumed: Duration::ZERO,
             keeper: Arc::new(keeper),
             under_way: None,
             trouble: None,
