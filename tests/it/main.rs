@@ -38,6 +38,8 @@ mod rules;
 mod run_home;
 mod run_life;
 mod run_signals;
+mod run_terminal;
+mod run_workspace;
 mod tidy;
 mod tracing;
 mod workspace_crash;
