@@ -36,6 +36,7 @@ passed on, ends `run` with the command's own code, or 128 and the number of the 
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct Arguments {
     /// The agent's workspace: a directory that is kept whole, and put back where that is asked for
     #[arg(long, value_name = "DIR")]

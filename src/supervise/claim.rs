@@ -208,12 +208,6 @@ impl Claim {
         self.write();
     }
 
-    /// Names where this process answers.
-    pub(crate) fn answers_at(&mut self, socket: PathBuf) {
-        self.record.holder.socket = Some(socket);
-        self.write();
-    }
-
     fn write(&mut self) {
         let text = serde_json::to_vec(&self.record).expect("a record has only plain fields");
         if let Err(error) = self.lock.write_holder(&text) {

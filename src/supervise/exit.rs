@@ -50,10 +50,7 @@ impl fmt::Display for Exit {
         match self {
             Self::Told(status) => match (status.code(), status.signal()) {
                 (Some(code), _) => write!(f, "exit code {code}"),
-                (None, Some(_)) => {
-                    let text = status.to_string();
-                    f.write_str(text.trim_start_matches("signal: "))
-                }
+                (None, Some(_)) => f.write_str(&status.to_string().replacen(':', "", 1)),
                 (None, None) => status.fmt(f),
             },
             Self::Unknown => f.write_str("an exit that nobody saw"),
@@ -68,7 +65,7 @@ mod tests {
     #[test]
     fn codes_and_signals_are_told_as_shells_tell_them() {
         for (raw, code, text) in
-            [(0, 0, "exit code 0"), (3 << 8, 3, "exit code 3"), (15, 143, "15 (SIGTERM)")]
+            [(0, 0, "exit code 0"), (3 << 8, 3, "exit code 3"), (15, 143, "signal 15 (SIGTERM)")]
         {
             let exit = Exit::Told(ExitStatus::from_raw(raw));
             assert_eq!((exit.code(), exit.to_string().as_str()), (code, text));

@@ -187,9 +187,8 @@ impl Keeper {
                 let fresh = *self.newest.lock() != Some(Digest::of(&bytes));
                 (request.state_bytes(bytes).state_file(place), fresh, None)
             }
-            Found::Damaged { bytes, why } if wanted.kind == Kind::Recovery => {
-                let left_out = Some(not_whole(&place, &why));
-                (request.found_bytes(bytes).state_file(place), true, left_out)
+            Found::Damaged { bytes, .. } if wanted.kind == Kind::Recovery => {
+                (request.found_bytes(bytes).state_file(place), true, None)
             }
             Found::Damaged { why, .. } | Found::Unfit(why) => {
                 (request, false, Some(not_whole(&place, &why)))

@@ -83,7 +83,7 @@ pub(crate) fn place(disk: &dyn Disk, path: &Path) -> PathBuf {
     disk.canonical(path).ok().or_else(|| beneath(path.parent()?)).unwrap_or_else(|| path.to_owned())
 }
 
-/// What SQLite writes to before it writes to the database itself.
+/// Where a database of `SQLite` is written to before it is written to itself.
 pub(crate) fn write_ahead(place: &Path) -> PathBuf {
     let mut name = OsString::from(place);
     name.push("-wal");
@@ -122,6 +122,7 @@ fn judge(bytes: Vec<u8>, limits: &encode::Options) -> Found {
     let widest = encode::Options { depth_max: DEPTH_MAX, state_bytes_max: usize::MAX, ..*limits };
     match widest.check_state(&bytes) {
         Ok(()) => Found::Unfit(why.to_string()),
+        Err(encode::Error::Json(why)) => Found::Damaged { bytes, why: why.to_string() },
         Err(why) => Found::Damaged { bytes, why: why.to_string() },
     }
 }

@@ -35,6 +35,7 @@ mod model;
 mod restore;
 mod retention;
 mod rules;
+mod run_examples;
 mod run_home;
 mod run_life;
 mod run_signals;

@@ -81,14 +81,12 @@ impl Run {
     /// The next line that the command prints.
     #[track_caller]
     pub fn hear(&mut self) -> String {
-        match self.said.next() {
-            Some(line) => line.unwrap(),
-            None => {
-                let mut told = String::new();
-                self.child.stderr.take().unwrap().read_to_string(&mut told).unwrap();
-                panic!("it ended: {told}");
-            }
+        if let Some(line) = self.said.next() {
+            return line.unwrap();
         }
+        let mut told = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut told).unwrap();
+        panic!("it ended: {told}");
     }
 
     /// The number in the next line.
