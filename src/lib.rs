@@ -114,6 +114,9 @@ pub mod manager;
 // The edges. Settings from files and the environment.
 pub mod config;
 
+// An agent's command, run and kept.
+pub mod supervise;
+
 // The command line.
 #[cfg(feature = "cli")]
 pub mod cli;

@@ -272,6 +272,12 @@ impl Workspace {
         Ok(Scanned { root, files, bytes, changed, skipped, unsettled })
     }
 
+    /// A number that grows with every change that is noticed; none where changes are not watched.
+    #[cfg(feature = "cli")]
+    pub(crate) fn noticed(&self) -> Option<u64> {
+        self.watch.as_ref()?.noticed()
+    }
+
     /// What the scans so far handed over lies in the store now.
     pub(crate) fn confirm(&mut self) {
         if self.last.is_some() {

@@ -78,6 +78,12 @@ impl Request {
         }
     }
 
+    /// Whose it is to be.
+    #[cfg(feature = "cli")]
+    pub(super) fn agent(&self) -> &Agent {
+        &self.agent
+    }
+
     /// Keeps `state`, serialized as JSON; it must become an object.
     ///
     /// # Errors

@@ -29,6 +29,8 @@ pub struct RestoreOptions {
     /// Only these paths of the workspace, from its root, and what is beneath them; everything where
     /// empty.
     pub paths: Vec<PathBuf>,
+    /// Only the state; the workspace and the state files stay as they are.
+    pub only_state: bool,
     /// The workspace to restore into, where it is not the one the checkpoint was taken from.
     pub workspace: Option<PathBuf>,
 }

@@ -52,6 +52,18 @@ struct Session {
     said: Mutex<bool>,
 }
 
+/// What is known of changes in a workspace.
+#[cfg(feature = "cli")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pulse {
+    /// A scan is under way.
+    Busy,
+    /// Changes are not watched.
+    Unwatched,
+    /// This number grows with every change that is noticed.
+    Noticed(u64),
+}
+
 /// What was collected for one checkpoint.
 pub(super) struct Parts {
     pub workspace: WantedPart<parts::Workspace>,
@@ -196,6 +208,14 @@ impl Workplace {
             Some(Some(workspace)) => work(workspace),
             _ => Err(Error::NoState { agent: self.session.agent.clone() }),
         }
+    }
+
+    /// What is known of changes in the workspace, without waiting for a scan that is under way.
+    #[cfg(feature = "cli")]
+    pub(super) fn pulse(&self) -> Pulse {
+        let Some(place) = &self.workspace else { return Pulse::Unwatched };
+        let Some(open) = place.open.try_lock() else { return Pulse::Busy };
+        open.as_ref().and_then(Workspace::noticed).map_or(Pulse::Unwatched, Pulse::Noticed)
     }
 
     /// Since when the session lasts; none where it is a person's.

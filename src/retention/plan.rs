@@ -390,7 +390,7 @@ impl<'a> Draft<'a> {
 }
 
 /// The first label that pins, as `key=value`.
-fn pin(labels: &BTreeMap<String, String>, pins: &[String]) -> Option<String> {
+pub(crate) fn pin(labels: &BTreeMap<String, String>, pins: &[String]) -> Option<String> {
     let pins = |key: &str, value: &str| {
         pins.iter().any(|pin| match pin.split_once('=') {
             None => pin == key,
