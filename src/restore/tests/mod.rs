@@ -6,7 +6,6 @@ mod forest;
 mod meddling;
 mod planning;
 mod random;
-mod speed;
 mod surprises;
 
 use std::convert::Infallible;
