@@ -142,15 +142,15 @@ pub use disk::{Disk, DiskFile, DiskLock, DiskTree, MemoryDisk, RealDisk, Retry};
 #[doc(inline)]
 pub use encode::event::Outcome;
 #[doc(inline)]
-pub use encode::{Change, ChangeKind, ChunkParams, Options as StateOptions};
+pub use encode::{Change, ChangeKind, ChunkParams, NoText, Options as StateOptions};
 #[doc(inline)]
 pub use error::ErrorKind;
 #[doc(inline)]
 pub use manager::{
-    Agent, AgentSummary, CheckpointManager, Error, FileKind, Filter, ForgetReport, ForgetRequest,
-    ForgottenOne, KeptFile, KeptOne, Loaded, LogEntry, Operation, OperationStatus, Options,
-    PruneReport, Request, RestoreOptions, Restored, ScanProgress, Standing, Status, TargetStatus,
-    WalkedPast, WorkspaceOptions,
+    Agent, AgentSummary, Aspect, CheckpointManager, Differences, Error, FileDifference, FileFacts,
+    FileKind, Filter, ForgetReport, ForgetRequest, ForgottenOne, KeptFile, KeptOne, LeftOut,
+    Loaded, LogEntry, Operation, OperationStatus, Options, PruneReport, Request, RestoreOptions,
+    Restored, Standing, Status, TargetStatus, WalkedPast, Work, WorkProgress, WorkspaceOptions,
 };
 #[doc(inline)]
 pub use restore::{Files, Reason, Untouched};

@@ -9,6 +9,7 @@ mod agent;
 mod asynchronous;
 mod bundle;
 mod committer;
+mod differences;
 mod error;
 mod files;
 mod homecoming;
@@ -18,6 +19,7 @@ mod letting_go;
 #[cfg(feature = "cli")]
 mod mending;
 mod operation;
+mod progress;
 mod report;
 mod request;
 mod resolve;
@@ -37,10 +39,13 @@ use std::sync::atomic::AtomicU64;
 
 pub use agent::{Agent, Filter};
 pub(crate) use committer::Committer;
+pub use differences::{Aspect, Differences, FileDifference};
 pub use error::Error;
-pub use files::{FileKind, KeptFile};
+pub use files::{FileFacts, FileKind, KeptFile};
+pub use left_out::LeftOut;
 pub use letting_go::{ForgetReport, ForgetRequest, ForgottenOne, KeptOne, PruneReport};
 pub use operation::{Operation, OperationStatus, Standing};
+pub use progress::{Work, WorkProgress};
 pub use report::{AgentSummary, LogEntry, Status, TargetStatus};
 pub use request::Request;
 pub use resolve::WalkedPast;
@@ -50,7 +55,6 @@ pub use restoring::{Loaded, RestoreOptions, Restored};
 pub(crate) use workplace::Pulse;
 pub use workplace::WorkspaceOptions;
 
-pub use crate::collect::Progress as ScanProgress;
 pub use crate::verify::{Progress, VerifyOptions, VerifyReport};
 
 use crate::clock::{Clock, SystemClock};
@@ -259,8 +263,8 @@ impl CheckpointManager {
         Self { inner: Arc::new(Inner { committer, tracks, disk, housekeeper, looks_only }) }
     }
 
-    /// Has somebody told how far long work with workspaces has come; several threads tell.
-    pub fn on_progress(&self, tell: impl Fn(ScanProgress) + Send + Sync + 'static) {
+    /// Has somebody told how far scans, restores, exports and imports have come; several threads tell.
+    pub fn on_progress(&self, tell: impl Fn(WorkProgress) + Send + Sync + 'static) {
         *self.committer().progress.write() = Some(Box::new(tell));
     }
 

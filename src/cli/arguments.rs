@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use super::{
-    bundle, checkpoint, list, log, operation, restore, retain, run, setup, show, status, verify,
+    bundle, checkpoint, diff, list, log, operation, restore, retain, run, setup, show, status,
+    verify,
 };
 
 const EXAMPLES: &str = "\
@@ -77,10 +78,10 @@ pub(super) enum Command {
     Checkpoint(checkpoint::Arguments),
     /// List an agent's checkpoints, newest first
     List(list::Arguments),
-    /// Show one checkpoint, or its state
-    Show(show::Show),
-    /// Show what changed from one checkpoint's state to another's
-    Diff(show::Diff),
+    /// Show one checkpoint, its state, or its files
+    Show(show::Arguments),
+    /// Show what changed from one checkpoint to another, or since one
+    Diff(diff::Arguments),
     /// Put a checkpoint back where it was taken from, or write it elsewhere
     Restore(restore::Arguments),
     /// Take the last restore back
@@ -122,6 +123,7 @@ impl Command {
             Self::Checkpoint(it) => it.parts.workspace.as_deref(),
             Self::Operation(it) => it.workspace(),
             Self::Restore(it) => it.workspace.as_deref(),
+            Self::Diff(it) => it.workspace.as_deref(),
             _ => None,
         }
     }

@@ -40,14 +40,14 @@ pub(super) fn export(session: &Session, arguments: &Export) -> Result<(), Failur
     let agent = session.agent_of(&manager, reference, &named)?;
     if file == Path::new("-") {
         let mut out = io::stdout().lock();
-        agent.export_to(reference, &mut out)?;
+        session.watching(&manager, || agent.export_to(reference, &mut out))?;
         return out.flush().map_err(Failure::of_output);
     }
     let file = session.absolute(file);
     let mut exported = Ok(0);
     let published = publish_with(&*session.disk, &file, Durability::Synced, |target| {
         let mut out = BufWriter::with_capacity(BUFFER, Cursor { file: target, at: 0 });
-        exported = agent.export_to(reference, &mut out);
+        exported = session.watching(&manager, || agent.export_to(reference, &mut out));
         match &exported {
             Ok(_) => out.flush(),
             Err(error) => Err(io::Error::other(error.to_string())),
@@ -67,14 +67,16 @@ pub(super) fn import(session: &Session, arguments: &Import) -> Result<(), Failur
     let receipt = session.write(&session.store(), |manager| {
         let agent = manager.agent(owner)?;
         if arguments.file == Path::new("-") {
-            return Ok(agent.import_from(&mut io::stdin().lock())?);
+            let import = || agent.import_from(&mut io::stdin().lock());
+            return Ok(session.watching(manager, import)?);
         }
         let file = session.absolute(&arguments.file);
         let opened = session.disk.canonical(&file);
         let opened = opened.and_then(|path| session.disk.open(&path, Access::Read));
         let opened = opened.map_err(|source| Failure::Read { path: file, source })?;
         let cursor = Cursor { file: &*opened, at: 0 };
-        Ok(agent.import_from(&mut BufReader::with_capacity(BUFFER, cursor))?)
+        let mut bundle = BufReader::with_capacity(BUFFER, cursor);
+        Ok(session.watching(manager, || agent.import_from(&mut bundle))?)
     })?;
     session.out.data(&receipt, || in_words(&receipt))
 }

@@ -18,10 +18,13 @@ Examples:
   my-agent dump | stateward checkpoint --state - --comment 'before the merge'
   stateward checkpoint --state-command 'curl -s localhost:8000/state' --label keep=yes
   stateward checkpoint --state s.json --idempotency-key \"$RUN-$STEP\" --if-match 41
+  stateward checkpoint --workspace .            the files of this directory, however they change
   stateward checkpoint --kind pre_operation --workspace . --state-file notes.db
 
 The state is kept as the bytes that were given. What is not given (state, state files, workspace) is
-taken over from the newest checkpoint.
+taken over from the newest checkpoint. Of a workspace only what changed is read and stored; what can
+be made again (node_modules, target, .venv …), what a .statewardignore names and files over 100 MB
+are left out, and listed.
 On exit 0 the checkpoint is durable, and its path is printed.";
 
 #[derive(Debug, Args)]

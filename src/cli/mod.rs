@@ -7,6 +7,7 @@
 mod arguments;
 mod bundle;
 mod checkpoint;
+mod diff;
 mod doctor;
 mod failure;
 mod list;
@@ -14,6 +15,7 @@ mod log;
 mod operation;
 mod output;
 mod place;
+mod plan;
 mod restore;
 mod retain;
 mod run;
@@ -23,6 +25,7 @@ mod show;
 mod source;
 mod status;
 mod verify;
+mod watch;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -68,8 +71,8 @@ fn perform(line: &CommandLine, surroundings: &Surroundings) -> Result<ExitCode, 
         Command::Run(it) => return run::run(&session()?, it),
         Command::Checkpoint(it) => checkpoint::run(&session()?, it)?,
         Command::List(it) => list::run(&session()?, it)?,
-        Command::Show(it) => show::show(&session()?, it)?,
-        Command::Diff(it) => show::diff(&session()?, it)?,
+        Command::Show(it) => show::run(&session()?, it)?,
+        Command::Diff(it) => diff::run(&session()?, it)?,
         Command::Restore(it) => restore::restore(&session()?, it)?,
         Command::Undo(it) => restore::undo(&session()?, it)?,
         Command::Reset => restore::reset(&session()?)?,

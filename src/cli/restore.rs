@@ -6,13 +6,13 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::checkpoint::holds;
 use super::failure::Failure;
 use super::output::{self, count, talk};
+use super::plan::{done, planned};
 use super::session::{Session, ask};
 use super::show::no_state;
 use crate::disk::{Durability, publish};
-use crate::manager::{Agent, Loaded, RestoreOptions, Restored, WalkedPast};
+use crate::manager::{Agent, CheckpointManager, Loaded, RestoreOptions, Restored, WalkedPast};
 use crate::restore::{Files, Untouched};
 use crate::state::{CheckpointId, lossy};
 
@@ -20,12 +20,15 @@ const EXAMPLES: &str = "\
 Examples:
   stateward restore latest                      put the newest one back in place
   stateward restore good --dry-run              tell what that would do
+  stateward restore good --path src --path Cargo.toml
+  stateward restore good --to /tmp/as-it-was    only write the files out
   stateward restore 0190a1b2 --state-out old.json
   stateward restore .stateward/checkpoints/default/0000000007-routine-….json
 
-In place means: the state goes back into the file it was read from, after a recovery checkpoint of
-what is there; `stateward undo` takes it back. With --state-out the state is only written to another
-place, and nothing in the store changes.";
+In place means: state, state files and workspace go back to where they were taken from, after a
+recovery checkpoint of what is there; `stateward undo` takes it back. What is ignored or was left out
+is not touched. With --path only these files of the workspace go back. With --to and --state-out
+they are only written to another place, and nothing in the store changes.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -115,15 +118,17 @@ pub(super) fn restore(session: &Session, arguments: &Arguments) -> Result<(), Fa
     let named = session.named_by(reference, arguments.any_agent)?;
     let restored = session.write(&named.store, |manager| {
         let agent = session.agent_of(manager, reference, &named)?;
-        agreed(session, &options, |options| Ok(agent.restore(reference, options)?))
+        agreed(session, manager, &options, |options| Ok(agent.restore(reference, options)?))
     })?;
     tell(session, &restored)
 }
 
 pub(super) fn undo(session: &Session, arguments: &Undo) -> Result<(), Failure> {
     let options = arguments.manner.options();
-    let restored = session
-        .with_agent(|agent| agreed(session, &options, |options| Ok(agent.undo(options)?)))?;
+    let restored = session.write(&session.store(), |manager| {
+        let agent = manager.agent(session.agent_id().as_str())?;
+        agreed(session, manager, &options, |options| Ok(agent.undo(options)?))
+    })?;
     tell(session, &restored)
 }
 
@@ -141,12 +146,14 @@ pub(super) fn reset(session: &Session) -> Result<(), Failure> {
 /// Restores; where somebody can be asked, after showing what it will do.
 fn agreed(
     session: &Session,
+    manager: &CheckpointManager,
     options: &RestoreOptions,
     restore: impl Fn(&RestoreOptions) -> Result<Restored, Failure>,
 ) -> Result<Restored, Failure> {
+    let restore = |options: &RestoreOptions| session.watching(manager, || restore(options));
     if session.can_ask() && !options.dry_run {
         let plan = restore(&RestoreOptions { dry_run: true, ..options.clone() })?;
-        talk(&format!("{}\n", in_words(&plan)));
+        talk(&format!("{}\n", planned(&plan)));
         ask("Do it?")?;
     }
     restore(options)
@@ -167,7 +174,12 @@ fn tell(session: &Session, restored: &Restored) -> Result<(), Failure> {
         kept_aside: &restored.kept_aside,
         dry_run: restored.dry_run,
     };
-    session.out.data(&told, || in_words(restored))?;
+    session.out.data(
+        &told,
+        || {
+            if restored.dry_run { planned(restored) } else { done(restored) }
+        },
+    )?;
     session.out.say(&passed_over(&restored.walked_past));
     Ok(())
 }
@@ -175,46 +187,6 @@ fn tell(session: &Session, restored: &Restored) -> Result<(), Failure> {
 /// The state as it stands, for JSON; none where it is no JSON (a state file is kept as found).
 fn raw(state: &[u8]) -> Option<Box<RawValue>> {
     RawValue::from_string(String::from_utf8(state.to_vec()).ok()?).ok()
-}
-
-fn in_words(restored: &Restored) -> String {
-    let id = restored.checkpoint_id;
-    let done = if restored.dry_run { "Would restore" } else { "Restored" };
-    let mut lines = vec![match restored.checkpoint() {
-        Some(it) => format!(
-            "{done} checkpoint {} of {} ({}, {}, {id}).",
-            it.seq,
-            it.agent_id,
-            it.kind,
-            holds(it)
-        ),
-        None => format!("{done} checkpoint {id}."),
-    }];
-    let Files { written, removed, unchanged, conflicts } = &restored.files;
-    for (what, paths) in [
-        ("written", written),
-        ("removed", removed),
-        ("already as it should be", unchanged),
-        ("changed by someone else", conflicts),
-    ] {
-        lines.extend(paths.iter().map(|path| format!("  {what}: {}", path.display())));
-    }
-    if written.is_empty() && unchanged.is_empty() && conflicts.is_empty() {
-        lines.push(
-            "  The state was not read from a file, so there is none to put it back to; \
-                    --state-out FILE writes it."
-                .to_owned(),
-        );
-    }
-    if restored.tainted {
-        lines.push("  It was made after a drift's onset.".to_owned());
-    }
-    if let Some(recovery) = restored.recovery_checkpoint_id {
-        lines.push(format!(
-            "What was there is kept as {recovery}; `stateward undo` brings it back."
-        ));
-    }
-    lines.join("\n")
 }
 
 fn passed_over(walked_past: &[WalkedPast]) -> String {
@@ -236,7 +208,8 @@ fn write_out(session: &Session, arguments: &Arguments) -> Result<(), Failure> {
     if let Some(target) = &arguments.to {
         let target = session.absolute(target);
         let id = loaded.checkpoint().checkpoint_id.to_string();
-        files = agent.write_files_to(&id, &target, &arguments.paths, dry_run)?;
+        files = session
+            .watching(&manager, || agent.write_files_to(&id, &target, &arguments.paths, dry_run))?;
     }
     let mut to_stdout = false;
     if let Some(target) = &arguments.state_out {
@@ -289,14 +262,16 @@ fn tell_written(
         dry_run: arguments.manner.dry_run,
     };
     session.out.data(&told, || {
-        let done = if arguments.manner.dry_run { "Would write" } else { "Wrote" };
+        let verb = if arguments.manner.dry_run { "Would write" } else { "Wrote" };
         let what = match (&arguments.to, &arguments.state_out) {
             (Some(to), None) => {
-                format!("{} to {}", count(files.written.len(), "file", "files"), to.display())
+                let names =
+                    count(files.written.len(), "file or directory", "files and directories");
+                format!("{names} to {}", to.display())
             }
             (None, Some(out)) => format!("the state to {}", out.display()),
             _ => "the state and the files".to_owned(),
         };
-        format!("{done} {what} (checkpoint {}, {}).", it.seq, it.kind)
+        format!("{verb} {what} (checkpoint {}, {}).", it.seq, it.kind)
     })
 }

@@ -10,6 +10,7 @@ use super::arguments::Global;
 use super::failure::Failure;
 use super::output::{Output, talk};
 use super::place;
+use super::watch::Watch;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Configuration, Flag, Origin, Sources};
 use crate::disk::{Disk, RealDisk};
@@ -154,7 +155,16 @@ impl Session {
         &self,
         work: impl FnOnce(&Agent) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        self.write(&self.store(), |manager| work(&manager.agent(self.agent_id().as_str())?))
+        self.write(&self.store(), |manager| {
+            let agent = manager.agent(self.agent_id().as_str())?;
+            self.watching(manager, || work(&agent))
+        })
+    }
+
+    /// Shows how far long work has come while it lasts, where somebody looks.
+    pub(super) fn watching<T>(&self, manager: &CheckpointManager, work: impl FnOnce() -> T) -> T {
+        let _watch = Watch::over(manager, self.out, &self.clock);
+        work()
     }
 
     /// Opens the store to look.

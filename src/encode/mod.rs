@@ -22,6 +22,7 @@ mod regroup;
 mod text;
 mod tracked;
 mod tree;
+mod unified;
 mod varint;
 
 pub use content::{
@@ -33,6 +34,8 @@ pub use json::{JsonError, JsonProblem, validate_object, validate_value};
 pub use pack::{PackError, pack, unpack};
 pub use patch::{PatchError, PatchProblem};
 pub use tracked::{Encoded, Tracked, encode_complete};
+pub use unified::NoText;
+pub(crate) use unified::{TEXT_BYTES_MAX, unified};
 
 /// How states are checked and cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

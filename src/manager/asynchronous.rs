@@ -8,6 +8,7 @@
 use serde::Serialize;
 
 use super::agent::{Agent, Filter};
+use super::differences::Differences;
 use super::error::Error;
 use super::letting_go::{ForgetReport, ForgetRequest, PruneReport};
 use super::operation::{Operation, OperationStatus};
@@ -213,6 +214,15 @@ impl Agent {
     pub async fn diff_async(&self, a: &str, b: &str) -> Result<Vec<Change>, Error> {
         let (agent, a, b) = (self.clone(), a.to_owned(), b.to_owned());
         blocking(move || agent.diff(&a, &b)).await
+    }
+
+    /// Waits for [`Agent::differences`] without blocking the caller's thread.
+    ///
+    /// # Errors
+    /// As [`Agent::differences`].
+    pub async fn differences_async(&self, a: &str, b: Option<&str>) -> Result<Differences, Error> {
+        let (agent, a, b) = (self.clone(), a.to_owned(), b.map(str::to_owned));
+        blocking(move || agent.differences(&a, b.as_deref())).await
     }
 
     /// Waits for [`Agent::begin_operation`] without blocking the caller's thread. Dropping the

@@ -23,6 +23,7 @@ use super::admission::WantedPart;
 use super::agent::Agent;
 use super::error::Error;
 use super::files::Reader;
+use super::progress::{Count, Work};
 use crate::encode::directory::{self, Root};
 use crate::encode::manifest::Manifest;
 use crate::encode::parts::{StateFiles, Workspace};
@@ -86,6 +87,7 @@ impl Agent {
         let mut out = Proving::over(out);
         out.put(&opening(&header)?)?;
         out.put(state)?;
+        let count = Count::of(self.committer(), Work::Exporting, blocks.len() as u64);
         for root in blocks {
             let Some(reader) = &reader else { continue };
             let bytes = reader.block(root)?;
@@ -94,6 +96,7 @@ impl Agent {
             out.put(&len.to_le_bytes())?;
             out.put(&root.0.0)?;
             out.put(&bytes)?;
+            count.add(bytes.len() as u64);
         }
         out.close()
     }
@@ -119,9 +122,11 @@ impl Agent {
         let store = self.committer().store_for_content(&[], &mut Vec::new())?;
         let ahead = Ahead::new(&store, self.committer().retry);
         let mut content = Content::default();
+        let count = Count::of(self.committer(), Work::Importing, header.blocks);
         for _ in 0..header.blocks {
             let block = read_block(&mut bundle)?;
             content.note(&block)?;
+            count.add(block.data.len() as u64);
             ahead.put(vec![block]).map_err(|error| Error::Io {
                 doing: "keep the bundle's content".to_owned(),
                 source: error.last,

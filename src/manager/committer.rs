@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 
-use super::ScanProgress;
 use super::admission::{Before, Sight, Submission, Taken, TakenState, content, in_flight};
 use super::error::Error;
+use super::progress::WorkProgress;
 use super::{letting_go, retained};
 use crate::clock::Clock;
 use crate::collect;
@@ -60,7 +60,7 @@ impl std::fmt::Debug for Committer {
 }
 
 /// Told of progress, from several threads.
-pub(super) type Tell = Box<dyn Fn(ScanProgress) + Send + Sync>;
+pub(super) type Tell = Box<dyn Fn(WorkProgress) + Send + Sync>;
 
 /// A submission that was let in.
 enum Admitted {
@@ -111,8 +111,8 @@ impl Committer {
         }
     }
 
-    /// Tells how far a scan has come.
-    pub(super) fn tell_progress(&self, progress: ScanProgress) {
+    /// Tells how far some work has come.
+    pub(super) fn tell_progress(&self, progress: WorkProgress) {
         if let Some(tell) = &*self.progress.read() {
             tell(progress);
         }

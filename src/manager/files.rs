@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::agent::Agent;
 use super::error::Error;
+use super::progress::Count;
 use super::resolve::Resolved;
 use super::tree_plan::{self, Asked, Kept, Now};
 use crate::disk::{FileTime, create_dir_all_durable};
@@ -37,6 +38,23 @@ pub struct KeptFile {
     /// UTF-8 is replaced.
     #[serde(serialize_with = "lossy::path")]
     pub path: PathBuf,
+    /// What is kept of it.
+    #[serde(flatten)]
+    pub facts: FileFacts,
+}
+
+/// A kept file reads as its facts: `file.kind`, `file.bytes`.
+impl std::ops::Deref for KeptFile {
+    type Target = FileFacts;
+
+    fn deref(&self) -> &FileFacts {
+        &self.facts
+    }
+}
+
+/// What is kept of a file, a directory or a link beside its name.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FileFacts {
     /// What it is.
     pub kind: FileKind,
     /// Its length in bytes; 0 for what is no file.
@@ -54,8 +72,8 @@ pub struct KeptFile {
     pub target: Option<PathBuf>,
 }
 
-impl KeptFile {
-    fn of(path: PathBuf, node: &Node) -> Self {
+impl FileFacts {
+    pub(super) fn of(node: &Node) -> Self {
         let (kind, bytes, mode, modified, digest, target) = match node {
             Node::File(file) => {
                 let digest = file.content.map(|(digest, _)| digest);
@@ -67,13 +85,8 @@ impl KeptFile {
                 (FileKind::Link, 0, None, link.modified, None, target)
             }
         };
-        Self { path, kind, bytes, mode, modified_at: moment(modified), digest, target }
+        Self { kind, bytes, mode, modified_at: modified.into(), digest, target }
     }
-}
-
-fn moment(time: FileTime) -> Timestamp {
-    let ms = time.secs.saturating_mul(1000).saturating_add(i64::from(time.nanos / 1_000_000));
-    Timestamp::from_unix_ms(ms)
 }
 
 /// Where the parts of a checkpoint are read: the store it was found in, or another that holds them.
@@ -226,25 +239,28 @@ impl Reader {
         Ok(())
     }
 
-    /// The names in a checkpoint's workspace and its state files.
+    /// The names in a checkpoint's workspace, in their order, and its state files.
     pub(super) fn files(&self, manifest: &Manifest) -> Result<Vec<KeptFile>, Error> {
         let mut files = Vec::new();
         if let Some(workspace) = &manifest.workspace {
             self.walk(&workspace.root, &mut |path, node| {
-                files.push(KeptFile::of(path.to_owned(), node));
+                files.push(KeptFile { path: path.to_owned(), facts: FileFacts::of(node) });
                 Ok(())
             })?;
         }
+        files.sort_by(|a, b| a.path.cmp(&b.path));
         let state_files = manifest.state_files.iter().flat_map(|part| &part.files);
-        files
-            .extend(state_files.map(|(path, file)| KeptFile::of(path.clone(), &Node::File(*file))));
+        files.extend(state_files.map(|(path, file)| {
+            let facts = FileFacts::of(&Node::File(*file));
+            KeptFile { path: path.clone(), facts }
+        }));
         Ok(files)
     }
 }
 
 impl Agent {
-    /// The names in a checkpoint's workspace, directories before what is in them, and its state
-    /// files.
+    /// The names in a checkpoint's workspace in their order, a directory before what is in it, and
+    /// its state files.
     ///
     /// # Errors
     /// `not_found`; `damaged` where the directories cannot be read.
@@ -282,7 +298,9 @@ impl Agent {
             let failed = |doing, source| restore::Error::Io { doing, path: dir.to_owned(), source };
             create_dir_all_durable(self.disk(), dir).map_err(|source| failed("make", source))?;
             let tree = self.disk().tree(dir).map_err(|source| failed("open", source))?;
-            restore::materialise(&*tree, &plan, &reader.content_of_files(), &|_| ())?;
+            let count = Count::of_plan(self.committer(), &plan);
+            let content = reader.content_of_files();
+            restore::materialise(&*tree, &plan, &content, &|bytes| count.add(bytes))?;
         }
         Ok(plan.files)
     }

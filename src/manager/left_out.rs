@@ -10,15 +10,32 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::state::{Skipped, Why};
+use super::agent::Agent;
+use super::error::Error;
+use super::files::Reader;
+use super::tree_plan::Kept;
+use crate::state::{Skipped, Why, lossy};
 
-/// What a list says.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct LeftOut {
+/// What a checkpoint's workspace does not hold, or holds as it was while it changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct LeftOut {
     /// Not held, nor anything beneath it.
     pub skipped: Vec<Skipped>,
-    /// Held, but it changed while it was read.
+    /// Held, but it changed while it was read. In JSON, what is not UTF-8 is replaced.
+    #[serde(serialize_with = "lossy::paths")]
     pub unsettled: Vec<PathBuf>,
+}
+
+impl Agent {
+    /// What the workspace of a checkpoint left out, as its receipt listed it.
+    ///
+    /// # Errors
+    /// `not_found`; `damaged` where the list cannot be read.
+    pub fn left_out(&self, reference: &str) -> Result<LeftOut, Error> {
+        let found = self.resolve(reference)?;
+        let Some(part) = &found.held.manifest.workspace else { return Ok(LeftOut::default()) };
+        Kept { part, reader: &Reader::of(self, &found) }.left_out()
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -68,7 +85,9 @@ impl Name {
 }
 
 impl LeftOut {
-    pub(super) fn is_empty(&self) -> bool {
+    /// Whether everything is held, as it was at one moment.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
         self.skipped.is_empty() && self.unsettled.is_empty()
     }
 

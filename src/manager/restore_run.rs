@@ -13,6 +13,7 @@ use super::admission::WantedPart;
 use super::agent::Agent;
 use super::error::Error;
 use super::files::Reader;
+use super::progress::Count;
 use super::resolve::Resolved;
 use super::restore_tree::{Begun, Target};
 use super::restoring::{RestoreOptions, Restored, take_state};
@@ -112,7 +113,7 @@ fn check_quiet(agent: &Agent) -> Result<(), Error> {
 }
 
 /// The file a restore in place replaces. An imported checkpoint names none: it came from elsewhere.
-fn in_place_target(manifest: &Manifest) -> Option<PathBuf> {
+pub(super) fn in_place_target(manifest: &Manifest) -> Option<PathBuf> {
     manifest.state_file.clone().filter(|_| !manifest.imported)
 }
 
@@ -206,7 +207,9 @@ impl<'a> Job<'a> {
             let found = restore::look_at_state_file(disk, path, node)?;
             match found {
                 Some(found) if found.is_wanted => planned.files.unchanged.push(path.clone()),
-                Some(found) if self.sessions.is_foreign(found.stat.changed) => {
+                Some(found)
+                    if !self.options.force && self.sessions.is_foreign(found.stat.changed) =>
+                {
                     planned.files.conflicts.push(path.clone());
                 }
                 _ => planned.files.written.push(path.clone()),
@@ -265,7 +268,8 @@ impl<'a> Job<'a> {
         let content = self.reader.content_of_files();
         let tree = match (&self.target, &planned.tree, recovery) {
             (Some(target), Some(plan), Some(id)) if !plan.is_empty() => {
-                Some(target.begin(plan, id, &content)?)
+                let count = Count::of_plan(self.agent.committer(), plan);
+                Some(target.begin(plan, id, &content, &|bytes| count.add(bytes))?)
             }
             _ => None,
         };
@@ -407,7 +411,8 @@ impl<'a> Job<'a> {
 
     fn answer(&self, reference: &str, planned: Planned, done: Done) -> Restored {
         let checkpoint = self.found.store.facts(&self.found.held);
-        let untouched = planned.tree.map(|plan| plan.untouched).unwrap_or_default();
+        let tree = planned.tree.unwrap_or_default();
+        let (made_dirs, gone_dirs) = (tree.made_dirs(), tree.gone_dirs());
         let mut files = planned.files;
         files.conflicts.extend(done.report.left.iter().cloned());
         Restored {
@@ -418,7 +423,9 @@ impl<'a> Job<'a> {
             recovery_checkpoint_id: done.recovery,
             restored_as: done.finished,
             files,
-            untouched,
+            untouched: tree.untouched,
+            made_dirs,
+            gone_dirs,
             kept_aside: [done.report.kept, done.kept_aside].concat(),
             dry_run: self.options.dry_run,
             checkpoint: Some(checkpoint),

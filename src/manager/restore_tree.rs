@@ -16,7 +16,7 @@ use crate::encode::event::BegunTree;
 use crate::encode::manifest::Manifest;
 use crate::encode::parts;
 use crate::restore::{
-    self, Content, Report, Restore, Scope, Sessions, TreePlan, Way, discard_staging,
+    self, Content, Progress, Report, Restore, Scope, Sessions, TreePlan, Way, discard_staging,
 };
 use crate::state::CheckpointId;
 
@@ -205,15 +205,16 @@ impl Target {
         })
     }
 
-    /// Stages what a plan brings.
+    /// Stages what a plan brings, and tells of each file.
     pub(super) fn begin<'a>(
         &'a self,
         plan: &'a TreePlan,
         id: CheckpointId,
         content: &'a Content<'a>,
+        progress: &Progress<'_>,
     ) -> Result<Begun<'a>, Error> {
         let begun = self.resume(plan, id, content)?;
-        begun.restore.stage(&|_| ())?;
+        begun.restore.stage(progress)?;
         Ok(begun)
     }
 

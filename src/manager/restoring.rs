@@ -61,6 +61,12 @@ pub struct Restored {
     pub kept_aside: Vec<PathBuf>,
     /// Nothing was done.
     pub dry_run: bool,
+    /// Directories that come, with everything that is restored in them.
+    #[serde(skip)]
+    pub(super) made_dirs: Vec<PathBuf>,
+    /// Directories that go, with everything in them.
+    #[serde(skip)]
+    pub(super) gone_dirs: Vec<PathBuf>,
     /// The facts of what was restored.
     #[serde(skip)]
     pub(super) checkpoint: Option<Checkpoint>,
@@ -113,6 +119,18 @@ impl Restored {
     #[must_use]
     pub fn checkpoint(&self) -> Option<&Checkpoint> {
         self.checkpoint.as_ref()
+    }
+
+    /// Directories among what is written that were not there: all that is restored in them is.
+    #[must_use]
+    pub fn made_dirs(&self) -> &[PathBuf] {
+        &self.made_dirs
+    }
+
+    /// Directories among what is removed: all that was in them is.
+    #[must_use]
+    pub fn gone_dirs(&self) -> &[PathBuf] {
+        &self.gone_dirs
     }
 
     /// The state, byte for byte; absent where the checkpoint holds none.

@@ -102,7 +102,7 @@ impl Now<'_> {
         }
     }
 
-    fn list(&self, path: &Path, dir: &DirNode) -> Result<Vec<TreeEntry>, Error> {
+    pub(super) fn list(&self, path: &Path, dir: &DirNode) -> Result<Vec<TreeEntry>, Error> {
         match self {
             Self::Scanned { workspace, .. } => {
                 let entries = workspace.list(path).unwrap_or_default();
@@ -123,7 +123,7 @@ impl Now<'_> {
         }
     }
 
-    fn left_out(&self) -> Result<LeftOut, Error> {
+    pub(super) fn left_out(&self) -> Result<LeftOut, Error> {
         match self {
             Self::Scanned { left_out, .. } => Ok((*left_out).clone()),
             Self::Kept(kept) => kept.left_out(),

@@ -147,7 +147,7 @@ impl Workplace {
         let sink = Sink {
             put: &put,
             chunks_of: &|_| Vec::new(),
-            progress: &|progress| manager.committer().tell_progress(progress),
+            progress: &|progress| manager.committer().tell_progress(progress.into()),
         };
         let committer = manager.committer();
         let disk = manager.shared_disk();
@@ -287,7 +287,7 @@ impl Place {
                 chunks_of: &|root| store.chunks_of(root),
                 progress: &|progress| {
                     self.knows_more.store(true, Ordering::Relaxed);
-                    manager.committer().tell_progress(progress);
+                    manager.committer().tell_progress(progress.into());
                 },
             },
         )?;
@@ -305,7 +305,11 @@ impl Place {
         };
         Ok(workspace.scan(
             Depth::Thorough,
-            &Sink { put: &|_| Ok(()), chunks_of: &|root| store.chunks_of(root), progress: &|_| () },
+            &Sink {
+                put: &|_| Ok(()),
+                chunks_of: &|root| store.chunks_of(root),
+                progress: &|progress| manager.committer().tell_progress(progress.into()),
+            },
         )?)
     }
 

@@ -29,7 +29,7 @@ pub(crate) use staging::{Staging, discard_staging};
 pub(crate) use state_file::{look as look_at_state_file, put_back_file, remove, stray_companions};
 pub use tree_plan::{Reason, Untouched};
 pub(crate) use tree_plan::{Rules, Scope, Side, TreePlan, plan_tree};
-pub(crate) use write::{Cause, Content};
+pub(crate) use write::{Cause, Content, Progress};
 
 /// Why something could not be put back.
 #[derive(Debug, thiserror::Error)]

@@ -100,6 +100,34 @@ impl TreePlan {
         self.steps.is_empty() && self.dirs.is_empty()
     }
 
+    /// The directories that are made.
+    pub fn made_dirs(&self) -> Vec<PathBuf> {
+        self.places(&Action::MakeDir)
+    }
+
+    /// The directories that go.
+    pub fn gone_dirs(&self) -> Vec<PathBuf> {
+        self.places(&Action::RemoveDir)
+    }
+
+    fn places(&self, action: &Action) -> Vec<PathBuf> {
+        let steps = self.steps.iter().filter(|step| step.action == *action);
+        steps.map(|step| step.path.clone()).collect()
+    }
+
+    /// The files and links that are written, and their bytes.
+    pub fn brings(&self) -> (u64, u64) {
+        let nodes = self.steps.iter().filter_map(|step| match &step.action {
+            Action::Swap { wanted: Some(node), same_as: None, .. } => Some(node),
+            _ => None,
+        });
+        nodes.fold((0, 0), |(files, bytes), node| match node {
+            Node::File(file) => (files + 1, bytes + file.len),
+            Node::Link(_) => (files + 1, bytes),
+            Node::Dir(_) => (files, bytes),
+        })
+    }
+
     /// What the plan does, in a name: equal for equal steps.
     pub fn digest(&self) -> Digest {
         let mut told = Vec::new();

@@ -6,6 +6,7 @@ mod asynchronous;
 mod cli_config;
 mod cli_contract;
 mod cli_home;
+mod cli_look;
 mod cli_operation;
 mod cli_setup;
 mod cli_state;
