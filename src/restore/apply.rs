@@ -15,8 +15,10 @@
 //! The caller says in its log that the restore begins, after [`Restore::stage`] and before
 //! [`Restore::apply`], and that it is finished or was taken back before [`Restore::clear`].
 
+mod dirs;
 mod look;
 mod mover;
+mod place;
 mod relink;
 
 use std::collections::{HashMap, HashSet};
@@ -223,12 +225,15 @@ impl<'a> Restore<'a> {
         if !(changed.is_empty() || force) {
             return Ok(Outcome::Changed(changed));
         }
-        match Mover::new(self, Way::Forward, Sight::Seen(seen), changed).run() {
-            Ok(report) => Ok(Outcome::Done(report)),
-            Err(why) => match self.roll_back() {
-                Ok(report) => Ok(Outcome::RolledBack { why, report }),
-                Err(back) => Err(self.stuck(why, back)),
-            },
+        let mut there = Mover::new(self, Way::Forward, Sight::Seen(seen), changed);
+        let Err(why) = there.run() else {
+            return Ok(Outcome::Done(there.report));
+        };
+        let mut back = Mover::new(self, Way::Back, Sight::Looks, Vec::new());
+        back.report.kept = there.report.kept;
+        match back.run() {
+            Ok(()) => Ok(Outcome::RolledBack { why, report: back.report }),
+            Err(error) => Err(self.stuck(why, error)),
         }
     }
 
@@ -237,8 +242,8 @@ impl<'a> Restore<'a> {
     /// # Errors
     /// As the disk and the content give them; it can be done again, or taken back.
     pub fn roll_forward(&self) -> Result<Report, Error> {
-        let held = self.held(&[])?;
-        Mover::new(self, Way::Forward, Sight::Looks, held).run()
+        let mut mover = Mover::new(self, Way::Forward, Sight::Looks, self.held(&[])?);
+        mover.run().map(|()| mover.report)
     }
 
     /// Takes a restore back that was interrupted, from whatever state it is found in.
@@ -246,7 +251,8 @@ impl<'a> Restore<'a> {
     /// # Errors
     /// As the disk and the content give them; it can be done again, or finished.
     pub fn roll_back(&self) -> Result<Report, Error> {
-        Mover::new(self, Way::Back, Sight::Looks, Vec::new()).run()
+        let mut mover = Mover::new(self, Way::Back, Sight::Looks, Vec::new());
+        mover.run().map(|()| mover.report)
     }
 
     /// Says what lies where when neither end could be reached.

@@ -54,8 +54,7 @@ impl Writing<'_> {
     /// Writes files and links that are not there yet, with their attributes, and makes all but their
     /// names durable.
     pub fn write_all(&self, jobs: &[Job<'_>], progress: &Progress<'_>) -> Result<(), Error> {
-        // The times of a link have no sync of their own.
-        let too_many = jobs.len() > SYNC_EACH_MAX || jobs.iter().any(|job| is_link(job.node));
+        let too_many = jobs.len() > SYNC_EACH_MAX;
         let each = !(too_many && self.sync_all()?);
         let files = Mutex::new(Vec::new());
         shared(jobs.len(), if jobs.len() < SHARED_FROM { 1 } else { WRITERS }, &|index| {
@@ -70,7 +69,12 @@ impl Writing<'_> {
             progress(if let Node::File(file) = job.node { file.len } else { 0 });
             Ok(())
         })?;
-        if each { sync_files(&files.into_inner()) } else { self.sync_all().map(drop) }
+        // The times of a link have no sync of their own.
+        let has_links = jobs.iter().any(|job| matches!(job.node, Node::Link(_)));
+        if (has_links || !each) && self.sync_all()? {
+            return Ok(());
+        }
+        sync_files(&files.into_inner())
     }
 
     fn sync_all(&self) -> Result<bool, Error> {
@@ -121,10 +125,6 @@ impl Writing<'_> {
             Err(Error::Unproven { path: job.path.to_owned() })
         }
     }
-}
-
-pub(super) fn is_link(node: &Node) -> bool {
-    matches!(node, Node::Link(_))
 }
 
 /// Syncs open files, several at a time where there are many.
@@ -223,13 +223,10 @@ impl<'a> Sink<'a> {
     }
 }
 
-/// The hash of a file of `len` bytes; none where it has not as many.
+/// The hash of the first `len` bytes of a file; none where it has not as many.
 fn hash(file: &dyn DiskFile, len: u64) -> io::Result<Option<blake3::Hash>> {
-    if file.len()? != len {
-        return Ok(None);
-    }
     let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; usize::try_from(len).unwrap_or(usize::MAX).clamp(1, PROOF_BYTES)];
+    let mut buffer = vec![0; usize::try_from(len).unwrap_or(usize::MAX).min(PROOF_BYTES)];
     let mut at = 0;
     while at < len {
         match file.read_at(&mut buffer, at)? {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::disk::{DiskTree, FileTime, NodeKind, Stat};
 use crate::encode::directory::{self, DirNode, FileNode, LinkNode, Node, Root, TreeEntry};
 use crate::encode::encode_file;
-use crate::restore::Cause;
+use crate::restore::Content;
 
 /// A tree by paths; the root is there under the empty one.
 pub(super) type Forest = BTreeMap<PathBuf, Item>;
@@ -255,16 +255,13 @@ impl Shelf {
         self.dirs[&dir.root].clone()
     }
 
-    pub fn content(
-        &self,
-    ) -> impl Fn(&FileNode, &mut dyn FnMut(&[u8]) -> io::Result<()>) -> Result<(), Cause> + Sync + '_
-    {
-        |node, take| {
+    pub fn content(&self) -> Box<Content<'_>> {
+        Box::new(|node, take| {
             for piece in self.files[&node.content.expect("asked for what has bytes")].chunks(3000) {
                 take(piece)?;
             }
             Ok(())
-        }
+        })
     }
 }
 

@@ -21,8 +21,11 @@ fn id() -> CheckpointId {
     "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap()
 }
 
+/// No path at all.
+const NOWHERE: [PathBuf; 0] = [];
+
 /// What lets everything be touched.
-fn free<'a>(scope: &'a Scope) -> Rules<'a> {
+fn free(scope: &Scope) -> Rules<'_> {
     Rules { scope, keep: &|_, _| false, holds: &|_| false, foreign: &|_| false, force: false }
 }
 
@@ -56,7 +59,7 @@ impl Case {
         let outcome = restore.apply(&|path| seen.get(path).copied(), false).unwrap();
         let Outcome::Done(report) = outcome else { panic!("{outcome:?}") };
         assert!(report.left.is_empty() && report.kept.is_empty(), "{report:?}");
-        assert_eq!(restore.clear(Way::Forward, Some(&report)).unwrap(), [PathBuf::new(); 0]);
+        assert_eq!(restore.clear(Way::Forward, Some(&report)).unwrap(), NOWHERE);
     }
 }
 

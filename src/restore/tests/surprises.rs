@@ -70,13 +70,13 @@ fn a_directory_with_an_unlisted_name_does_not_give_way_to_a_file() {
 
 #[test]
 fn a_name_outside_of_the_plan_keeps_its_attributes() {
-    let now = forest([("file", file("same"))]);
+    let now = forest([("dir/file", file("same"))]);
     let adjusted = Item::File { bytes: b"same".into(), mode: 0o600, time: 9, group: None };
-    let wanted = forest([("file", adjusted)]);
+    let wanted = forest([("dir/file", adjusted)]);
     for way in [Way::Forward, Way::Back] {
         let case = Case::new(&now, &wanted);
         let (_disk, tree) = memory(&now);
-        tree.hard_link("file".as_ref(), "elsewhere".as_ref()).unwrap();
+        tree.hard_link("dir/file".as_ref(), "elsewhere".as_ref()).unwrap();
         let content = case.shelf.content();
         let restore = Restore::new(&*tree, &case.plan, id(), &content);
         let mut report = done(apply(&restore, &*tree, false));
@@ -91,7 +91,11 @@ fn a_name_outside_of_the_plan_keeps_its_attributes() {
                 assert_eq!((elsewhere, found), (file("same"), wanted.clone()))
             }
             (Way::Back, _) => {
-                assert_eq!(tree.stat("file".as_ref()).unwrap().links, 2, "the old file is back");
+                assert_eq!(
+                    tree.stat("dir/file".as_ref()).unwrap().links,
+                    2,
+                    "the old file is back"
+                );
             }
         }
     }

@@ -14,8 +14,11 @@ use crate::encode::directory::{DirNode, FileNode, Node, TreeEntry};
 /// One of the two trees: its root, where there is a tree, and how its directories are read.
 pub(crate) struct Side<'a, E> {
     pub root: Option<DirNode>,
-    pub list: &'a dyn Fn(&Path, &DirNode) -> Result<Vec<TreeEntry>, E>,
+    pub list: &'a List<'a, E>,
 }
+
+/// Reads a directory of a kept tree.
+pub(crate) type List<'a, E> = dyn Fn(&Path, &DirNode) -> Result<Vec<TreeEntry>, E> + 'a;
 
 impl<E> Side<'_, E> {
     fn entries(&self, path: &Path, dir: Option<&DirNode>) -> Result<Vec<TreeEntry>, E> {
@@ -151,7 +154,7 @@ impl<E> Walk<'_, E> {
             (Some(Node::Dir(now)), wanted) if wanted.is_none() || reach == Reach::Beneath => {
                 self.waiting.push(pair(path, Some(now), None));
             }
-            (Some(Node::Dir(now)), Some(wanted)) => return self.into_leaf(path, now, wanted),
+            (Some(Node::Dir(now)), Some(wanted)) => return self.dir_gives_way(path, now, wanted),
             (Some(_), Some(Node::Dir(_))) if reach == Reach::Beneath => {
                 self.draft.untouched.push(Untouched { path, reason: Reason::InTheWay });
             }
@@ -182,8 +185,7 @@ impl<E> Walk<'_, E> {
         if same(&now, &wanted) {
             match wanted {
                 Node::File(file) if grouped => {
-                    let pinned = self.is_foreign(&path);
-                    self.draft.member(path, Some(now), Some(file), (true, pinned));
+                    self.draft.member(path, Some(now), Some(file), (true, false));
                 }
                 _ => self.draft.files.unchanged.push(path),
             }
@@ -198,7 +200,7 @@ impl<E> Walk<'_, E> {
     }
 
     /// A directory where a file or link is wanted: all of it goes, or nothing.
-    fn into_leaf(&mut self, path: PathBuf, now: DirNode, wanted: Node) -> Result<(), E> {
+    fn dir_gives_way(&mut self, path: PathBuf, now: DirNode, wanted: Node) -> Result<(), E> {
         let (held, foreign) = self.obstacles(&path, now)?;
         if held || !foreign.is_empty() {
             if held {
@@ -331,7 +333,6 @@ impl<E> Walk<'_, E> {
                     }
                     _ if reach == Reach::Beneath => {}
                     Node::File(file) if file.group.is_some() => {
-                        let pinned = pinned || self.is_foreign(&path);
                         let pinned = pinned || (self.rules.keep)(&path, false);
                         self.draft.member(path, Some(node), Some(file), (true, pinned));
                     }
@@ -530,8 +531,8 @@ impl Draft {
 
     /// The directories whose attributes are set: those that get others, and those whose names change.
     fn settle_dirs(&mut self, steps: &[Step]) -> Vec<DirStep> {
-        let names = steps.iter().filter(|step| !matches!(step.action, Action::Adjust { .. }));
-        let touched: HashSet<&Path> = names.filter_map(|step| step.path.parent()).collect();
+        // Adjusting a file replaces it, where it has a name elsewhere.
+        let touched: HashSet<&Path> = steps.iter().filter_map(|step| step.path.parent()).collect();
         let mut dirs = Vec::new();
         for mut step in std::mem::take(&mut self.dirs).into_iter().rev() {
             if self.missing.contains(&step.path) {
