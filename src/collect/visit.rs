@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Error;
-use super::files::{At, Beside, Wanted};
+use super::files::{At, Wanted};
 use super::known::{Dir, DirId, Doubt, Edit, Edits, Entry, Position, What, is_same};
 use super::rules::{
     IGNORE_BYTES_MAX, IGNORE_FILE, Patterns, Scope, TAG_FILE, TAG_SIGNATURE, Verdict,
