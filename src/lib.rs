@@ -114,6 +114,9 @@ pub mod manager;
 // The edges. Settings from files and the environment.
 pub mod config;
 
+// An agent's command, run and kept.
+pub mod supervise;
+
 // The command line.
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -127,7 +130,8 @@ pub mod fuzzing;
 pub use clock::{Clock, ManualClock, SystemClock};
 #[doc(inline)]
 pub use collect::{
-    Automatic, Due, Moment, SavePolicy, SavePolicyError, Saved, SourceError, StateSource,
+    Automatic, Due, Moment, Options as ScanOptions, SavePolicy, SavePolicyError, Saved,
+    SourceError, StateSource,
 };
 #[doc(inline)]
 pub use commit::Options as LogOptions;
@@ -143,18 +147,19 @@ pub use encode::{Change, ChangeKind, ChunkParams, Options as StateOptions};
 pub use error::ErrorKind;
 #[doc(inline)]
 pub use manager::{
-    Agent, AgentSummary, CheckpointManager, Error, Filter, ForgetReport, ForgetRequest,
-    ForgottenOne, KeptOne, Loaded, LogEntry, Operation, OperationStatus, Options, PruneReport,
-    Request, RestoreOptions, Restored, Standing, Status, TargetStatus, WalkedPast,
+    Agent, AgentSummary, CheckpointManager, Error, FileKind, Filter, ForgetReport, ForgetRequest,
+    ForgottenOne, KeptFile, KeptOne, Loaded, LogEntry, Operation, OperationStatus, Options,
+    PruneReport, Request, RestoreOptions, Restored, ScanProgress, Standing, Status, TargetStatus,
+    WalkedPast, WorkspaceOptions,
 };
 #[doc(inline)]
-pub use restore::Files;
+pub use restore::{Files, Reason, Untouched};
 #[doc(inline)]
 pub use retention::{Anchor, KindPolicy, Policy};
 #[doc(inline)]
 pub use state::{
     AgentId, Attempt, ByteSize, Checkpoint, CheckpointId, Digest, Durable, Kind, NounError,
-    OperationRef, Receipt, Seq, Span, Timestamp,
+    OperationRef, Receipt, Seq, Skipped, Span, Timestamp, Why,
 };
 #[doc(inline)]
 pub use store::Options as StoreOptions;

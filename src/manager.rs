@@ -15,6 +15,8 @@ mod homecoming;
 mod housekeeping;
 mod left_out;
 mod letting_go;
+#[cfg(feature = "cli")]
+mod mending;
 mod operation;
 mod report;
 mod request;
@@ -44,6 +46,8 @@ pub use request::Request;
 pub use resolve::WalkedPast;
 use restore_run::Ended;
 pub use restoring::{Loaded, RestoreOptions, Restored};
+#[cfg(feature = "cli")]
+pub(crate) use workplace::Pulse;
 pub use workplace::WorkspaceOptions;
 
 pub use crate::collect::Progress as ScanProgress;

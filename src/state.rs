@@ -3,6 +3,11 @@
 //! Names here are the names in the API, on the command line and in JSON. Nothing in this file
 //! touches a disk or a clock.
 
+pub(crate) mod lossy;
+mod skipped;
+
+pub use skipped::{Skipped, Why};
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -501,8 +506,9 @@ pub struct Receipt {
     /// The tries it took, the successful one included.
     pub attempts: Vec<Attempt>,
     /// What was left out, and why.
-    pub skipped: Vec<crate::collect::Skipped>,
+    pub skipped: Vec<Skipped>,
     /// What changed while it was read.
+    #[serde(serialize_with = "lossy::paths")]
     pub unsettled: Vec<PathBuf>,
 }
 

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use super::{
-    bundle, checkpoint, list, log, operation, restore, retain, setup, show, status, verify,
+    bundle, checkpoint, list, log, operation, restore, retain, run, setup, show, status, verify,
 };
 
 const EXAMPLES: &str = "\
 Examples:
+  stateward run --state memory.json -- python3 agent.py   keep an agent through crashes
   stateward checkpoint --state state.json         keep the state
   stateward list                                  see what is kept
   stateward restore latest                        put the newest one back
@@ -70,6 +71,8 @@ pub struct Global {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Run an agent: keep it, start it again after a crash, put back what the crash broke
+    Run(run::Arguments),
     /// Make a checkpoint and print its receipt
     Checkpoint(checkpoint::Arguments),
     /// List an agent's checkpoints, newest first
@@ -115,6 +118,7 @@ impl Command {
     /// The workspace that the command names.
     pub(super) fn workspace(&self) -> Option<&Path> {
         match self {
+            Self::Run(it) => it.workspace.as_deref(),
             Self::Checkpoint(it) => it.parts.workspace.as_deref(),
             Self::Operation(it) => it.workspace(),
             Self::Restore(it) => it.workspace.as_deref(),

@@ -148,7 +148,8 @@ pub(super) fn concerns(receipt: &Receipt) -> String {
     }
     for (part, seq) in &receipt.checkpoint.inherited {
         let part = part.replace('_', " ");
-        lines.push(format!("{part}: taken over from checkpoint {seq}"));
+        let is = if part.ends_with('s') { "are" } else { "is" };
+        lines.push(format!("the {part} {is} taken over from checkpoint {seq}"));
     }
     lines.extend(receipt.skipped.iter().map(|what| format!("skipped: {what}")));
     lines.extend(receipt.unsettled.iter().map(|path| format!("unsettled: {}", path.display())));

@@ -16,6 +16,7 @@ mod output;
 mod place;
 mod restore;
 mod retain;
+mod run;
 mod session;
 mod setup;
 mod show;
@@ -64,6 +65,7 @@ fn perform(line: &CommandLine, surroundings: &Surroundings) -> Result<ExitCode, 
     let workspace = line.command.workspace();
     let session = || Session::new(&line.global, surroundings, workspace);
     match &line.command {
+        Command::Run(it) => return run::run(&session()?, it),
         Command::Checkpoint(it) => checkpoint::run(&session()?, it)?,
         Command::List(it) => list::run(&session()?, it)?,
         Command::Show(it) => show::show(&session()?, it)?,

@@ -14,7 +14,7 @@ use super::show::no_state;
 use crate::disk::{Durability, publish};
 use crate::manager::{Agent, Loaded, RestoreOptions, Restored, WalkedPast};
 use crate::restore::{Files, Untouched};
-use crate::state::CheckpointId;
+use crate::state::{CheckpointId, lossy};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -96,7 +96,7 @@ struct Told<'a> {
     files: &'a Files,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     untouched: &'a [Untouched],
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    #[serde(skip_serializing_if = "<[_]>::is_empty", serialize_with = "lossy::paths")]
     kept_aside: &'a [PathBuf],
     dry_run: bool,
 }

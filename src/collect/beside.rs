@@ -11,10 +11,10 @@ use super::Error;
 use super::files::{Beside, Wanted};
 use super::known::{Edit, Entry, What, is_same};
 use super::reading::DATABASE_MAGIC;
-use super::skipped::Why;
 use super::sqlite::{database_of, is_index};
 use super::visit::Visit;
 use crate::disk::Stat;
+use crate::state::Why;
 
 /// What became of a database's name.
 enum Fate {

@@ -35,9 +35,9 @@ use std::path::Path;
 
 use super::Options;
 use super::known::{Dir, DirId, Doubt, Entry, FileFacts, Known, Position, What};
-use super::skipped::Why;
 use crate::disk::{FileTime, NodeKind, Stat};
 use crate::encode::directory::Root;
+use crate::state::Why;
 use crate::state::{Digest, Timestamp};
 
 const MAGIC: &[u8; 8] = b"SWKNOWN\x01";

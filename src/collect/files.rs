@@ -7,10 +7,10 @@ use super::Error;
 use super::horizon::Horizon;
 use super::known::{DirId, Doubt, Edit, Edits, Entry, FileFacts, What};
 use super::reading::{Contents, Old, ReadError, Reader};
-use super::skipped::Why;
 use super::sqlite::{self, Part, Taken, Unit};
 use super::walk::{Found, Walk};
 use crate::disk::Stat;
+use crate::state::Why;
 
 /// A file to read.
 pub(super) struct Wanted<'w> {

@@ -20,10 +20,10 @@ use std::sync::Arc;
 
 pub(super) use self::changes::{Applied, Edit, Edits};
 use super::rules::Patterns;
-use super::skipped::Why;
 use crate::disk::{NodeKind, Stat};
 use crate::encode::directory::{DirNode, FileNode, LinkNode, Node, Root, TreeEntry};
 use crate::state::Digest;
+use crate::state::Why;
 
 /// The slot of a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

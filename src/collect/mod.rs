@@ -26,7 +26,6 @@ mod reading;
 mod rules;
 mod save_policy;
 mod sink;
-mod skipped;
 mod source;
 mod sqlite;
 mod state_files;
@@ -48,7 +47,6 @@ pub use save_policy::{Automatic, Due, Moment, SavePolicy, SavePolicyError, Saved
 pub use sink::Progress;
 pub(crate) use sink::Sink;
 pub use sink::SinkError;
-pub use skipped::{Skipped, Why};
 pub use source::{SourceError, StateSource};
 pub(crate) use state_files::{StateFilesFound, state_files};
 pub(crate) use workspace::{Depth, Place, Scanned, Workspace};

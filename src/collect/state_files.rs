@@ -14,11 +14,11 @@ use super::files::has_holes;
 use super::horizon::Horizon;
 use super::reading::{Contents, Old, ReadError, Reader};
 use super::sink::{Sink, Tally};
-use super::skipped::{Skipped, Why};
 use super::sqlite::{self, Part, Unit};
 use crate::clock::Clock;
 use crate::disk::{Disk, DiskTree, NodeKind};
 use crate::encode::directory::FileNode;
+use crate::state::{Skipped, Why};
 
 /// What was found at the places of state files.
 #[derive(Debug, Default)]

@@ -13,10 +13,10 @@ use super::rules::{
     IGNORE_BYTES_MAX, IGNORE_FILE, Patterns, Scope, TAG_FILE, TAG_SIGNATURE, Verdict,
     is_default_name,
 };
-use super::skipped::Why;
 use super::sqlite::database_of;
 use super::walk::{Below, Found, Job, Look, Walk, is_one};
 use crate::disk::{Listing, NodeKind, Stat};
+use crate::state::Why;
 
 /// Directories below the root that are kept, one in the other.
 const DEPTH_MAX: u16 = 512;

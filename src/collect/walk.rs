@@ -22,12 +22,12 @@ use super::queue::Queue;
 use super::reading::{Reader, is_shortage};
 use super::rules::{Patterns, Scope};
 use super::sink::{Sink, Tally};
-use super::skipped::Why;
 use super::visit;
 use super::watch::Watch;
 use super::{Error, Options};
 use crate::clock::Clock;
 use crate::disk::{DiskTree, NodeKind, Stat};
+use crate::state::Why;
 
 /// Entries of ignored directories that are counted in one scan, all together.
 const MEASURED_MAX: u64 = 100_000;

@@ -48,6 +48,8 @@ struct Shared {
 struct State {
     watched: BTreeSet<PathBuf>,
     dirty: HashSet<PathBuf>,
+    /// How often anything was dirtied.
+    noticed: u64,
     /// How often the root was opened, by anyone.
     root_opened: u64,
     is_behind: bool,
@@ -103,6 +105,13 @@ impl Watch {
 
     pub(super) fn has_failed(&self) -> bool {
         self.shared.state.lock().has_failed
+    }
+
+    /// A number that grows with every change that is noticed; none where notices are missing.
+    #[cfg(feature = "cli")]
+    pub(super) fn noticed(&self) -> Option<u64> {
+        let state = self.shared.state.lock();
+        (!state.has_failed).then_some(state.noticed)
     }
 
     /// Everything is about to be looked at: what was noticed before does not matter any more.
@@ -182,6 +191,7 @@ impl State {
     }
 
     fn soil(&mut self, dir: &Path) {
+        self.noticed += 1;
         if self.dirty.len() >= DIRTY_MAX {
             self.fall_behind("more directories than are told apart");
         } else if !self.dirty.contains(dir) {
@@ -205,6 +215,7 @@ impl State {
             tracing::info!(why, "notices of change are missing, the next scan looks everywhere");
         }
         self.is_behind = true;
+        self.noticed += 1;
         self.dirty.clear();
     }
 

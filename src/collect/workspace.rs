@@ -25,7 +25,6 @@ use super::horizon::Horizon;
 use super::known::{Applied, DirId, Known, Slots, What};
 use super::rules::{Rules, is_default_name};
 use super::sink::{Sink, Tally};
-use super::skipped::{Skipped, Why};
 use super::walk::{Found, Ground, Walk, is_one};
 use super::watch::Watch;
 use super::{Error, Options, pages};
@@ -33,6 +32,7 @@ use crate::clock::Clock;
 use crate::disk::{Disk, DiskTree, NodeKind, Stat};
 use crate::encode::directory::{DirNode, Root, TreeEntry};
 use crate::state::Timestamp;
+use crate::state::{Skipped, Why};
 
 /// How often a scan looks again after something moved.
 const REPEATS: u32 = 3;
@@ -270,6 +270,12 @@ impl Workspace {
         let Known { files, bytes, .. } = self.known;
         let unsettled = looked.unsettled.into_iter().collect();
         Ok(Scanned { root, files, bytes, changed, skipped, unsettled })
+    }
+
+    /// A number that grows with every change that is noticed; none where changes are not watched.
+    #[cfg(feature = "cli")]
+    pub(crate) fn noticed(&self) -> Option<u64> {
+        self.watch.as_ref()?.noticed()
     }
 
     /// What the scans so far handed over lies in the store now.

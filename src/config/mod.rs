@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::disk::Retry;
 use crate::error::ErrorKind;
 use crate::state::AgentId;
-use crate::{collect, commit, encode, manager, retention, store};
+use crate::{collect, commit, encode, manager, retention, store, supervise};
 
 pub use keys::Entry;
 pub use layers::{Configuration, Flag, Sources};
@@ -45,6 +45,8 @@ pub struct Settings {
     pub retention: retention::Policy,
     /// How failing calls are tried again.
     pub retry: Retry,
+    /// How an agent's command is run.
+    pub run: supervise::Options,
 }
 
 /// The section `store`: places, and the options of the stage.

@@ -153,6 +153,19 @@ pub(super) fn kernel_text(path: &str) -> Option<String> {
     fs::read_to_string(path).ok()
 }
 
+/// The same for what need not be text.
+#[cfg(target_os = "linux")]
+pub(super) fn kernel_bytes(path: &str) -> Option<Vec<u8>> {
+    fs::read(path).ok()
+}
+
+/// The names in a directory under `/proc`.
+#[cfg(target_os = "linux")]
+pub(super) fn kernel_names(path: &str) -> Vec<String> {
+    let name = |entry: io::Result<fs::DirEntry>| entry.ok()?.file_name().into_string().ok();
+    fs::read_dir(path).into_iter().flatten().filter_map(name).collect()
+}
+
 fn kind(found: fs::FileType) -> EntryKind {
     if found.is_file() {
         EntryKind::File

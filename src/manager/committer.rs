@@ -12,9 +12,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 
 use super::ScanProgress;
-use super::admission::{
-    Before, Sight, Submission, Taken, TakenState, WantedPart, content, in_flight,
-};
+use super::admission::{Before, Sight, Submission, Taken, TakenState, content, in_flight};
 use super::error::Error;
 use super::{letting_go, retained};
 use crate::clock::Clock;

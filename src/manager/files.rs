@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::agent::Agent;
 use super::error::Error;
@@ -15,7 +15,7 @@ use crate::disk::{FileTime, create_dir_all_durable};
 use crate::encode::directory::{self, DirNode, FileNode, Node, TreeEntry};
 use crate::encode::manifest::Manifest;
 use crate::restore::{self, Cause, Files, Scope, Sessions};
-use crate::state::{CheckpointId, Digest, Timestamp};
+use crate::state::{CheckpointId, Digest, Timestamp, lossy};
 use crate::store::{BlockKey, ContentError, FileError, OpenPacks, Store};
 
 /// What a kept name stands for.
@@ -35,7 +35,7 @@ pub enum FileKind {
 pub struct KeptFile {
     /// Where it is: from the workspace's root, or absolute for a state file. In JSON, what is not
     /// UTF-8 is replaced.
-    #[serde(serialize_with = "lossy")]
+    #[serde(serialize_with = "lossy::path")]
     pub path: PathBuf,
     /// What it is.
     pub kind: FileKind,
@@ -50,20 +50,8 @@ pub struct KeptFile {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
     /// Where a link leads, as it is written there.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "lossy_target")]
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "lossy::optional")]
     pub target: Option<PathBuf>,
-}
-
-fn lossy<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&path.display())
-}
-
-#[expect(clippy::ref_option, reason = "serde hands over references")]
-fn lossy_target<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
-    match path {
-        Some(path) => lossy(path, serializer),
-        None => serializer.serialize_none(),
-    }
 }
 
 impl KeptFile {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::collect::{Skipped, Why};
+use crate::state::{Skipped, Why};
 
 /// What a list says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

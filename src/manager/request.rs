@@ -78,6 +78,12 @@ impl Request {
         }
     }
 
+    /// Whose it is to be.
+    #[cfg(feature = "cli")]
+    pub(super) fn agent(&self) -> &Agent {
+        &self.agent
+    }
+
     /// Keeps `state`, serialized as JSON; it must become an object.
     ///
     /// # Errors
@@ -143,7 +149,7 @@ impl Request {
 
     /// Keeps parts that lie in the store already.
     pub(crate) fn parts(
-        mut self,
+        self,
         workspace: WantedPart<parts::Workspace>,
         state_files: WantedPart<parts::StateFiles>,
     ) -> Self {
@@ -263,7 +269,7 @@ impl Request {
     }
 
     /// The same, once `inspect` agreed to what was collected.
-    pub(crate) fn commit_after(self, inspect: Inspect<'_>) -> Result<Receipt, Error> {
+    pub(super) fn commit_after(self, inspect: Inspect<'_>) -> Result<Receipt, Error> {
         let agent = self.agent.clone();
         let _span =
             tracing::debug_span!("checkpoint", agent = %agent.id(), kind = %self.kind).entered();

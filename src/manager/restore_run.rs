@@ -131,9 +131,13 @@ impl<'a> Job<'a> {
             Some(path) => restore::read_current(agent.disk(), path)?,
             None => None,
         };
-        let target = Target::of(agent, manifest, options)?;
+        let target = match options.only_state {
+            true => None,
+            false => Target::of(agent, manifest, options)?,
+        };
+        let takes_files = !(only_files || options.only_state || manifest.imported);
         let state_files = match &manifest.state_files {
-            Some(part) if !only_files && !manifest.imported => part.files.clone(),
+            Some(part) if takes_files => part.files.clone(),
             _ => Vec::new(),
         };
         let made = if only_files { Vec::new() } else { made_by(agent, undoes, manifest) };
@@ -367,9 +371,11 @@ impl<'a> Job<'a> {
         })
     }
 
-    /// The file still holds what the recovery checkpoint keeps.
+    /// The file still holds what the recovery checkpoint keeps, or, where it lies in the workspace,
+    /// what that was put back with.
     fn check_untouched(&self, path: &Path) -> Result<(), Error> {
-        if restore::read_current(self.agent.disk(), path)? == self.current {
+        let found = restore::read_current(self.agent.disk(), path)?;
+        if found == self.current || found == self.state {
             return Ok(());
         }
         Err(Error::Conflicts { paths: vec![path.to_owned()] })

@@ -9,7 +9,7 @@ use super::error::Error;
 use super::resolve::{Resolved, WalkedPast};
 use super::restore_run;
 use crate::restore::{self, Files, Untouched};
-use crate::state::{Checkpoint, CheckpointId};
+use crate::state::{Checkpoint, CheckpointId, lossy};
 
 /// How a restore is to be done.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +29,8 @@ pub struct RestoreOptions {
     /// Only these paths of the workspace, from its root, and what is beneath them; everything where
     /// empty.
     pub paths: Vec<PathBuf>,
+    /// Only the state; the workspace and the state files stay as they are.
+    pub only_state: bool,
     /// The workspace to restore into, where it is not the one the checkpoint was taken from.
     pub workspace: Option<PathBuf>,
 }
@@ -55,7 +57,7 @@ pub struct Restored {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub untouched: Vec<Untouched>,
     /// Where somebody's newer work was moved that was in the way.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", serialize_with = "lossy::paths")]
     pub kept_aside: Vec<PathBuf>,
     /// Nothing was done.
     pub dry_run: bool,

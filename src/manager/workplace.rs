@@ -5,8 +5,10 @@
 //! when the last clone of the handle goes; a session that made no checkpoint leaves no word.
 
 use std::convert::Infallible;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use uuid::Uuid;
@@ -21,7 +23,7 @@ use crate::encode;
 use crate::encode::event::What;
 use crate::encode::parts::{self, STATE_FILES_MAX, StateFiles};
 use crate::state::{AgentId, Kind, Timestamp};
-use crate::store::{self, Ahead, Brought, Store};
+use crate::store::{Ahead, Brought, Store};
 
 /// What a handle collects, and the session it is.
 pub(super) struct Workplace {
@@ -38,6 +40,8 @@ pub(super) struct Place {
     /// Though it is a home directory or the root of everything.
     pub force: bool,
     open: Mutex<Option<Workspace>>,
+    /// More is known than the cache in the store says.
+    knows_more: AtomicBool,
 }
 
 struct Session {
@@ -46,6 +50,18 @@ struct Session {
     id: Uuid,
     since: Timestamp,
     said: Mutex<bool>,
+}
+
+/// What is known of changes in a workspace.
+#[cfg(feature = "cli")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pulse {
+    /// A scan is under way.
+    Busy,
+    /// Changes are not watched.
+    Unwatched,
+    /// This number grows with every change that is noticed.
+    Noticed(u64),
 }
 
 /// What was collected for one checkpoint.
@@ -194,6 +210,14 @@ impl Workplace {
         }
     }
 
+    /// What is known of changes in the workspace, without waiting for a scan that is under way.
+    #[cfg(feature = "cli")]
+    pub(super) fn pulse(&self) -> Pulse {
+        let Some(place) = &self.workspace else { return Pulse::Unwatched };
+        let Some(open) = place.open.try_lock() else { return Pulse::Busy };
+        open.as_ref().and_then(Workspace::noticed).map_or(Pulse::Unwatched, Pulse::Noticed)
+    }
+
     /// Since when the session lasts; none where it is a person's.
     pub(super) fn since(&self) -> Option<Timestamp> {
         (!self.session.manager.committer().by_hand).then_some(self.session.since)
@@ -229,7 +253,8 @@ impl Parts {
 impl Place {
     /// A workspace at an absolute path without links.
     pub(super) fn new(root: PathBuf, options: collect::Options, force: bool) -> Self {
-        Self { root, options, force, open: Mutex::default() }
+        let (open, knows_more) = (Mutex::default(), AtomicBool::default());
+        Self { root, options, force, open, knows_more }
     }
 
     /// The same workspace for another session.
@@ -255,14 +280,19 @@ impl Place {
             workspace.forget();
         }
         let store = ahead.store();
-        Ok(workspace.scan(
+        let scanned = workspace.scan(
             depth,
             &Sink {
                 put: &|blocks| ahead.put(blocks).map_err(|error| SinkError(error.to_string())),
                 chunks_of: &|root| store.chunks_of(root),
-                progress: &|progress| manager.committer().tell_progress(progress),
+                progress: &|progress| {
+                    self.knows_more.store(true, Ordering::Relaxed);
+                    manager.committer().tell_progress(progress);
+                },
             },
-        )?)
+        )?;
+        self.knows_more.fetch_or(scanned.changed, Ordering::Relaxed);
+        Ok(scanned)
     }
 
     /// Scans the workspace; what is new is hashed and goes nowhere.
@@ -322,6 +352,9 @@ impl Place {
 
     /// Writes what is known of the files' times, so that the next process need not read them all.
     pub(super) fn save_cache(&self, store: &Store) {
+        if !self.knows_more.swap(false, Ordering::Relaxed) {
+            return;
+        }
         let bytes = self.open.lock().as_ref().and_then(Workspace::cache);
         if let Some(bytes) = bytes
             && let Err(error) = store.write_stat_cache(&self.root, &bytes)
@@ -388,10 +421,9 @@ pub struct WorkspaceOptions {
 
 /// A workspace at a path that a caller gave.
 pub(super) fn place(agent: &Agent, path: &Path, options: WorkspaceOptions) -> Result<Place, Error> {
-    let root = agent.disk().canonical(path).map_err(|source| collect::Error::Io {
-        doing: "find",
-        path: path.to_owned(),
-        source,
+    let root = agent.disk().canonical(path).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => collect::Error::NoDirectory { path: path.to_owned() },
+        _ => collect::Error::Io { doing: "find", path: path.to_owned(), source },
     })?;
     check_text(&root)?;
     if !options.shared {

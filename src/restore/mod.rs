@@ -20,16 +20,16 @@ use std::path::{Path, PathBuf};
 
 use crate::error::ErrorKind;
 
-pub(crate) use apply::{Outcome, Report, Restore, Seen, Way};
+pub(crate) use apply::{Outcome, Report, Restore, Way};
 pub(crate) use foreign::Sessions;
 pub(crate) use materialise::materialise;
 pub use plan::{Files, plan};
 pub(crate) use put_back::{put_back, read_current};
-pub(crate) use staging::{KEPT_SUFFIX, Staging, discard_staging};
+pub(crate) use staging::{Staging, discard_staging};
 pub(crate) use state_file::{look as look_at_state_file, put_back_file, remove, stray_companions};
 pub use tree_plan::{Reason, Untouched};
-pub(crate) use tree_plan::{Rules, STAGING_PREFIX, Scope, Side, TreePlan, plan_tree};
-pub(crate) use write::{Cause, Content, Progress};
+pub(crate) use tree_plan::{Rules, Scope, Side, TreePlan, plan_tree};
+pub(crate) use write::{Cause, Content};
 
 /// Why something could not be put back.
 #[derive(Debug, thiserror::Error)]

@@ -4,16 +4,22 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// What becomes of files in a restore.
+use crate::state::lossy;
+
+/// What becomes of files in a restore. In JSON, what is not UTF-8 in a path is replaced.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Files {
     /// Written anew.
+    #[serde(serialize_with = "lossy::paths")]
     pub written: Vec<PathBuf>,
     /// Removed.
+    #[serde(serialize_with = "lossy::paths")]
     pub removed: Vec<PathBuf>,
     /// Already as asked.
+    #[serde(serialize_with = "lossy::paths")]
     pub unchanged: Vec<PathBuf>,
     /// Changed by someone else; not touched without force.
+    #[serde(serialize_with = "lossy::paths")]
     pub conflicts: Vec<PathBuf>,
 }
 

@@ -20,6 +20,8 @@ use crate::commit::writer::AppendError;
 use crate::disk::{Retry, RetryError, retry};
 use crate::encode::{Block, Slice, directory};
 
+/// Content is gathered to so many bytes; what comes at once with the last of them still fits a batch.
+const GATHERED_BYTES_MAX: usize = BATCH_BYTES_MAX - (5 << 18);
 /// Where others commit meanwhile, batches are no longer than this, so that nobody waits long.
 const SHARED_BYTES_MAX: usize = 256 << 10;
 
@@ -116,7 +118,7 @@ impl Ahead {
             let mut waiting = self.waiting.lock();
             waiting.bytes += blocks.iter().map(|block| block.data.len()).sum::<usize>();
             waiting.blocks.extend(blocks);
-            (waiting.bytes > BATCH_BYTES_MAX).then(|| std::mem::take(&mut *waiting))
+            (waiting.bytes > GATHERED_BYTES_MAX).then(|| std::mem::take(&mut *waiting))
         };
         let Some(full) = full else { return Ok(()) };
         let bytes = if self.is_alone() { BATCH_BYTES_MAX } else { SHARED_BYTES_MAX };

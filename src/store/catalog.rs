@@ -512,6 +512,10 @@ impl Catalog {
             let opened = held.manifest.created_at;
             (opened, self.closed(held.manifest.id).map(|closed| closed.at))
         }));
+        if spans.is_empty() {
+            // Who has no sessions has no foreign changes; a restore alone does not change that.
+            return spans;
+        }
         spans.extend(shelf.restores.iter().map(|(recovery, begun)| {
             let finished = shelf.checkpoints.values().find(|held| {
                 held.manifest.restored.as_ref().is_some_and(|it| it.recovery == Some(*recovery))

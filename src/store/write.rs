@@ -261,7 +261,7 @@ impl Store {
             return Ok(0);
         }
         let outgoing: Vec<Outgoing<'_>> = ready.iter().map(Ready::outgoing).collect();
-        let appended = writer.append(&outgoing)?;
+        let appended = writer.append_ahead(&outgoing)?;
         self.adopt_segment(&writer);
         let mut catalog = self.catalog.write();
         for (record, at) in ready.iter().zip(&appended.records) {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rusqlite::Connection;
 
 use super::*;
+use crate::state::Why;
 
 const COMMITS: u32 = 400;
 /// What all accounts hold together, at any moment between two transactions.
@@ -164,7 +165,7 @@ fn a_log_is_kept_with_its_database_and_left_out_with_it() {
     let mut bench =
         Bench::with(Options { file_bytes_max: ByteSize(400_000), ..Options::default() });
     bench.write(".statewardignore", "*-wal\nignored.db\n");
-    let mut connections: Vec<_> =
+    let connections: Vec<_> =
         ["a.db", "ignored.db"].map(|name| make(&bench.path(name), "wal")).into();
     bench.write("no-database", "text");
     bench.write("no-database-wal", "ignored by its name");

@@ -4,6 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 
 use super::*;
+use crate::state::Why;
 
 #[test]
 fn every_kind_of_entry_comes_back() {

@@ -1,6 +1,7 @@
 //! What is left out, and that it is said.
 
 use super::*;
+use crate::state::Why;
 
 #[test]
 fn what_can_be_made_again_is_left_out_with_its_size() {

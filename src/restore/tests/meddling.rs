@@ -116,7 +116,8 @@ fn open_to_write(tree: &dyn DiskTree, path: &Path) -> io::Result<Arc<dyn DiskFil
 /// All that is in files, the staging directory left out.
 fn holds_theirs(tree: &dyn DiskTree) -> bool {
     let is_theirs = |(path, item): (&PathBuf, &Item)| {
-        let is_staged = path.to_string_lossy().starts_with(STAGING_PREFIX);
+        let is_staged =
+            path.to_string_lossy().starts_with(crate::restore::tree_plan::STAGING_PREFIX);
         !is_staged && matches!(item, Item::File { bytes, .. } if bytes == THEIRS)
     };
     look(tree).iter().any(is_theirs)

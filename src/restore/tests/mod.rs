@@ -6,6 +6,7 @@ mod forest;
 mod meddling;
 mod planning;
 mod random;
+mod surprises;
 
 use std::convert::Infallible;
 use std::path::Path;

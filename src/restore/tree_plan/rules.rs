@@ -58,6 +58,7 @@ pub(crate) struct Rules<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Untouched {
     /// Beneath the root.
+    #[serde(serialize_with = "crate::state::lossy::path")]
     pub path: PathBuf,
     /// Why not.
     pub reason: Reason,

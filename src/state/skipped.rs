@@ -1,9 +1,9 @@
 //! What a scan left out, as it is listed.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 /// Why something in a workspace is not kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -32,7 +32,7 @@ pub enum Why {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Skipped {
     /// Where it is, from the workspace's root; in JSON, what is not UTF-8 is replaced.
-    #[serde(serialize_with = "lossy")]
+    #[serde(serialize_with = "super::lossy::path")]
     pub path: PathBuf,
     /// Why it is not kept.
     pub why: Why,
@@ -42,10 +42,6 @@ pub struct Skipped {
     /// How many more there are like it that are not listed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub others: u64,
-}
-
-fn lossy<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&path.display())
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
