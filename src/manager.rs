@@ -345,7 +345,7 @@ impl CheckpointManager {
             // Other agents are not kept waiting for one whose workspace is not there.
             match restore_run::roll_on(&self.agent(agent.as_str())?, begun) {
                 Ok(Ended::Finished) => {
-                    tracing::warn!(%agent, "finished a restore that was interrupted")
+                    tracing::warn!(%agent, "finished a restore that was interrupted");
                 }
                 Ok(Ended::TakenBack) => {
                     tracing::warn!(%agent, "took a restore back that was interrupted");

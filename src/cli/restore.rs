@@ -63,6 +63,7 @@ pub(super) struct Undo {
 
 /// How anything is put back in place.
 #[derive(Debug, Clone, Copy, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 struct Manner {
     /// Only tell what would be done
     #[arg(long)]

@@ -79,6 +79,7 @@ pub(super) struct Visit<'v, 'w> {
     scope: Option<Arc<Scope>>,
     rules_moved: bool,
     /// The directory's own, where they are others than before.
+    #[expect(clippy::option_option, reason = "not looked for is not the same as not there")]
     patterns: Option<Option<Arc<Patterns>>>,
     pub(super) edits: Vec<Edit>,
     pub(super) wanted: Vec<Wanted<'w>>,
@@ -206,12 +207,13 @@ impl<'v, 'w> Visit<'v, 'w> {
                 self.wanted.push(Wanted::new(name, stat, Some(before)));
             }
             What::Link(_) if self.walk.must_read(before, &stat) => {
-                self.link(Some(before), name, stat)?
+                self.link(Some(before), name, stat)?;
             }
-            What::Out(Why::IgnoredByDefault, _) if !is_default_name(&name) => {
-                if !self.walk.is_tagged(&self.look.path.join(&name))? {
-                    self.keep(None, name, stat)?;
-                }
+            What::Out(Why::IgnoredByDefault, _)
+                if !is_default_name(&name)
+                    && !self.walk.is_tagged(&self.look.path.join(&name))? =>
+            {
+                self.keep(None, name, stat)?;
             }
             _ => {}
         }
@@ -339,7 +341,7 @@ impl<'v, 'w> Visit<'v, 'w> {
     }
 }
 
-fn in_portions<'w>(wanted: Vec<Wanted<'w>>) -> impl Iterator<Item = Vec<Wanted<'w>>> {
+fn in_portions(wanted: Vec<Wanted<'_>>) -> impl Iterator<Item = Vec<Wanted<'_>>> {
     let mut rest = wanted.into_iter().peekable();
     std::iter::from_fn(move || {
         let mut bytes = 0;

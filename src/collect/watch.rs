@@ -161,7 +161,7 @@ impl Shared {
             Ok(event) if event.need_rescan() => state.fall_behind("too many at once"),
             Ok(event) => {
                 for path in event.paths.iter().filter_map(|path| path.strip_prefix(root).ok()) {
-                    state.note(&event.kind, path);
+                    state.note(event.kind, path);
                 }
             }
             Err(error) => state.fail(&error),
@@ -172,7 +172,7 @@ impl Shared {
 }
 
 impl State {
-    fn note(&mut self, kind: &EventKind, path: &Path) {
+    fn note(&mut self, kind: EventKind, path: &Path) {
         let dir = path.parent().unwrap_or(path);
         match kind {
             EventKind::Access(AccessKind::Open(_)) => {

@@ -242,7 +242,7 @@ impl Workspace {
                 let again = marks.looks().chain(applied.touched.iter().copied()).collect();
                 extent = self.hinted(again);
             }
-            looked.note(&self.known, found, applied, round == REPEATS);
+            looked.note(&self.known, found, &applied, round == REPEATS);
             if is_still {
                 break;
             }
@@ -361,6 +361,7 @@ impl Workspace {
     }
 
     /// What the last scan left out.
+    #[cfg(test)]
     pub(crate) fn skipped(&self) -> &[Skipped] {
         self.last.as_ref().map_or(&[], |last| &last.skipped)
     }
@@ -428,7 +429,7 @@ struct Looked {
 }
 
 impl Looked {
-    fn note(&mut self, known: &Known, found: Found, applied: Applied, is_last: bool) {
+    fn note(&mut self, known: &Known, found: Found, applied: &Applied, is_last: bool) {
         for path in &found.settled {
             self.unsettled.remove(path);
         }

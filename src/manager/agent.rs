@@ -100,7 +100,7 @@ impl Agent {
     }
 
     /// Gives the agent a file that every checkpoint made through this handle holds byte for byte; a
-    /// file that is missing is named in the receipt. A database of SQLite is kept with its journal.
+    /// file that is missing is named in the receipt. A database of `SQLite` is kept with its journal.
     ///
     /// # Errors
     /// `usage` where the path is not UTF-8, `refused` beyond 1,000 files.

@@ -176,7 +176,7 @@ impl Committer {
         {
             return Err(Error::Stale { agent, expected, is: before.state_changed });
         }
-        self.check_no_restore(&submission, sighted)?;
+        check_no_restore(&submission, sighted)?;
         let content = content(&submission, Sight { before: &before, drafts, stores: sighted })?;
         let seq = self.take_number(&agent, drafts, sighted);
         drafts.push(self.draft(submission, &before, content, seq, body));
@@ -229,32 +229,6 @@ impl Committer {
         };
         let brought = submission.brought.into_iter().collect();
         Draft { blocks, brought, events: submission.events, ..Draft::new(manifest, content) }
-    }
-
-    /// Between the word that a restore has begun and the word that it has finished, only the latter
-    /// is taken.
-    fn check_no_restore(
-        &self,
-        submission: &Submission,
-        sighted: &[Arc<Store>],
-    ) -> Result<(), Error> {
-        if submission.restored.is_some() {
-            return Ok(());
-        }
-        let begun = sighted.iter().any(|store| {
-            let catalog = store.catalog();
-            let open = catalog.agents.get(&submission.agent).and_then(Shelf::open_restore);
-            matches!(open, Some(What::RestoreBegun { workspace: Some(_), .. }))
-        });
-        if !begun {
-            return Ok(());
-        }
-        Err(Error::Refused {
-            why: format!("a restore of agent {} has begun and not finished", submission.agent),
-            way_out: "the next command that writes finishes it where it can, and says what keeps \
-                      it from that; `stateward reset` gives it up"
-                .to_owned(),
-        })
     }
 
     /// The next number of an agent: above every one that was ever given, here or in any store that
@@ -649,6 +623,28 @@ impl NotBrought {
         manifest.state_files = None;
         Ok(format!("workspace and state files are left behind: {}", self.0))
     }
+}
+
+/// Between the word that a restore has begun and the word that it has finished, only the latter
+/// is taken.
+fn check_no_restore(submission: &Submission, sighted: &[Arc<Store>]) -> Result<(), Error> {
+    if submission.restored.is_some() {
+        return Ok(());
+    }
+    let begun = sighted.iter().any(|store| {
+        let catalog = store.catalog();
+        let open = catalog.agents.get(&submission.agent).and_then(Shelf::open_restore);
+        matches!(open, Some(What::RestoreBegun { workspace: Some(_), .. }))
+    });
+    if !begun {
+        return Ok(());
+    }
+    Err(Error::Refused {
+        why: format!("a restore of agent {} has begun and not finished", submission.agent),
+        way_out: "the next command that writes finishes it where it can, and says what keeps \
+                  it from that; `stateward reset` gives it up"
+            .to_owned(),
+    })
 }
 
 /// What a submission came to. Its receipt is made by the one who asked, in its own time.

@@ -89,6 +89,9 @@ impl FileFacts {
     }
 }
 
+/// Takes the bytes of a file.
+type Take<'a> = &'a mut dyn FnMut(&[u8]) -> io::Result<()>;
+
 /// Where the parts of a checkpoint are read: the store it was found in, or another that holds them.
 #[derive(Debug, Clone)]
 pub(super) struct Reader {
@@ -186,8 +189,7 @@ impl Reader {
     /// Hands out the bytes of files, for a restore.
     pub(super) fn content_of_files(
         &self,
-    ) -> impl Fn(&FileNode, &mut dyn FnMut(&[u8]) -> io::Result<()>) -> Result<(), Cause> + Sync + '_
-    {
+    ) -> impl Fn(&FileNode, Take<'_>) -> Result<(), Cause> + Sync + '_ {
         |file, take| {
             self.file(file, take).map_err(|error| match error {
                 FileError::Content(error) => Cause::from(self.error(&error)),

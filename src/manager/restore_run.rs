@@ -132,10 +132,7 @@ impl<'a> Job<'a> {
             Some(path) => restore::read_current(agent.disk(), path)?,
             None => None,
         };
-        let target = match options.only_state {
-            true => None,
-            false => Target::of(agent, manifest, options)?,
-        };
+        let target = if options.only_state { None } else { Target::of(agent, manifest, options)? };
         let takes_files = !(only_files || options.only_state || manifest.imported);
         let state_files = match &manifest.state_files {
             Some(part) if takes_files => part.files.clone(),
@@ -450,13 +447,11 @@ fn finish(
     held: Held,
 ) -> Result<Receipt, Error> {
     let mut request = agent.checkpoint(Kind::Routine).finishes(restored);
-    request = match held.state {
-        true => request.state_of(from.id),
-        false => request.inherited_state(),
-    };
-    request = request.state_files_part(match held.state_files {
-        true => WantedPart::Of(from.id),
-        false => WantedPart::Inherited,
+    request = if held.state { request.state_of(from.id) } else { request.inherited_state() };
+    request = request.state_files_part(if held.state_files {
+        WantedPart::Of(from.id)
+    } else {
+        WantedPart::Inherited
     });
     let request = match held.workspace {
         Some(true) => request.workspace_part(WantedPart::Of(from.id)),

@@ -15,7 +15,7 @@ use crate::disk::{self, Disk, Durability, NodeKind, PublishError, Stat, publish_
 use crate::encode::directory::FileNode;
 use crate::encode::encode_file;
 
-/// What SQLite puts beside a database.
+/// What `SQLite` puts beside a database.
 const COMPANIONS: [&str; 3] = ["-wal", "-journal", "-shm"];
 
 /// What stands at the place of a state file.

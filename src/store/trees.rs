@@ -55,13 +55,13 @@ impl Store {
         while let Some(key) = waiting.pop() {
             let bytes = self.read_proven(&key, packs)?;
             let damaged = |error| ContentError::Damaged(format!("block {}: {error}", key.0));
-            if key.1 == PAGE_LEVEL {
-                entries.extend(directory::decode(&bytes).map_err(damaged)?);
-            } else if key.1 > PAGE_LEVEL {
-                let named = directory::references(key.1, &bytes).map_err(damaged)?;
-                waiting.extend(named.into_iter().rev());
-            } else {
-                return Err(ContentError::Damaged(format!("block {} is no directory", key.0)));
+            match key.1 {
+                PAGE_LEVEL => entries.extend(directory::decode(&bytes).map_err(damaged)?),
+                level if level > PAGE_LEVEL => {
+                    let named = directory::references(level, &bytes).map_err(damaged)?;
+                    waiting.extend(named.into_iter().rev());
+                }
+                _ => return Err(ContentError::Damaged(format!("block {} is no directory", key.0))),
             }
         }
         Ok(entries)

@@ -57,7 +57,7 @@ pub(crate) struct Draft {
 enum Ready<'a> {
     Block([u8; summary::BLOCK_PREFIX], &'a Block),
     Checkpoint(Vec<u8>, &'a Draft),
-    Event(Vec<u8>, Event),
+    Event(Vec<u8>, Box<Event>),
 }
 
 impl Ready<'_> {
@@ -170,7 +170,7 @@ impl Store {
         };
         ready.extend(said.into_iter().chain(events).map(|what| {
             let event = writer.event(what);
-            Ready::Event(event.encode(), event)
+            Ready::Event(event.encode(), Box::new(event))
         }));
         let outgoing: Vec<Outgoing<'_>> = ready.iter().map(Ready::outgoing).collect();
         let appended = writer.append(&outgoing)?;

@@ -78,7 +78,7 @@ fn scrub_checkpoint(
     report.checkpoints += 1;
     let manifest = &held.manifest;
     match store.read_state(held).and_then(|_| store.prove_parts(held, proven)) {
-        Ok(_) => store.note_sound(manifest.id),
+        Ok(()) => store.note_sound(manifest.id),
         Err(ContentError::Damaged(why)) => {
             store.note_damaged(manifest.id);
             report.damaged_checkpoints.push(DamagedCheckpoint {

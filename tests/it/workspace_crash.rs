@@ -90,7 +90,7 @@ fn first(disk: &MemoryDisk) {
         tree.create_dir(dir.as_ref()).unwrap();
     }
     write(&*tree, "a", b"one");
-    write(&*tree, "src/b", &[7; 40_000]);
+    write(&*tree, "src/b", &vec![7; 40_000]);
     write(&*tree, "src/deep/c", b"");
     write(&*tree, "becomes-file/x", b"x");
     write(&*tree, "becomes-dir", b"a file for now");
@@ -221,8 +221,10 @@ fn first_of(agent: &Agent) -> String {
     all.last().map(|one| one.checkpoint_id.to_string()).unwrap()
 }
 
+type Facts<'a> = (NodeKind, &'a [u8], Option<&'a OsString>, u32);
+
 /// A tree without the times of what a step never touched on purpose: every play makes them anew.
-fn content(tree: &Tree) -> BTreeMap<&Path, (NodeKind, &[u8], Option<&OsString>, u32)> {
+fn content(tree: &Tree) -> BTreeMap<&Path, Facts<'_>> {
     tree.iter()
         .map(|(path, it)| (path.as_path(), (it.kind, &*it.bytes, it.target.as_ref(), it.mode)))
         .collect()

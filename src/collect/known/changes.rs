@@ -38,6 +38,7 @@ pub(in super::super) struct Edits {
     /// Given where the directory was not known before.
     pub position: Option<Position>,
     /// Given where they are others than before.
+    #[expect(clippy::option_option, reason = "not looked for is not the same as not there")]
     pub patterns: Option<Option<Arc<Patterns>>>,
     pub list: Vec<Edit>,
 }

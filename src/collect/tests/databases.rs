@@ -39,7 +39,7 @@ fn transact(connection: &mut Connection, n: u32) {
     transaction.execute(update, (-7, from, n)).unwrap();
     transaction.execute(update, (7, to, n)).unwrap();
     transaction.execute("INSERT INTO history (what) VALUES (hex(randomblob(300)))", ()).unwrap();
-    if n % 5 == 0 {
+    if n.is_multiple_of(5) {
         transaction.execute("DELETE FROM history WHERE id < ?1", [n / 2]).unwrap();
     }
     transaction.commit().unwrap();
@@ -100,7 +100,9 @@ fn scan_beside_a_writer(journal: &str, settings: &str) {
     assert_eq!(scanned.unsettled, [] as [PathBuf; 0]);
     // An index changes through a mapping, and is made anew by whoever opens the database first.
     let [mut kept, mut expected] = [bench.depot.tree(scanned.root.root), live(&bench.root())];
-    [&mut kept, &mut expected].map(|tree| tree.remove(Path::new("a.db-shm")));
+    for tree in [&mut kept, &mut expected] {
+        tree.remove(Path::new("a.db-shm"));
+    }
     check_same(&kept, &expected);
 }
 

@@ -1,5 +1,9 @@
 //! Workspaces on the real disk and in memory, scanned into a depot that checks what it is given.
 
+#![expect(clippy::disallowed_methods, reason = "tests change workspaces past the seam they test")]
+#![expect(clippy::cast_possible_truncation, reason = "small numbers of the tests' own")]
+#![expect(clippy::type_complexity, reason = "lists of changes, each with its name")]
+
 mod caching;
 mod databases;
 mod entries;
@@ -236,7 +240,7 @@ impl Bench {
         Self::on(RealDisk::shared(), SystemClock::shared(), options)
     }
 
-    fn on(disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, options: Options) -> Self {
+    fn on(disk: &Arc<dyn Disk>, clock: Arc<dyn Clock>, options: Options) -> Self {
         let home = tempfile::tempdir().unwrap();
         let root = home.path().join("w");
         fs::create_dir(&root).unwrap();

@@ -121,7 +121,11 @@ proptest! {
             let mut afresh = Workspace::open(&RealDisk::shared(), later(), bench.place(), Options::default()).unwrap();
             let again = bench.depot.scan(&mut afresh, Depth::Thorough);
             prop_assert_eq!(again.root, scanned.root);
-            prop_assert_eq!(again.skipped, scanned.skipped);
+            // How large what is ignored is was found out when it was met first.
+            let left_out = |scanned: &Scanned| {
+                scanned.skipped.iter().map(|one| (one.path.clone(), one.why)).collect::<Vec<_>>()
+            };
+            prop_assert_eq!(left_out(&again), left_out(&scanned));
             prop_assert_eq!((again.files, again.bytes), (scanned.files, scanned.bytes));
             if how == 2 {
                 let bytes = bench.workspace.cache().unwrap();

@@ -88,7 +88,7 @@ fn a_name_outside_of_the_plan_keeps_its_attributes() {
         let elsewhere = found.remove(Path::new("elsewhere")).unwrap();
         match (way, elsewhere) {
             (Way::Forward, elsewhere) => {
-                assert_eq!((elsewhere, found), (file("same"), wanted.clone()))
+                assert_eq!((elsewhere, found), (file("same"), wanted.clone()));
             }
             (Way::Back, _) => {
                 assert_eq!(
