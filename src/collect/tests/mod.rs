@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests change workspaces past the seam they test")]
 #![expect(clippy::cast_possible_truncation, reason = "small numbers of the tests' own")]
+#![expect(clippy::needless_pass_by_value, reason = "disks are made where they are handed over")]
 #![expect(clippy::type_complexity, reason = "lists of changes, each with its name")]
 
 mod caching;
@@ -240,7 +241,7 @@ impl Bench {
         Self::on(RealDisk::shared(), SystemClock::shared(), options)
     }
 
-    fn on(disk: &Arc<dyn Disk>, clock: Arc<dyn Clock>, options: Options) -> Self {
+    fn on(disk: Arc<dyn Disk>, clock: Arc<dyn Clock>, options: Options) -> Self {
         let home = tempfile::tempdir().unwrap();
         let root = home.path().join("w");
         fs::create_dir(&root).unwrap();
