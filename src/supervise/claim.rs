@@ -220,6 +220,8 @@ impl Claim {
 mod tests {
     use std::path::Path;
 
+    use std::os::unix::process::CommandExt as _;
+
     use super::*;
     use crate::clock::ManualClock;
     use crate::disk::MemoryDisk;
@@ -263,15 +265,23 @@ mod tests {
         let disk = MemoryDisk::new();
         let registry = registry(&disk);
         let (mut claim, _) = registry.claim(&agent("a")).unwrap();
-        claim.runs(own());
+        let mut group = std::process::Command::new("cat")
+            .stdin(std::process::Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let pid = i32::try_from(group.id()).unwrap();
+        let leader = Leader::of(&process::process(pid).unwrap());
+        claim.runs(Child { leader: Some(leader), ..own() });
         drop(claim);
         for _ in 0..2 {
             let (_, left) = registry.claim(&agent("a")).unwrap();
             let left = left.unwrap();
             assert_eq!(left.child.attempt, 3);
-            let me = i32::try_from(std::process::id()).unwrap();
-            assert!(left.survivors.iter().any(|one| one.pid == me), "{left:?}");
+            assert!(left.survivors.iter().any(|one| one.pid == pid), "{left:?}");
         }
+        group.kill().unwrap();
+        group.wait().unwrap();
         let (mut claim, _) = registry.claim(&agent("a")).unwrap();
         claim.rests();
         drop(claim);
