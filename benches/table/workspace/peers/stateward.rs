@@ -1,0 +1,56 @@
+//! Our own command line: a process for each checkpoint and each restore, all defaults.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::Tool;
+use crate::ours;
+use crate::workspace::errand::Step;
+
+pub const STATEWARD: Tool = Tool {
+    name: "stateward",
+    program: env!("CARGO_BIN_EXE_stateward"),
+    prepare: |home| vec![stateward(home).args("list --quiet --store").arg(ours::store_in(home))],
+    keep: |home, tree| vec![command(home, "checkpoint --workspace").arg(tree)],
+    write_to,
+    put_back: Some(|home, tree| {
+        vec![command(home, "restore latest --yes --live --workspace").arg(tree)]
+    }),
+    stored_bytes: |home| used(&ours::store_in(home)),
+};
+
+fn stateward(home: &Path) -> Step {
+    Step::new(STATEWARD.program, home)
+        .env("XDG_STATE_HOME", home)
+        .env("XDG_CACHE_HOME", home)
+        .env("XDG_CONFIG_HOME", home)
+}
+
+fn command(home: &Path, words: &str) -> Step {
+    let mut words = words.split_whitespace();
+    let verb = words.next().expect("a command has a name");
+    let step = stateward(home).arg(verb).arg("--store").arg(ours::store_in(home));
+    words.fold(step, Step::arg)
+}
+
+fn write_to(home: &Path, _: &Path, place: &Path) -> (Vec<Step>, PathBuf) {
+    (vec![command(home, "restore latest --to").arg(place)], place.to_owned())
+}
+
+/// Bytes in use in all files below a directory: in each up to the last that is not zero, a segment
+/// header's second copy at the very end apart. What is only there ahead of need is zeros.
+pub fn used(dir: &Path) -> u64 {
+    let entries = fs::read_dir(dir).expect("the store can be listed");
+    let of_one = |path: PathBuf| {
+        if path.is_dir() {
+            return used(&path);
+        }
+        let bytes = fs::read(&path).expect("a file of the store can be read");
+        let data = match path.extension() {
+            Some(ending) if ending == "log" => &bytes[..bytes.len().saturating_sub(512)],
+            _ => &bytes,
+        };
+        data.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1)
+    };
+    entries.map(|entry| of_one(entry.expect("the store can be listed").path())).sum()
+}
