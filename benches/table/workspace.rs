@@ -7,11 +7,13 @@
 pub mod errand;
 mod field;
 mod large_file;
+mod neighbour;
 mod peers;
 mod sample;
 mod source;
 mod source_tree;
 mod trees;
+mod warm;
 
 use crate::arguments::Arguments;
 use crate::row::Row;
@@ -29,7 +31,7 @@ pub fn rows(arguments: &Arguments) -> Vec<Row> {
         return vec![Row::skipped("workspaces", "the peak of memory is counted as on Linux")];
     }
     let mut rows: Vec<Row> = TOOLS.into_iter().filter_map(missing).collect();
-    rows.extend(source_tree::rows(arguments, 20_000));
+    rows.extend(source_tree::rows(arguments, source_tree::FILES_JUDGED));
     if !arguments.quick {
         rows.extend(source_tree::rows(arguments, 80_000));
     }

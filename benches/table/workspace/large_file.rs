@@ -1,6 +1,7 @@
 //! One large binary file.
 
 use super::field::{Field, Plan};
+use super::neighbour;
 use super::peers::Tool;
 use super::peers::borg::BORG;
 use super::peers::git::GIT;
@@ -42,14 +43,15 @@ pub fn rows(arguments: &Arguments) -> Vec<Row> {
     let mut rows = first.times(&[]);
     rows.extend(first.added());
     rows.extend(first.peaks());
-    rows.push(first.peak(PEAK_BYTES));
+    rows.push(first.peak().at_most(PEAK_BYTES));
     rows.extend(same.times(&[]));
     rows.extend(inserted.times(&[("borg", 0.25)]));
     rows.extend(inserted.added());
     let work = format!("{}: bytes added", inserted.work);
     rows.push(Row::alone(work, Unit::Bytes, &inserted.ours().added()).at_most(ADDED_BYTES));
-    rows.push(inserted.peak(PEAK_BYTES));
+    rows.push(inserted.peak().at_most(PEAK_BYTES));
     rows.extend(plain.times(&[]));
     rows.extend(synced.times(&[]));
+    rows.push(neighbour::row(arguments, name, &field.root));
     rows
 }

@@ -31,11 +31,14 @@ impl Series {
     }
 }
 
-/// What all contestants took for one case; ours is the first.
+/// What all contestants took for one case.
 #[derive(Debug)]
 pub struct Case {
     pub work: String,
+    /// Each a process of its own for each sample; ours is the first.
     pub all: Vec<Series>,
+    /// Ours in a process that stays, where that was measured.
+    pub warm: Option<Series>,
 }
 
 /// At most so many times what the peer of that name takes.
@@ -65,10 +68,23 @@ impl Case {
         self.against("peak memory, ", Unit::Bytes, Series::peaks, &[])
     }
 
-    /// What ours takes of memory, and the most that it may take.
-    pub fn peak(&self, at_most: f64) -> Row {
+    /// What ours takes of memory by itself.
+    pub fn peak(&self) -> Row {
         let work = format!("{}: peak memory", self.work);
-        Row::alone(work, Unit::Bytes, &self.ours().peaks()).at_most(at_most)
+        Row::alone(work, Unit::Bytes, &self.ours().peaks())
+    }
+
+    /// The time of ours in a process that stays, by itself.
+    pub fn warm(&self) -> Option<Row> {
+        let warm = self.warm.as_ref()?;
+        Some(Row::alone(format!("{}, watched", self.work), Unit::Seconds, &warm.seconds()))
+    }
+
+    /// The same against the process of another.
+    pub fn warm_against(&self, name: &str) -> Option<Row> {
+        let other = self.all.iter().find(|series| series.name == name)?;
+        let work = format!("{}, watched: against {name}", self.work);
+        Some(Row::against(work, Unit::Seconds, &self.warm.as_ref()?.seconds(), &other.seconds()))
     }
 
     fn against(
