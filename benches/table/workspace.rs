@@ -24,7 +24,7 @@ use peers::restic::RESTIC;
 use peers::stateward::STATEWARD;
 
 /// Ours first; the others are what it is compared with.
-const TOOLS: [&Tool; 4] = [&GIT, &GIT_SYNCED, &RESTIC, &BORG];
+const TOOLS: [&Tool; 5] = [&STATEWARD, &GIT, &GIT_SYNCED, &RESTIC, &BORG];
 
 pub fn rows(arguments: &Arguments) -> Vec<Row> {
     if !cfg!(target_os = "linux") {

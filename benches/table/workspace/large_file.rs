@@ -12,7 +12,7 @@ use crate::arguments::Arguments;
 use crate::row::{Row, Unit};
 
 /// git once: each byte inserted costs it the whole file again, in time and on the disk.
-const TOOLS: [&Tool; 3] = [&GIT, &RESTIC, &BORG];
+const TOOLS: [&Tool; 4] = [&STATEWARD, &GIT, &RESTIC, &BORG];
 
 const FULL_BYTES: u64 = 1_000_000_000;
 const QUICK_BYTES: u64 = 256_000_000;

@@ -30,7 +30,7 @@ pub fn row(arguments: &Arguments, name: &str, tree: &Path) -> Row {
 fn p99s(arguments: &Arguments, round: usize, tree: &Path) -> (f64, f64) {
     let home = arguments.scratch();
     let mut options = Options::new(ours::store_in(home.path()));
-    super::take_large_files(&mut options);
+    options.workspace.file_bytes_max = stateward::ByteSize(u64::MAX);
     let manager = ours::open_with(options);
     let (agent, keeper) = (ours::agent(&manager, "agent"), warm::keeper(&manager, tree));
     let mut chat = Chat::seeded(round as u64);

@@ -10,31 +10,20 @@ use crate::workspace::errand::Step;
 pub const STATEWARD: Tool = Tool {
     name: "stateward",
     program: env!("CARGO_BIN_EXE_stateward"),
-    prepare: |home| vec![stateward(home).args("list --quiet --store").arg(ours::store_in(home))],
-    keep: |home, tree| vec![command(home, "checkpoint --workspace").arg(tree)],
+    prepare: |home| vec![command(home, "init --quiet")],
+    keep: |home, tree| vec![command(home, "checkpoint").arg("--workspace").arg(tree)],
     write_to,
-    put_back: Some(|home, tree| {
-        vec![command(home, "restore latest --yes --live --workspace").arg(tree)]
-    }),
+    put_back: Some(|home, _| vec![command(home, "restore latest --live")]),
     stored_bytes: |home| used(&ours::store_in(home)),
 };
 
-fn stateward(home: &Path) -> Step {
-    Step::new(STATEWARD.program, home)
-        .env("XDG_STATE_HOME", home)
-        .env("XDG_CACHE_HOME", home)
-        .env("XDG_CONFIG_HOME", home)
-}
-
 fn command(home: &Path, words: &str) -> Step {
-    let mut words = words.split_whitespace();
-    let verb = words.next().expect("a command has a name");
-    let step = stateward(home).arg(verb).arg("--store").arg(ours::store_in(home));
-    words.fold(step, Step::arg)
+    let step = Step::new(STATEWARD.program, home).env("XDG_STATE_HOME", home);
+    step.args(words).arg("--store").arg(ours::store_in(home))
 }
 
 fn write_to(home: &Path, _: &Path, place: &Path) -> (Vec<Step>, PathBuf) {
-    (vec![command(home, "restore latest --to").arg(place)], place.to_owned())
+    (vec![command(home, "restore latest").arg("--to").arg(place)], place.to_owned())
 }
 
 /// Bytes in use in all files below a directory: in each up to the last that is not zero, a segment
