@@ -1,4 +1,5 @@
-//! Trees of files: kept, changed and put back, side by side with git, restic and borg.
+//! Trees of files: kept, changed and put back, side by side with git, restic, rustic and
+//! borg.
 //!
 //! All keep the same tree, warm in the page cache, each with a repository of its own. Changes and
 //! syncs of the whole machine fall between the samples. Ours is measured twice: as a process for each
@@ -21,10 +22,11 @@ use peers::Tool;
 use peers::borg::BORG;
 use peers::git::{GIT, GIT_SYNCED};
 use peers::restic::RESTIC;
+use peers::rustic::RUSTIC;
 use peers::stateward::STATEWARD;
 
 /// Ours first; the others are what it is compared with.
-const TOOLS: [&Tool; 5] = [&STATEWARD, &GIT, &GIT_SYNCED, &RESTIC, &BORG];
+const TOOLS: [&Tool; 6] = [&STATEWARD, &GIT, &GIT_SYNCED, &RESTIC, &RUSTIC, &BORG];
 
 pub fn rows(arguments: &Arguments) -> Vec<Row> {
     if !cfg!(target_os = "linux") {

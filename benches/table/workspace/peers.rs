@@ -8,6 +8,7 @@
 pub mod borg;
 pub mod git;
 pub mod restic;
+pub mod rustic;
 pub mod stateward;
 
 use std::fs;

@@ -1,4 +1,5 @@
-//! Our own command line: a process for each checkpoint and each restore, all defaults.
+//! Our own command line: a process for each checkpoint and each restore, at its defaults, but that
+//! large files are kept too.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,7 +20,10 @@ pub const STATEWARD: Tool = Tool {
 
 fn command(home: &Path, words: &str) -> Step {
     let step = Step::new(STATEWARD.program, home).env("XDG_STATE_HOME", home);
-    step.args(words).arg("--store").arg(ours::store_in(home))
+    step.env("STATEWARD_WORKSPACE__FILE_BYTES_MAX", "1TB")
+        .args(words)
+        .arg("--store")
+        .arg(ours::store_in(home))
 }
 
 fn write_to(home: &Path, _: &Path, place: &Path) -> (Vec<Step>, PathBuf) {
