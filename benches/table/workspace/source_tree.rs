@@ -83,7 +83,7 @@ impl Cases {
             .into_iter()
             .flat_map(|case| case.times(&[]))
             .collect();
-        rows.extend([same, one, some].into_iter().filter_map(|case| case.warm()));
+        rows.extend([same, one, some].into_iter().filter_map(Case::warm));
         rows.extend([first, same, back].map(|case| case.peak().at_most(PEAK_BYTES_MANY)));
         rows
     }

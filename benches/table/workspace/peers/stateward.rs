@@ -31,19 +31,19 @@ fn write_to(home: &Path, _: &Path, place: &Path) -> (Vec<Step>, PathBuf) {
 }
 
 /// Bytes in use in all files below a directory: in each up to the last that is not zero, a segment
-/// header's second copy at the very end apart. What is only there ahead of need is zeros.
+/// header's second copy at the very end apart. What is only there ahead of need is zeros. Files that
+/// go away meanwhile count nothing.
 pub fn used(dir: &Path) -> u64 {
-    let entries = fs::read_dir(dir).expect("the store can be listed");
-    let of_one = |path: PathBuf| {
-        if path.is_dir() {
-            return used(&path);
-        }
-        let bytes = fs::read(&path).expect("a file of the store can be read");
-        let data = match path.extension() {
-            Some(ending) if ending == "log" => &bytes[..bytes.len().saturating_sub(512)],
-            _ => &bytes,
-        };
-        data.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1)
-    };
-    entries.map(|entry| of_one(entry.expect("the store can be listed").path())).sum()
+    let Ok(entries) = fs::read_dir(dir) else { return 0 };
+    entries.flatten().map(|entry| used_by(&entry.path())).sum()
+}
+
+fn used_by(path: &Path) -> u64 {
+    if path.is_dir() {
+        return used(path);
+    }
+    let Ok(bytes) = fs::read(path) else { return 0 };
+    let is_segment = path.extension().is_some_and(|ending| ending == "log");
+    let data = if is_segment { &bytes[..bytes.len().saturating_sub(512)] } else { &bytes };
+    data.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1)
 }
