@@ -39,7 +39,7 @@ impl Cases {
         let plan = |what, warm_up, full| Plan { what, warm_up, rounds: arguments.rounds(full) };
         let edit_one = &mut |round| tree.edit_one(round);
         let edit_some = &mut |round| tree.edit_some(round);
-        let first = field.keep_first(plan("first snapshot", 1, 5));
+        let first = field.keep_first(Plan { what: "first snapshot", warm_up: 0, rounds: 1 });
         field.watch();
         let same = field.keep_after(plan("nothing changed", 2, 20), &mut |_| {});
         let one = field.keep_after(plan("one file changed", 2, 20), edit_one);
