@@ -174,10 +174,14 @@ impl Ahead {
 
     /// Everything was handed over.
     pub(crate) fn finish(self) -> Brought {
+        let written = self.written.into_inner();
+        if written > 0 {
+            self.store.end_long_segment();
+        }
         Brought {
             store: self.store,
             rest: self.waiting.into_inner().blocks,
-            written: self.written.into_inner(),
+            written,
             pinned: self.pinned.into_inner(),
         }
     }

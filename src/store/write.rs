@@ -270,6 +270,17 @@ impl Store {
         Ok(outgoing.iter().map(|one| one.payload_len() as u64).sum())
     }
 
+    /// Ends a segment that content ahead made long: what opens the store reads the newest one whole,
+    /// and of those before it a summary.
+    pub(super) fn end_long_segment(&self) {
+        if let Some(writer) = &self.writer {
+            let mut writer = writer.lock();
+            if writer.active().end > BATCH_BYTES_MAX as u64 {
+                writer.seal();
+            }
+        }
+    }
+
     /// Writes events alone.
     pub(crate) fn write_events(&self, events: Vec<What>) -> Result<(), AppendError> {
         self.write(&mut [], events, &encode::Options::default())
