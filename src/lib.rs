@@ -105,6 +105,9 @@ pub mod retention;
 // The way back. Found sound, or not.
 pub mod verify;
 
+// Why to go back, and how far.
+pub mod drift;
+
 // Put where it was.
 pub mod restore;
 
