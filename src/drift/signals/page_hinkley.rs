@@ -2,7 +2,7 @@
 //!
 //! E. S. Page, "Continuous Inspection Schemes", Biometrika 41(1/2), 1954; D. V. Hinkley, "Inference
 //! about the change-point from cumulative sum tests", Biometrika 58(3), 1971. With the running mean
-//! m_i of the samples so far, tolerance δ, forgetting α and threshold λ:
+//! `m_i` of the samples so far, tolerance δ, forgetting α and threshold λ:
 //!
 //! ```text
 //! U_i = α·U_{i−1} + (x_i − m_i) − δ     rises where U_i − min U > λ
