@@ -139,6 +139,11 @@ pub use config::Settings;
 #[doc(inline)]
 pub use disk::{Disk, DiskFile, DiskLock, MemoryDisk, RealDisk, Retry};
 #[doc(inline)]
+pub use drift::{
+    Detector, Finding as DriftFinding, Level, Observation, Occasion, Opinion,
+    Options as DriftOptions, Sighting, Signal, Verdict,
+};
+#[doc(inline)]
 pub use encode::event::Outcome;
 #[doc(inline)]
 pub use encode::{Change, ChangeKind, ChunkParams, Options as StateOptions};

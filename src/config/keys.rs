@@ -6,7 +6,8 @@ use toml::{Table, Value};
 use super::{Origin, Settings};
 
 /// Keys that have no value by default, and so do not show in the defaults.
-const WITHOUT_DEFAULT: [&str; 3] = ["retention.disk_budget", "retention.free_floor", "store.path"];
+const WITHOUT_DEFAULT: [&str; 4] =
+    ["drift.schema", "retention.disk_budget", "retention.free_floor", "store.path"];
 
 /// One key with its value and where that came from.
 #[derive(Debug, Clone, Serialize)]

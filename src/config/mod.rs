@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::disk::Retry;
 use crate::error::ErrorKind;
 use crate::state::AgentId;
-use crate::{commit, encode, manager, retention, store};
+use crate::{commit, drift, encode, manager, retention, store};
 
 pub use keys::Entry;
 pub use layers::{Configuration, Flag, Sources};
@@ -43,6 +43,8 @@ pub struct Settings {
     pub retention: retention::Policy,
     /// How failing calls are tried again.
     pub retry: Retry,
+    /// What counts as drift, and what is done about it.
+    pub drift: drift::Options,
 }
 
 /// The section `store`: places, and the options of the stage.

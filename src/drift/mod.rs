@@ -10,8 +10,13 @@
 //! everything once and in order, keeps what it remembers with each checkpoint, and does what it
 //! decides. It runs no command, stops no process and restores nothing.
 
+pub mod choice;
 pub mod detector;
+pub mod ledger;
 pub mod observation;
+pub mod policy;
+pub mod replay;
+pub mod response;
 pub mod sighting;
 pub mod signals;
 pub mod verdict;
@@ -27,8 +32,13 @@ use self::signals::{
 };
 use crate::error::ErrorKind;
 
+pub use choice::{Candidate, Choice, Passed, PassedBy, choose, first_from};
 pub use detector::{Detector, Opinion, Question};
+pub use ledger::{Answer, Cause, Ledger};
 pub use observation::{Action, Observation, Occasion};
+pub use policy::{Policies, Policy, Response};
+pub use replay::{Recorded, Report, replay};
+pub use response::{Cap, Case, Decision, Directive, Measure, decide};
 pub use sighting::Sighting;
 pub use signals::catalogue::{Family, Signal};
 pub use signals::{Evidence, Level};
@@ -54,12 +64,17 @@ pub enum Sensitivity {
 pub struct Options {
     /// How ready signals are to say something.
     pub sensitivity: Sensitivity,
+    /// What policies are followed.
+    pub response: policy::Response,
     /// A finding stands until its signal was calm for so many sightings.
     pub calm: u64,
     /// Paths that the agent should not touch, with everything beneath them.
     pub protected: Vec<PathBuf>,
     /// What must be true of every state.
     pub invariants: Vec<invariants::Invariant>,
+    /// A file with the JSON Schema of the state; needs the feature `schema`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schema: Option<PathBuf>,
     /// What may be spent.
     pub budgets: Vec<budget::Budget>,
     /// Change of numbers.
@@ -82,15 +97,23 @@ pub struct Options {
     pub shrinkage: shrinkage::Options,
     /// Length of a life.
     pub limits: limits::Options,
+    /// How each family of signals is answered.
+    pub policies: policy::Policies,
+    /// What keeps restores from flapping.
+    pub restores: policy::RestoreLimits,
+    /// When a cause counts as shared.
+    pub shared_cause: policy::SharedCause,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
             sensitivity: Sensitivity::Normal,
+            response: policy::Response::Policy,
             calm: 20,
             protected: Vec::new(),
             invariants: Vec::new(),
+            schema: None,
             budgets: Vec::new(),
             metrics: series::Options::default(),
             repetition: repetition::Options::default(),
@@ -102,6 +125,9 @@ impl Default for Options {
             crash_loop: crash_loop::Options::default(),
             shrinkage: shrinkage::Options::default(),
             limits: limits::Options::default(),
+            policies: policy::Policies::default(),
+            restores: policy::RestoreLimits::default(),
+            shared_cause: policy::SharedCause::default(),
         }
     }
 }
@@ -121,6 +147,9 @@ impl Options {
         self.silence.check()?;
         self.crash_loop.check()?;
         self.shrinkage.check()?;
+        self.policies.check()?;
+        self.restores.check()?;
+        self.shared_cause.check()?;
         self.invariants.iter().try_for_each(invariants::Invariant::check)?;
         self.budgets.iter().try_for_each(budget::Budget::check)
     }
