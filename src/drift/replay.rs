@@ -240,10 +240,10 @@ mod tests {
         assert_eq!(report.observations, 31);
         let raised: Vec<(u64, Level)> =
             report.raised.iter().map(|it| (it.observation, it.finding.level)).collect();
-        assert_eq!(raised, [(8, Level::Suspect), (12, Level::Drifting)]);
+        assert_eq!(raised, [(10, Level::Suspect), (14, Level::Drifting)]);
         assert_eq!(report.would.len(), 1);
         assert_eq!(report.would[0].decision.measure, Measure::Checkpoint);
-        assert_eq!(report.levels, Levels { ok: 7, suspect: 4, drifting: 20 });
+        assert_eq!(report.levels, Levels { ok: 9, suspect: 4, drifting: 18 });
         assert_eq!(report.verdict.onset, Some(2));
     }
 

@@ -90,7 +90,8 @@ struct Learnt {
     /// The agent's time in milliseconds.
     at_ms: u64,
     changes: Changes,
-    series: BTreeMap<String, Series>,
+    /// Boxed, because the map keeps room for more than it holds.
+    series: BTreeMap<String, Box<Series>>,
     /// When the last action was told.
     acted_ms: Option<u64>,
     repetition: Repetition,
@@ -260,7 +261,7 @@ impl Watch {
             learnt.invariants.earliest_onset(),
             learnt.surroundings.earliest_onset(),
             self.memory.findings.earliest_onset(),
-            learnt.series.values().map(Series::earliest_onset).min(),
+            learnt.series.values().map(|series| series.earliest_onset()).min(),
         ];
         onsets.into_iter().flatten().min().unwrap_or(u64::MAX).min(self.number() + 1)
     }
@@ -384,7 +385,7 @@ impl Watch {
         if let Some(series) = learnt.series.get_mut(name) {
             series.see(value, counted.number, options);
         } else if learnt.series.len() < options.series_max {
-            let mut series = Series::default();
+            let mut series = Box::<Series>::default();
             series.see(value, counted.number, options);
             learnt.series.insert(name.to_owned(), series);
         } else {

@@ -1,3 +1,5 @@
+//! Decisions with a virtual clock: what is answered how, how often, and when it stops.
+
 use super::*;
 use crate::drift::choice::{Candidate, choose};
 use crate::drift::ledger::Answer;

@@ -47,7 +47,7 @@ impl Default for Options {
             buckets_max: 5,
             side_min: 5,
             grace: 10,
-            width_max: 4096,
+            width_max: 2048,
         }
     }
 }
@@ -127,19 +127,19 @@ impl Adwin {
         }
         self.width += 1;
         self.total += sample;
-        self.row(0).push(Bucket(sample, 0.0));
+        self.row(0, buckets_max).push(Bucket(sample, 0.0));
         let mut row = 0;
         while self.rows[row].len() > buckets_max {
             let merged = self.rows[row][0].merged(self.rows[row][1], size(row));
             self.rows[row].drain(..2);
             row += 1;
-            self.row(row).push(merged);
+            self.row(row, buckets_max).push(merged);
         }
     }
 
-    fn row(&mut self, row: usize) -> &mut Vec<Bucket> {
+    fn row(&mut self, row: usize, buckets_max: usize) -> &mut Vec<Bucket> {
         if row == self.rows.len() {
-            self.rows.push(Vec::new());
+            self.rows.push(Vec::with_capacity(buckets_max + 1));
         }
         &mut self.rows[row]
     }

@@ -1,7 +1,8 @@
 //! Repetition: action, input and result recur, and neither state nor workspace changes.
 //!
-//! Counted is how many actions in a row were there before, with the same input and the same result
-//! (or none told); an action that is new ends the row, and where state, workspace or progress change
+//! Counted is how many actions in a row were there before, among the last `memory` different ones,
+//! with the same input and the same result (or none told). An action that was not ends the row, so
+//! reading again what was read long ago is none, and where state, workspace or progress change
 //! meanwhile only the row since then counts. So is a look at the output in which nearly all lines had
 //! been printed before. An agent that writes each turn into its state changes it although it goes
 //! round in circles: a row `although_changed` long is `suspect` in any case.
@@ -30,7 +31,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { suspect: 6, drifting: 10, although_changed: 30, memory: 64 }
+        Self { suspect: 8, drifting: 12, although_changed: 30, memory: 16 }
     }
 }
 

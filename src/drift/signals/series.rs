@@ -18,8 +18,8 @@
 //! neighbours hang together.
 //!
 //! After a change the usual is learnt anew from the samples behind the border. A series that changes
-//! again and again tells nothing by changing: each time it does so soon, it is left alone for twice
-//! as long. Samples that are not finite do not come here.
+//! again and again tells nothing by changing: each time it does so soon, it is left alone for three
+//! times as long. Samples that are not finite do not come here.
 
 use std::collections::VecDeque;
 
@@ -37,6 +37,9 @@ const JUDGE_EVERY: u64 = 4;
 
 /// Samples after which a change that was named and not found is forgotten.
 const PATIENCE: u64 = 64;
+
+/// A series that changes within so many times the last quiet is restless.
+const RESTLESS: u64 = 10;
 
 /// The options of change detection on numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -307,8 +310,9 @@ impl Series {
             let (before, after) = (self.recent.iter().take(old), self.recent.iter().skip(old));
             (before.copied().collect(), after.copied().collect())
         };
-        let restless = self.change.is_some_and(|it| self.samples - it.found_at <= 4 * self.quiet);
-        self.quiet = if restless { (2 * self.quiet).min(options.quiet_max) } else { options.quiet };
+        let restless =
+            self.change.is_some_and(|it| self.samples - it.found_at <= RESTLESS * self.quiet);
+        self.quiet = if restless { (3 * self.quiet).min(options.quiet_max) } else { options.quiet };
         self.quiet_until = self.samples + self.quiet;
         self.change = Some(Change {
             aspect: border.aspect,
@@ -410,5 +414,124 @@ fn brief(number: f64) -> String {
         format!("{number:.2}")
     } else {
         format!("{number:.4}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Noise with mean 0 and deviation 1: twelve even numbers added up.
+    fn noise(at: u64) -> f64 {
+        let even = |n: u64| {
+            let mixed = (at * 12 + n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let mixed = (mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            count((mixed ^ (mixed >> 32)) >> 40) / count(1 << 24)
+        };
+        (0..12).map(even).sum::<f64>() - 6.0
+    }
+
+    /// The changes that are found, each with the sample at which, in a series of which each sample
+    /// comes with every third observation.
+    fn found(samples: u64, value: impl Fn(u64) -> f64) -> Vec<(u64, Change)> {
+        let options = Options::default();
+        let mut series = Series::default();
+        let mut found: Vec<(u64, Change)> = Vec::new();
+        for at in 0..samples {
+            series.see(value(at), 3 * at + 1, &options);
+            if let Some(change) = series.change.filter(|it| it.found_at == series.samples) {
+                found.push((at, change));
+            }
+        }
+        found
+    }
+
+    /// The only change; its delay and the error of its onset, in samples.
+    fn only(samples: u64, since: u64, value: impl Fn(u64) -> f64) -> (Change, u64, u64) {
+        let all = found(samples, value);
+        assert_eq!(all.len(), 1, "{all:?}");
+        let (at, change) = all[0];
+        (change, at - since, (change.onset / 3).abs_diff(since))
+    }
+
+    #[test]
+    fn a_step_of_three_deviations_is_found_soon_and_dated_well() {
+        for (size, since) in [(3.0, 100), (-3.0, 100), (3.0, 1000), (3.0, 40), (10.0, 200)] {
+            let step = |at| 20.0 + noise(at) + if at >= since { size } else { 0.0 };
+            let (change, delay, error) = only(since + 80, since, step);
+            assert_eq!(change.aspect, Aspect::Level);
+            assert!(change.size * f64::signum(size) > 2.0);
+            assert!(delay < 25 && error <= 3, "{size} at {since}: {delay} {error}");
+        }
+    }
+
+    #[test]
+    fn a_slow_rise_is_found_although_no_step_is_large() {
+        let rise = |at| 20.0 + noise(at) + 0.05 * count(at.saturating_sub(300));
+        let (change, delay, error) = only(370, 300, rise);
+        assert!(change.size > 1.5 && delay < 70 && error <= 25, "{delay} {error}");
+    }
+
+    #[test]
+    fn more_and_less_scatter_is_found() {
+        let (more, delay, _) =
+            only(300, 200, |at| 20.0 + noise(at) * if at >= 200 { 4.0 } else { 1.0 });
+        assert!(more.aspect == Aspect::Spread && more.size > 0.0 && delay < 40, "{more:?}");
+    }
+
+    #[test]
+    fn a_metric_that_is_large_or_small_is_seen_by_its_ratio() {
+        let latency = |at: u64| (0.5 * noise(at)).exp() * 1e-6 * if at >= 150 { 6.0 } else { 1.0 };
+        let (change, delay, error) = only(220, 150, latency);
+        assert!(delay < 25 && error <= 5, "{delay} {error}");
+        assert!(change.after > 4.0 * change.before, "{change:?}");
+    }
+
+    #[test]
+    fn a_counter_may_rise_and_its_pace_may_not_change() {
+        let counter = |at: u64, pace: u64| 1000 + at * 50 + at.saturating_sub(200) * pace;
+        let even = |at: u64| count(counter(at, 0)) + noise(at);
+        assert!(found(1000, even).is_empty(), "it only goes on counting");
+        let (_, delay, error) = only(260, 200, |at| count(counter(at, 200)) + noise(at));
+        assert!(delay < 25 && error <= 3, "{delay} {error}");
+    }
+
+    #[test]
+    fn constants_and_lone_spikes_say_nothing() {
+        assert!(found(2000, |_| 7.5).is_empty());
+        assert!(found(2000, |_| 0.0).is_empty());
+        assert!(found(2000, |at| if at % 50 == 0 { 1e6 } else { 20.0 + noise(at) }).is_empty());
+        assert!(found(2000, |at| if at % 30 == 7 { 1.0 } else { 0.0 }).is_empty());
+        let (change, _, error) = only(300, 200, |at| if at >= 200 { 8.0 } else { 7.5 });
+        assert!((change.before - 7.5).abs() < 1e-9 && error == 0);
+    }
+
+    #[test]
+    fn a_restless_series_tells_less_and_less() {
+        for period in [130, 200, 350, 600, 900] {
+            let switches = 30_000 / period;
+            let restless = |at| 20.0 + noise(at) + 10.0 * count(at / period % 2);
+            let told = found(30_000, restless).len() as u64;
+            assert!((1..=switches / 2).contains(&told) && told < 20, "{period}: {told}");
+        }
+        let calm = |at| 20.0 + noise(at) + 10.0 * count((at / 3000).min(6));
+        assert_eq!(found(20_000, calm).len(), 6, "one change in a while is told each time");
+    }
+
+    #[test]
+    fn a_change_is_told_for_a_while() {
+        let options = Options::default();
+        let mut series = Series::default();
+        let mut told = Vec::new();
+        for at in 0..500_u64 {
+            series.see(20.0 + noise(at) + if at >= 100 { 5.0 } else { 0.0 }, at, &options);
+            told.push(series.reading(&options).level);
+        }
+        let suspect = told.iter().filter(|level| **level == Level::Suspect).count();
+        assert_eq!(u64::try_from(suspect).unwrap(), options.hold);
+        let words = series.explain("latency_s").words;
+        assert!(
+            words.starts_with("latency_s went from about 2") && words.ends_with("observation 100")
+        );
     }
 }
