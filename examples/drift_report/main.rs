@@ -26,7 +26,7 @@ use stateward::{Observation, Timestamp};
 use streams::{FINE, Kind, Stream, Truth, WRONG, draw};
 
 /// Each stream that must be left alone is drawn so often, with so many sightings.
-const FINE_DRAWS: (u64, u64) = (10, 6_000);
+const FINE_DRAWS: (u64, u64) = (30, 6_000);
 
 /// Each stream in which something goes wrong, half-way.
 const WRONG_DRAWS: (u64, u64) = (200, 600);
@@ -96,7 +96,7 @@ impl Fine {
             by: BTreeMap::new(),
         };
         for seed in 0..FINE_DRAWS.0 {
-            fine.take(&run(&draw(kind, seed, FINE_DRAWS.1)));
+            fine.take(&run(&draw(kind, 7_000 + seed, FINE_DRAWS.1)));
         }
         fine
     }
@@ -157,7 +157,7 @@ impl Wrong {
         let (delays, errors) = (Vec::new(), Vec::new());
         let mut wrong = Self { name, about, signal, level, streams: 0, early: 0, delays, errors };
         for seed in 0..WRONG_DRAWS.0 {
-            wrong.take(&draw(kind, 1_000 + seed, WRONG_DRAWS.1));
+            wrong.take(&draw(kind, 9_000 + seed, WRONG_DRAWS.1));
         }
         wrong.delays.sort_unstable();
         wrong.errors.sort_unstable();
