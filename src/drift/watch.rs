@@ -28,10 +28,12 @@ use super::signals::catalogue::{Family, Signal};
 use super::signals::crash_loop::CrashLoop;
 use super::signals::error_streak::ErrorStreak;
 use super::signals::glimpse::{Changes, Glimpse};
-use super::signals::invariants::Invariants;
+use super::signals::invariants::{Breaches, Invariants};
 use super::signals::limits::Limits;
 use super::signals::redo::Redo;
 use super::signals::repetition::Repetition;
+#[cfg(feature = "schema")]
+use super::signals::schema::Schema;
 use super::signals::series::Series;
 use super::signals::shrinkage::Shrinkage;
 use super::signals::silence::Silence;
@@ -103,6 +105,7 @@ struct Learnt {
     crash_loop: CrashLoop,
     shrinkage: Shrinkage,
     invariants: Invariants,
+    schema: Breaches,
     surroundings: Surroundings,
 }
 
@@ -151,6 +154,8 @@ pub struct Watch {
     now: Option<Duration>,
     memory: Memory,
     detectors: Vec<Box<dyn Detector>>,
+    #[cfg(feature = "schema")]
+    schema: Option<Schema>,
 }
 
 impl std::fmt::Debug for Watch {
@@ -169,6 +174,8 @@ impl Watch {
             now: None,
             memory: Memory::default(),
             detectors: Vec::new(),
+            #[cfg(feature = "schema")]
+            schema: None,
         }
     }
 
@@ -187,6 +194,16 @@ impl Watch {
     /// Adds a detector of the user's own, before anything is seen or after [`Watch::load`].
     pub fn add(&mut self, detector: Box<dyn Detector>) {
         self.detectors.push(detector);
+    }
+
+    /// Every state must fit this JSON Schema.
+    ///
+    /// # Errors
+    /// [`Error::Option`] where it is no schema, or refers to other documents.
+    #[cfg(feature = "schema")]
+    pub fn with_schema(&mut self, schema: &Value) -> Result<(), Error> {
+        self.schema = Some(Schema::new(schema)?);
+        Ok(())
     }
 
     /// The agent has a terminal: silence says nothing then.
@@ -215,6 +232,10 @@ impl Watch {
         let learnt = &mut self.memory.learnt;
         let glimpse = learnt.changes.look(sighting, number, learnt.at_ms);
         learnt.see(&glimpse, &self.options);
+        #[cfg(feature = "schema")]
+        if let Some((schema, state)) = self.schema.as_ref().zip(state_of(sighting)) {
+            learnt.schema.take(schema.breaches(state), number);
+        }
         let lived = Glimpse { at_ms: counted.lived_ms, ..glimpse };
         counted.limits.see(&lived);
         self.measure_all(sighting);
@@ -258,7 +279,8 @@ impl Watch {
             learnt.stall.earliest_onset(),
             learnt.crash_loop.earliest_onset(),
             learnt.shrinkage.earliest_onset(),
-            learnt.invariants.earliest_onset(),
+            learnt.invariants.breaches.earliest_onset(),
+            learnt.schema.earliest_onset(),
             learnt.surroundings.earliest_onset(),
             self.memory.findings.earliest_onset(),
             learnt.series.values().map(|series| series.earliest_onset()).min(),
@@ -430,7 +452,7 @@ impl Watch {
     }
 
     /// What the signals with but one subject say.
-    fn readings(&self) -> [(Signal, Reading); 15] {
+    fn readings(&self) -> [(Signal, Reading); 16] {
         let (learnt, options) = (&self.memory.learnt, &self.options);
         let limits = &self.memory.counted.limits;
         let silence = learnt.silence.reading(&options.silence);
@@ -444,7 +466,8 @@ impl Watch {
             (Signal::Silence, silence),
             (Signal::CrashLoop, learnt.crash_loop.reading(&options.crash_loop)),
             (Signal::Shrinkage, learnt.shrinkage.reading(&options.shrinkage)),
-            (Signal::Invariant, learnt.invariants.reading()),
+            (Signal::Invariant, learnt.invariants.breaches.reading()),
+            (Signal::Schema, learnt.schema.reading()),
             (Signal::StateFile, learnt.surroundings.file_reading()),
             (Signal::Foreign, learnt.surroundings.foreign_reading()),
             (Signal::Protected, learnt.surroundings.protected_reading()),
@@ -470,8 +493,8 @@ impl Watch {
             Signal::Silence => learnt.silence.explain(),
             Signal::CrashLoop => learnt.crash_loop.explain(),
             Signal::Shrinkage => learnt.shrinkage.explain(),
-            Signal::Invariant => learnt.invariants.explain(),
-            Signal::Schema => Evidence::default(),
+            Signal::Invariant => learnt.invariants.breaches.explain(),
+            Signal::Schema => learnt.schema.explain(),
             Signal::StateFile => learnt.surroundings.explain_file(),
             Signal::Foreign => learnt.surroundings.explain_foreign(),
             Signal::Protected => learnt.surroundings.explain_protected(),
@@ -532,7 +555,8 @@ impl Watch {
         let seen = self.number() > 0;
         let (asked, fed) = match signal {
             Signal::Metric => (options.metrics.series_max > 0, false),
-            Signal::Budget | Signal::Custom | Signal::Schema => (false, false),
+            Signal::Budget | Signal::Custom => (false, false),
+            Signal::Schema => (self.options.schema.is_some(), learnt.schema.fed()),
             Signal::Repetition => (true, learnt.repetition.fed()),
             Signal::ErrorStreak => (true, learnt.error_streak.fed()),
             Signal::Redo => (true, learnt.redo.fed()),
@@ -541,7 +565,7 @@ impl Watch {
             Signal::Silence => (!self.terminal, learnt.silence.fed()),
             Signal::CrashLoop => (true, learnt.crash_loop.fed()),
             Signal::Shrinkage => (true, learnt.shrinkage.fed()),
-            Signal::Invariant => (!options.invariants.is_empty(), learnt.invariants.fed()),
+            Signal::Invariant => (!options.invariants.is_empty(), learnt.invariants.breaches.fed()),
             Signal::StateFile => (true, learnt.surroundings.files_fed()),
             Signal::Foreign | Signal::Integrity => (true, seen),
             Signal::Protected => {
@@ -569,11 +593,17 @@ impl Learnt {
         self.crash_loop.see(glimpse, &options.crash_loop);
         self.shrinkage.see(glimpse, &options.shrinkage);
         self.surroundings.see(glimpse, &options.protected);
-        if let Sighting::State(seen) = glimpse.sighting
-            && let Some(state) = seen.content.as_deref()
-        {
+        if let Some(state) = state_of(glimpse.sighting) {
             self.invariants.see(&options.invariants, state, glimpse.number);
         }
+    }
+}
+
+/// The content of a state that was seen.
+fn state_of(sighting: &Sighting) -> Option<&Value> {
+    match sighting {
+        Sighting::State(seen) => seen.content.as_deref(),
+        _ => None,
     }
 }
 

@@ -212,12 +212,10 @@ fn length(value: &Value) -> Option<u64> {
     }
 }
 
-/// What is remembered of the states.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub(crate) struct Invariants {
-    /// The number at each monotonic pointer in the last state.
-    numbers: BTreeMap<String, f64>,
-    /// The rules that the last state broke, in words.
+/// What states break, and since when.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Breaches {
+    /// What the last state broke, in words.
     broken: Vec<String>,
     onset: u64,
     /// The observation of the last state that held.
@@ -225,32 +223,18 @@ pub(crate) struct Invariants {
     fed: bool,
 }
 
-impl Invariants {
-    pub fn see(&mut self, rules: &[Invariant], state: &Value, number: u64) {
-        self.fed = !rules.is_empty();
-        let breaches = rules.iter().filter_map(|rule| {
-            let monotonic = rule.monotonic.is_some();
-            let before = self.numbers.get(&rule.pointer).copied().filter(|_| monotonic);
-            let what = rule.breach(state, before)?;
-            Some(format!("`{}` {what}", rule.name()))
-        });
-        let broken: Vec<String> = breaches.collect();
-        if broken.is_empty() {
+impl Breaches {
+    /// Takes what the state with this number breaks; whether it holds.
+    pub fn take(&mut self, broken: Vec<String>, number: u64) -> bool {
+        self.fed = true;
+        let holds = broken.is_empty();
+        if holds {
             self.held_at = number;
-            self.remember(rules, state);
         } else if self.broken.is_empty() {
             self.onset = self.held_at + 1;
         }
         self.broken = broken;
-    }
-
-    /// A number that turned back is not remembered, so that it must come back to where it was.
-    fn remember(&mut self, rules: &[Invariant], state: &Value) {
-        for rule in rules.iter().filter(|rule| rule.monotonic.is_some()) {
-            if let Some(number) = state.pointer(&rule.pointer).and_then(Value::as_f64) {
-                self.numbers.insert(rule.pointer.clone(), number);
-            }
-        }
+        holds
     }
 
     pub fn reading(&self) -> Reading {
@@ -270,5 +254,40 @@ impl Invariants {
 
     pub fn earliest_onset(&self) -> Option<u64> {
         self.fed.then_some(self.held_at + 1)
+    }
+}
+
+/// What is remembered of the states.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub(crate) struct Invariants {
+    pub breaches: Breaches,
+    /// The number at each monotonic pointer in the last state that held.
+    numbers: BTreeMap<String, f64>,
+}
+
+impl Invariants {
+    pub fn see(&mut self, rules: &[Invariant], state: &Value, number: u64) {
+        if rules.is_empty() {
+            return;
+        }
+        let breaches = rules.iter().filter_map(|rule| {
+            let monotonic = rule.monotonic.is_some();
+            let before = self.numbers.get(&rule.pointer).copied().filter(|_| monotonic);
+            let what = rule.breach(state, before)?;
+            Some(format!("`{}` {what}", rule.name()))
+        });
+        let broken = breaches.collect();
+        // A number that turned back is not remembered, so that it must come back to where it was.
+        if self.breaches.take(broken, number) {
+            self.remember(rules, state);
+        }
+    }
+
+    fn remember(&mut self, rules: &[Invariant], state: &Value) {
+        for rule in rules.iter().filter(|rule| rule.monotonic.is_some()) {
+            if let Some(number) = state.pointer(&rule.pointer).and_then(Value::as_f64) {
+                self.numbers.insert(rule.pointer.clone(), number);
+            }
+        }
     }
 }

@@ -5,7 +5,7 @@
 //! that order: it asks no clock and no disk, draws nothing at random, keeps bounded memory, and can be
 //! written out and read back in the middle. What it found is put in words only when it is asked.
 //!
-//! Change detection on numbers is [`series`], which standardises ([`reference`]), watches with
+//! Change detection on numbers is [`series`], which standardises ([`mod@reference`]), watches with
 //! [`ewma`], [`page_hinkley`] and [`adwin`], and judges what they name. The others count.
 
 pub mod adwin;
@@ -22,6 +22,8 @@ pub(crate) mod recurrence;
 pub mod redo;
 pub(crate) mod reference;
 pub mod repetition;
+#[cfg(feature = "schema")]
+pub(crate) mod schema;
 pub mod series;
 pub mod shrinkage;
 pub mod silence;

@@ -405,6 +405,19 @@ fn every_kind_of_invariant_can_be_broken() {
     }
 }
 
+#[cfg(feature = "schema")]
+#[test]
+fn a_state_that_does_not_fit_its_schema_is_found() {
+    let mut agent = Agent::new();
+    let schema = json!({"required": ["step"]});
+    agent.watch.with_schema(&schema).unwrap();
+    assert_eq!(agent.state(json!({"step": 1})), Level::Ok);
+    agent.work_for(2);
+    assert_eq!(agent.state(json!({"steps": 1})), Level::Drifting);
+    let finding = agent.finding(Signal::Schema).unwrap();
+    assert!(finding.onset == 2 && finding.evidence.words.contains("step"), "{finding:?}");
+}
+
 #[test]
 fn budgets_are_spent_for_good_and_rates_are_not() {
     let budgets = vec![
