@@ -117,6 +117,9 @@ pub mod manager;
 // The edges. Settings from files and the environment.
 pub mod config;
 
+// An agent's command, run and kept.
+pub mod supervise;
+
 // The command line.
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -130,14 +133,15 @@ pub mod fuzzing;
 pub use clock::{Clock, ManualClock, SystemClock};
 #[doc(inline)]
 pub use collect::{
-    Automatic, Due, Moment, SavePolicy, SavePolicyError, Saved, SourceError, StateSource,
+    Automatic, Due, Moment, Options as ScanOptions, SavePolicy, SavePolicyError, Saved,
+    SourceError, StateSource,
 };
 #[doc(inline)]
 pub use commit::Options as LogOptions;
 #[doc(inline)]
 pub use config::Settings;
 #[doc(inline)]
-pub use disk::{Disk, DiskFile, DiskLock, MemoryDisk, RealDisk, Retry};
+pub use disk::{Disk, DiskFile, DiskLock, DiskTree, MemoryDisk, RealDisk, Retry};
 #[doc(inline)]
 pub use drift::{
     Detector, Finding as DriftFinding, Level, Observation, Occasion, Opinion,
@@ -146,23 +150,24 @@ pub use drift::{
 #[doc(inline)]
 pub use encode::event::Outcome;
 #[doc(inline)]
-pub use encode::{Change, ChangeKind, ChunkParams, Options as StateOptions};
+pub use encode::{Change, ChangeKind, ChunkParams, NoText, Options as StateOptions};
 #[doc(inline)]
 pub use error::ErrorKind;
 #[doc(inline)]
 pub use manager::{
-    Agent, AgentSummary, CheckpointManager, Error, Filter, ForgetReport, ForgetRequest,
-    ForgottenOne, KeptOne, Loaded, LogEntry, Operation, OperationStatus, Options, PruneReport,
-    Request, RestoreOptions, Restored, Standing, Status, TargetStatus, WalkedPast,
+    Agent, AgentSummary, Aspect, CheckpointManager, Differences, Error, FileDifference, FileFacts,
+    FileKind, Filter, ForgetReport, ForgetRequest, ForgottenOne, KeptFile, KeptOne, LeftOut,
+    Loaded, LogEntry, Operation, OperationStatus, Options, PruneReport, Request, RestoreOptions,
+    Restored, Standing, Status, TargetStatus, WalkedPast, Work, WorkProgress, WorkspaceOptions,
 };
 #[doc(inline)]
-pub use restore::Files;
+pub use restore::{Files, Reason, Untouched};
 #[doc(inline)]
 pub use retention::{Anchor, KindPolicy, Policy};
 #[doc(inline)]
 pub use state::{
     AgentId, Attempt, ByteSize, Checkpoint, CheckpointId, Digest, Durable, Kind, NounError,
-    OperationRef, Receipt, Seq, Span, Timestamp,
+    OperationRef, Receipt, Seq, Skipped, Span, Timestamp, Why,
 };
 #[doc(inline)]
 pub use store::Options as StoreOptions;

@@ -9,18 +9,28 @@ mod agent;
 mod asynchronous;
 mod bundle;
 mod committer;
+mod differences;
 mod error;
+mod files;
 mod homecoming;
 mod housekeeping;
+mod left_out;
 mod letting_go;
+#[cfg(feature = "cli")]
+mod mending;
 mod operation;
+mod progress;
 mod report;
 mod request;
 mod resolve;
+mod restore_run;
+mod restore_tree;
 mod restoring;
 mod retained;
 mod serialized;
 mod track;
+mod tree_plan;
+mod workplace;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -29,13 +39,21 @@ use std::sync::atomic::AtomicU64;
 
 pub use agent::{Agent, Filter};
 pub(crate) use committer::Committer;
+pub use differences::{Aspect, Differences, FileDifference};
 pub use error::Error;
+pub use files::{FileFacts, FileKind, KeptFile};
+pub use left_out::LeftOut;
 pub use letting_go::{ForgetReport, ForgetRequest, ForgottenOne, KeptOne, PruneReport};
 pub use operation::{Operation, OperationStatus, Standing};
+pub use progress::{Work, WorkProgress};
 pub use report::{AgentSummary, LogEntry, Status, TargetStatus};
 pub use request::Request;
 pub use resolve::WalkedPast;
+use restore_run::Ended;
 pub use restoring::{Loaded, RestoreOptions, Restored};
+#[cfg(feature = "cli")]
+pub(crate) use workplace::Pulse;
+pub use workplace::WorkspaceOptions;
 
 pub use crate::verify::{Progress, VerifyOptions, VerifyReport};
 
@@ -46,7 +64,7 @@ use crate::encode::event::What;
 use crate::error::ErrorKind;
 use crate::state::{AgentId, Checkpoint, CheckpointId, Seq};
 use crate::store::{Ground, IfMissing, Store, Target, Targets};
-use crate::{commit, encode, retention, store};
+use crate::{collect, commit, encode, retention, store};
 
 /// How a manager is opened.
 #[derive(Debug, Clone)]
@@ -61,6 +79,8 @@ pub struct Options {
     pub log: commit::Options,
     /// How states are checked and cut.
     pub state: encode::Options,
+    /// How workspaces are scanned.
+    pub workspace: collect::Options,
     /// What is kept.
     pub retention: retention::Policy,
     /// How often a failed write is tried again, and for how long.
@@ -91,6 +111,7 @@ impl Options {
             store: store::Options::default(),
             log: commit::Options::default(),
             state: encode::Options::default(),
+            workspace: collect::Options::default(),
             retention: retention::Policy::default(),
             retry: Retry::default(),
             disk: RealDisk::shared(),
@@ -242,6 +263,11 @@ impl CheckpointManager {
         Self { inner: Arc::new(Inner { committer, tracks, disk, housekeeper, looks_only }) }
     }
 
+    /// Has somebody told how far scans, restores, exports and imports have come; several threads tell.
+    pub fn on_progress(&self, tell: impl Fn(WorkProgress) + Send + Sync + 'static) {
+        *self.committer().progress.write() = Some(Box::new(tell));
+    }
+
     /// The handle of an agent.
     ///
     /// # Errors
@@ -316,7 +342,18 @@ impl CheckpointManager {
             .flat_map(|store| store.catalog().begun_restores())
             .collect();
         for (agent, begun) in &begun {
-            restoring::roll_forward(&self.agent(agent.as_str())?, begun)?;
+            // Other agents are not kept waiting for one whose workspace is not there.
+            match restore_run::roll_on(&self.agent(agent.as_str())?, begun) {
+                Ok(Ended::Finished) => {
+                    tracing::warn!(%agent, "finished a restore that was interrupted");
+                }
+                Ok(Ended::TakenBack) => {
+                    tracing::warn!(%agent, "took a restore back that was interrupted");
+                }
+                Err(error) => {
+                    tracing::error!(%agent, %error, "a restore has begun and cannot be finished");
+                }
+            }
         }
         if !begun.is_empty() {
             self.mark();
@@ -422,6 +459,14 @@ impl CheckpointManager {
 
     fn disk(&self) -> &dyn Disk {
         &*self.inner.disk
+    }
+
+    fn looks_only(&self) -> bool {
+        self.inner.looks_only
+    }
+
+    fn shared_disk(&self) -> &Arc<dyn Disk> {
+        &self.inner.disk
     }
 
     fn note_activity(&self) {

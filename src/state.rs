@@ -3,6 +3,11 @@
 //! Names here are the names in the API, on the command line and in JSON. Nothing in this file
 //! touches a disk or a clock.
 
+pub(crate) mod lossy;
+mod skipped;
+
+pub use skipped::{Skipped, Why};
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -430,6 +435,15 @@ pub struct Checkpoint {
     pub state_bytes: u64,
     /// Files in the workspace tree.
     pub workspace_files: u64,
+    /// Bytes in them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub workspace_bytes: u64,
+    /// Where the workspace was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<PathBuf>,
+    /// The state files that are kept with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub state_files: Vec<PathBuf>,
     /// Bytes this checkpoint added to the store.
     pub stored_bytes: u64,
     /// How far its durability reaches.
@@ -461,6 +475,11 @@ pub struct Checkpoint {
     pub state_file: Option<PathBuf>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over references")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 /// The operation a checkpoint belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OperationRef {
@@ -487,8 +506,9 @@ pub struct Receipt {
     /// The tries it took, the successful one included.
     pub attempts: Vec<Attempt>,
     /// What was left out, and why.
-    pub skipped: Vec<String>,
+    pub skipped: Vec<Skipped>,
     /// What changed while it was read.
+    #[serde(serialize_with = "lossy::paths")]
     pub unsettled: Vec<PathBuf>,
 }
 

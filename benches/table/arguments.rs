@@ -14,10 +14,11 @@ pub enum Group {
     Fallback,
     Process,
     Memory,
+    Workspace,
 }
 
 impl Group {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Commits,
         Self::Handover,
         Self::History,
@@ -27,6 +28,7 @@ impl Group {
         Self::Fallback,
         Self::Process,
         Self::Memory,
+        Self::Workspace,
     ];
 
     fn name(self) -> String {

@@ -36,7 +36,8 @@ impl Draw {
         self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
     }
 
-    fn below(&mut self, end: usize) -> usize {
+    /// A number below `end`.
+    pub fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() >> 33).expect("31 bits fit") % end
     }
 }
@@ -53,13 +54,18 @@ impl Chat {
         Self { draw: Draw::seeded(seed), words: WORDS.split_whitespace().collect() }
     }
 
+    /// One word, a common one more often.
+    pub fn word(&mut self) -> &'static str {
+        let rank = self.draw.below(self.words.len()).min(self.draw.below(self.words.len()));
+        self.words[rank]
+    }
+
     /// Sentences of exactly `bytes` bytes; nothing in them needs escaping.
     pub fn text(&mut self, bytes: usize) -> String {
         let mut text = String::with_capacity(bytes + 16);
         let mut begins = true;
         while text.len() < bytes {
-            let rank = self.draw.below(self.words.len()).min(self.draw.below(self.words.len()));
-            let word = self.words[rank];
+            let word = self.word();
             if begins {
                 text.extend(word.chars().next().map(|letter| letter.to_ascii_uppercase()));
                 text.push_str(&word[1..]);

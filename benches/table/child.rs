@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::workspace::errand;
 use crate::{memory, opening};
 
 /// The word that begins a child's command line.
@@ -19,6 +20,7 @@ pub fn run(name: &str, home: &Path) {
         "large" => memory::commit_a_large_state(home),
         "idle" => memory::open_and_idle(home),
         "nothing" => memory::report(),
+        "errand" => errand::in_child(),
         other => panic!("no child is called `{other}`"),
     }
 }
@@ -32,7 +34,16 @@ fn command(name: &str, home: &Path) -> Command {
 
 /// Runs a child to its end and answers what it said.
 pub fn said(name: &str, home: &Path) -> String {
-    let output = command(name, home).output().expect("the child starts");
+    told(name, home, "")
+}
+
+/// The same for a child that is told something first.
+pub fn told(name: &str, home: &Path, input: &str) -> String {
+    let mut child = command(name, home).spawn().expect("the child starts");
+    let mut listening = child.stdin.take().expect("its input is a pipe");
+    listening.write_all(input.as_bytes()).expect("the child listens");
+    drop(listening);
+    let output = child.wait_with_output().expect("the child can be waited for");
     assert!(output.status.success(), "the child `{name}` failed: {}", output.status);
     String::from_utf8(output.stdout).expect("the child says text")
 }

@@ -1,13 +1,14 @@
 //! The real disk, with its syncs counted.
 
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use stateward::disk::{
-    Access, Disk, DiskFile, DiskLock, Entry, FileSystem, Metadata, RealDisk, Space,
+    Access, Disk, DiskFile, DiskLock, DiskTree, Entry, FileSystem, Metadata, RealDisk, Space, Stat,
 };
 
 thread_local! {
@@ -76,6 +77,12 @@ impl Disk for CountingDisk {
     fn canonical(&self, path: &Path) -> io::Result<PathBuf> {
         RealDisk.canonical(path)
     }
+    fn tree(&self, path: &Path) -> io::Result<Arc<dyn DiskTree>> {
+        RealDisk.tree(path)
+    }
+    fn mapped_files(&self) -> io::Result<HashSet<u64>> {
+        RealDisk.mapped_files()
+    }
 }
 
 #[derive(Debug)]
@@ -100,5 +107,12 @@ impl DiskFile for CountingFile {
     }
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.file.set_len(len)
+    }
+    fn sync_all(&self) -> io::Result<()> {
+        count(&self.syncs);
+        self.file.sync_all()
+    }
+    fn stat(&self) -> io::Result<Stat> {
+        self.file.stat()
     }
 }

@@ -1,12 +1,13 @@
 //! The real disk, of which one directory can be made to fail.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use stateward::disk::{
-    Access, Disk, DiskFile, DiskLock, Entry, FileSystem, Metadata, RealDisk, Space,
+    Access, Disk, DiskFile, DiskLock, DiskTree, Entry, FileSystem, Metadata, RealDisk, Space, Stat,
 };
 
 /// Answers everything under one directory with an I/O error once it is told to.
@@ -79,6 +80,12 @@ impl Disk for FailingDisk {
     fn canonical(&self, path: &Path) -> io::Result<PathBuf> {
         self.at(path)?.canonical(path)
     }
+    fn tree(&self, path: &Path) -> io::Result<Arc<dyn DiskTree>> {
+        self.at(path)?.tree(path)
+    }
+    fn mapped_files(&self) -> io::Result<HashSet<u64>> {
+        RealDisk.mapped_files()
+    }
 }
 
 #[derive(Debug)]
@@ -109,5 +116,11 @@ impl DiskFile for FailingFile {
     }
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.working()?.set_len(len)
+    }
+    fn sync_all(&self) -> io::Result<()> {
+        self.working()?.sync_all()
+    }
+    fn stat(&self) -> io::Result<Stat> {
+        self.working()?.stat()
     }
 }

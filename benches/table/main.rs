@@ -29,6 +29,7 @@ mod retention;
 mod rounds;
 mod row;
 mod statistics;
+mod workspace;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -75,5 +76,6 @@ fn run(group: Group, arguments: &Arguments) -> Vec<Row> {
         Group::Fallback => fallback::rows(arguments),
         Group::Process => process::rows(arguments),
         Group::Memory => memory::rows(arguments),
+        Group::Workspace => workspace::rows(arguments),
     }
 }

@@ -46,7 +46,7 @@ pub fn rows(arguments: &Arguments) -> Vec<Row> {
 }
 
 /// Bytes of all files below a directory; files that go away meanwhile count nothing.
-fn stored(dir: &Path) -> u64 {
+pub fn stored(dir: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(dir) else { return 0 };
     entries
         .flatten()

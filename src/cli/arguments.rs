@@ -1,16 +1,18 @@
 //! What can be written on the command line.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use super::{
-    bundle, checkpoint, list, log, operation, restore, retain, setup, show, status, verify,
+    bundle, checkpoint, diff, list, log, operation, restore, retain, run, setup, show, status,
+    verify,
 };
 
 const EXAMPLES: &str = "\
 Examples:
+  stateward run --state memory.json -- python3 agent.py   keep an agent through crashes
   stateward checkpoint --state state.json         keep the state
   stateward list                                  see what is kept
   stateward restore latest                        put the newest one back
@@ -45,7 +47,7 @@ pub struct CommandLine {
 /// What every command takes.
 #[derive(Debug, Args)]
 pub struct Global {
-    /// The store; without it the configured one, or ./.stateward
+    /// The store; without it the configured one, that of the workspace, or ./.stateward
     #[arg(long, global = true, value_name = "DIR", help_heading = "Everywhere")]
     pub store: Option<PathBuf>,
     /// Whose checkpoints; without it the configured agent, or `default`
@@ -70,14 +72,16 @@ pub struct Global {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Run an agent: keep it, start it again after a crash, put back what the crash broke
+    Run(run::Arguments),
     /// Make a checkpoint and print its receipt
     Checkpoint(checkpoint::Arguments),
     /// List an agent's checkpoints, newest first
     List(list::Arguments),
-    /// Show one checkpoint, or its state
-    Show(show::Show),
-    /// Show what changed from one checkpoint's state to another's
-    Diff(show::Diff),
+    /// Show one checkpoint, its state, or its files
+    Show(show::Arguments),
+    /// Show what changed from one checkpoint to another, or since one
+    Diff(diff::Arguments),
     /// Put a checkpoint back where it was taken from, or write it elsewhere
     Restore(restore::Arguments),
     /// Take the last restore back
@@ -109,6 +113,20 @@ pub(super) enum Command {
     Completions(setup::Completions),
     /// Print the manual page
     Man,
+}
+
+impl Command {
+    /// The workspace that the command names.
+    pub(super) fn workspace(&self) -> Option<&Path> {
+        match self {
+            Self::Run(it) => it.workspace.as_deref(),
+            Self::Checkpoint(it) => it.parts.workspace.as_deref(),
+            Self::Operation(it) => it.workspace(),
+            Self::Restore(it) => it.workspace.as_deref(),
+            Self::Diff(it) => it.workspace.as_deref(),
+            _ => None,
+        }
+    }
 }
 
 impl CommandLine {

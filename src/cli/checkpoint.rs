@@ -5,11 +5,12 @@ use serde_json::Value;
 
 use super::failure::Failure;
 use super::operation;
-use super::output::size;
+use super::output::{count, size};
+use super::place::PartArguments;
 use super::session::Session;
 use super::source::{Given, StateArguments};
 use crate::manager::Request;
-use crate::state::{Durable, Kind, Receipt, Seq};
+use crate::state::{Checkpoint, Durable, Kind, Receipt, Seq};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -17,8 +18,13 @@ Examples:
   my-agent dump | stateward checkpoint --state - --comment 'before the merge'
   stateward checkpoint --state-command 'curl -s localhost:8000/state' --label keep=yes
   stateward checkpoint --state s.json --idempotency-key \"$RUN-$STEP\" --if-match 41
+  stateward checkpoint --workspace .            the files of this directory, however they change
+  stateward checkpoint --kind pre_operation --workspace . --state-file notes.db
 
-The state is kept as the bytes that were given. Without a state the newest one is taken over.
+The state is kept as the bytes that were given. What is not given (state, state files, workspace) is
+taken over from the newest checkpoint. Of a workspace only what changed is read and stored; what can
+be made again (node_modules, target, .venv …), what a .statewardignore names and files over 100 MB
+are left out, and listed.
 On exit 0 the checkpoint is durable, and its path is printed.";
 
 #[derive(Debug, Args)]
@@ -29,6 +35,8 @@ pub(super) struct Arguments {
     kind: Kind,
     #[command(flatten)]
     state: StateArguments,
+    #[command(flatten)]
+    pub(super) parts: PartArguments,
     /// Words for those who read the list
     #[arg(long, value_name = "TEXT")]
     comment: Option<String>,
@@ -64,6 +72,7 @@ fn metadata(text: &str) -> Result<Value, serde_json::Error> {
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failure> {
     let given = arguments.state.take(session)?;
     let receipt = session.with_agent(|agent| {
+        let agent = &arguments.parts.give(session, agent)?;
         let mut request = with_state(agent.checkpoint(arguments.kind), given);
         for (key, value) in &arguments.labels {
             request = request.label(key, value);
@@ -106,11 +115,27 @@ pub(super) fn in_words(receipt: &Receipt) -> String {
         Durable::Local => "",
         Durable::Fallback => " in a fallback store",
     };
-    let (seq, agent, kind, bytes) = (it.seq, &it.agent_id, it.kind, size(it.state_bytes));
+    let (seq, agent, kind, held) = (it.seq, &it.agent_id, it.kind, holds(it));
     format!(
-        "Checkpoint {seq} of {agent} ({kind}, {bytes}) is durable{where_to}:\n{}",
+        "Checkpoint {seq} of {agent} ({kind}, {held}) is durable{where_to}:\n{}",
         it.path.display()
     )
+}
+
+/// What a checkpoint holds, in a few words.
+pub(super) fn holds(it: &Checkpoint) -> String {
+    let mut parts = Vec::new();
+    if it.state_digest.is_some() {
+        parts.push(size(it.state_bytes));
+    }
+    if !it.state_files.is_empty() {
+        parts.push(count(it.state_files.len(), "state file", "state files"));
+    }
+    if it.workspace.is_some() {
+        let files = usize::try_from(it.workspace_files).unwrap_or(usize::MAX);
+        parts.push(format!("{} of {}", count(files, "file", "files"), size(it.workspace_bytes)));
+    }
+    parts.join(", ")
 }
 
 /// What is to be known beside the receipt itself.
@@ -125,7 +150,9 @@ pub(super) fn concerns(receipt: &Receipt) -> String {
         lines.extend(why);
     }
     for (part, seq) in &receipt.checkpoint.inherited {
-        lines.push(format!("the {part} is taken over from checkpoint {seq}"));
+        let part = part.replace('_', " ");
+        let is = if part.ends_with('s') { "are" } else { "is" };
+        lines.push(format!("the {part} {is} taken over from checkpoint {seq}"));
     }
     lines.extend(receipt.skipped.iter().map(|what| format!("skipped: {what}")));
     lines.extend(receipt.unsettled.iter().map(|path| format!("unsettled: {}", path.display())));

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::output::talk;
 use crate::error::ErrorKind;
 use crate::state::{Attempt, NounError};
-use crate::{config, disk, manager};
+use crate::{config, disk, manager, supervise};
 
 /// Why a command did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +20,9 @@ pub(super) enum Failure {
     /// The library's answer.
     #[error(transparent)]
     Manager(#[from] manager::Error),
+    /// What running an agent came to.
+    #[error(transparent)]
+    Supervise(#[from] supervise::Error),
     #[error(transparent)]
     Config(#[from] config::Error),
     #[error(transparent)]
@@ -67,6 +70,7 @@ impl Failure {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Manager(error) => error.kind(),
+            Self::Supervise(error) => error.kind(),
             Self::Config(error) => error.kind(),
             Self::Noun(_) | Self::Usage { .. } => ErrorKind::Usage,
             Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
@@ -84,6 +88,7 @@ impl Failure {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Manager(error) => error.hint(),
+            Self::Supervise(error) => error.hint(),
             Self::Usage { hint, .. } | Self::Refused { hint, .. } => Some((*hint).to_owned()),
             Self::Config(_) => Some("`config.toml` in the repository shows every key".to_owned()),
             _ => None,
@@ -92,7 +97,12 @@ impl Failure {
     }
 
     fn attempts(&self) -> &[Attempt] {
-        if let Self::Manager(error) = self { error.attempts() } else { &[] }
+        match self {
+            Self::Manager(error) | Self::Supervise(supervise::Error::Manager(error)) => {
+                error.attempts()
+            }
+            _ => &[],
+        }
     }
 
     /// Tells it on stderr, and answers with the exit code.

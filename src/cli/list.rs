@@ -45,11 +45,26 @@ fn rows(found: &[Checkpoint], now: Timestamp) -> String {
             it.kind.to_string(),
             span(now.since(it.created_at)),
             size(it.state_bytes),
+            files(it),
             it.checkpoint_id.to_string(),
             remarks(it),
         ]
     };
-    table(["SEQ", "KIND", "AGE", "STATE", "ID", ""], found.iter().map(row).collect())
+    let rows = found.iter().map(row);
+    if found.iter().any(|it| it.workspace.is_some()) {
+        return table(["SEQ", "KIND", "AGE", "STATE", "FILES", "ID", ""], rows.collect());
+    }
+    let without =
+        rows.map(|[seq, kind, age, state, _, id, rest]| [seq, kind, age, state, id, rest]);
+    table(["SEQ", "KIND", "AGE", "STATE", "ID", ""], without.collect())
+}
+
+/// The files of its workspace, and their bytes.
+fn files(it: &Checkpoint) -> String {
+    if it.workspace.is_none() {
+        return String::new();
+    }
+    format!("{}, {}", it.workspace_files, size(it.workspace_bytes))
 }
 
 /// What sets a checkpoint apart, in words.

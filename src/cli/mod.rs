@@ -7,20 +7,25 @@
 mod arguments;
 mod bundle;
 mod checkpoint;
+mod diff;
 mod doctor;
 mod failure;
 mod list;
 mod log;
 mod operation;
 mod output;
+mod place;
+mod plan;
 mod restore;
 mod retain;
+mod run;
 mod session;
 mod setup;
 mod show;
 mod source;
 mod status;
 mod verify;
+mod watch;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -60,12 +65,14 @@ pub fn run(line: &CommandLine, surroundings: &Surroundings) -> ExitCode {
 
 fn perform(line: &CommandLine, surroundings: &Surroundings) -> Result<ExitCode, Failure> {
     // Made where it is needed: a mistake in the configuration is no reason to print no manual.
-    let session = || Session::new(&line.global, surroundings);
+    let workspace = line.command.workspace();
+    let session = || Session::new(&line.global, surroundings, workspace);
     match &line.command {
+        Command::Run(it) => return run::run(&session()?, it),
         Command::Checkpoint(it) => checkpoint::run(&session()?, it)?,
         Command::List(it) => list::run(&session()?, it)?,
-        Command::Show(it) => show::show(&session()?, it)?,
-        Command::Diff(it) => show::diff(&session()?, it)?,
+        Command::Show(it) => show::run(&session()?, it)?,
+        Command::Diff(it) => diff::run(&session()?, it)?,
         Command::Restore(it) => restore::restore(&session()?, it)?,
         Command::Undo(it) => restore::undo(&session()?, it)?,
         Command::Reset => restore::reset(&session()?)?,

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{self, ExitCode, ExitStatus};
 
 use clap::Args;
@@ -13,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::checkpoint::{concerns, in_words, with_state};
 use super::failure::Failure;
 use super::output::{span, table};
+use super::place::PartArguments;
 use super::session::Session;
 use super::source::StateArguments;
 use crate::encode::event::Outcome;
@@ -39,6 +41,8 @@ pub(super) struct Begin {
     name: String,
     #[command(flatten)]
     state: StateArguments,
+    #[command(flatten)]
+    parts: PartArguments,
 }
 
 #[derive(Debug, Args)]
@@ -72,6 +76,8 @@ pub(super) struct Run {
     restore: bool,
     #[command(flatten)]
     state: StateArguments,
+    #[command(flatten)]
+    parts: PartArguments,
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -86,10 +92,21 @@ struct Closed {
     restored: Option<Restored>,
 }
 
+impl Command {
+    /// The workspace that the command names.
+    pub(super) fn workspace(&self) -> Option<&Path> {
+        match self {
+            Self::Begin(it) => it.parts.workspace.as_deref(),
+            Self::Run(it) => it.parts.workspace.as_deref(),
+            Self::Complete(_) | Self::Fail(_) | Self::List => None,
+        }
+    }
+}
+
 pub(super) fn run(session: &Session, command: &Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Begin(it) => {
-            let receipt = begin(session, &it.name, &it.state)?;
+            let receipt = begin(session, &it.name, &it.state, &it.parts)?;
             session.out.data(&receipt, || in_words(&receipt))?;
             session.out.say(&concerns(&receipt));
         }
@@ -122,9 +139,15 @@ pub(super) fn open(agent: &Agent, name_or_id: &str) -> Result<OperationRef, Fail
     Ok(OperationRef { id: found.operation_id, name: found.name })
 }
 
-fn begin(session: &Session, name: &str, state: &StateArguments) -> Result<Receipt, Failure> {
+fn begin(
+    session: &Session,
+    name: &str,
+    state: &StateArguments,
+    parts: &PartArguments,
+) -> Result<Receipt, Failure> {
     let given = state.take(session)?;
     session.with_agent(|agent| {
+        let agent = parts.give(session, agent)?;
         let request = with_state(agent.checkpoint(Kind::PreOperation).opens(name), given);
         Ok(request.commit()?)
     })
@@ -160,7 +183,7 @@ fn tell_closed(session: &Session, closed: &Closed) -> Result<(), Failure> {
 /// The store is closed while the command runs, so that it can make checkpoints itself.
 fn guard(session: &Session, arguments: &Run) -> Result<ExitCode, Failure> {
     let (program, rest) = arguments.command.split_first().expect("clap asks for at least one");
-    let receipt = begin(session, &arguments.name, &arguments.state)?;
+    let receipt = begin(session, &arguments.name, &arguments.state, &arguments.parts)?;
     session.out.say(&concerns(&receipt));
     let id = receipt.checkpoint.checkpoint_id;
     let ended = run_alone(process::Command::new(program).args(rest));

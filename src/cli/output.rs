@@ -1,6 +1,8 @@
 //! How things are printed: data on stdout, talk on stderr, sizes and ages for people.
 
+use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::time::Duration;
 
 use comfy_table::Table;
@@ -9,6 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use super::failure::Failure;
+use crate::manager::FileKind;
 
 /// Where a command's answers go.
 #[derive(Debug, Clone, Copy)]
@@ -133,6 +136,56 @@ pub(super) fn count(number: usize, one: &str, several: &str) -> String {
     if number == 1 { format!("1 {one}") } else { format!("{number} {several}") }
 }
 
+/// A list for people: so many lines of it, and how many more there are.
+pub(super) fn more(
+    lines: impl ExactSizeIterator<Item = String>,
+    indent: &str,
+) -> impl Iterator<Item = String> {
+    const LINES_MAX: usize = 20;
+    let rest = lines.len().saturating_sub(LINES_MAX);
+    let end = (rest > 0).then(|| format!("{indent}and {rest} more"));
+    lines.take(LINES_MAX).chain(end)
+}
+
+/// A path on one line, whatever letters are in it.
+pub(super) fn name(path: &Path) -> String {
+    visible(path.display())
+}
+
+/// A text that does nothing to a terminal: control characters are shown as `^` and a letter.
+pub(super) fn visible(text: impl Display) -> String {
+    let text = text.to_string();
+    let is_control = |letter: char| letter.is_control() && letter != '\t';
+    if !text.contains(is_control) {
+        return text;
+    }
+    let mut shown = String::with_capacity(text.len() + 8);
+    for letter in text.chars() {
+        match u8::try_from(letter) {
+            Ok(code) if is_control(letter) && code.is_ascii() => {
+                shown.extend(['^', char::from(code ^ 0x40)]);
+            }
+            _ if is_control(letter) => shown.extend(letter.escape_default()),
+            _ => shown.push(letter),
+        }
+    }
+    shown
+}
+
+/// Permission bits as `chmod` takes them.
+pub(super) fn mode(bits: u32) -> String {
+    format!("{bits:04o}")
+}
+
+/// What a name stands for, in a word.
+pub(super) fn kind(kind: FileKind) -> &'static str {
+    match kind {
+        FileKind::File => "file",
+        FileKind::Dir => "dir",
+        FileKind::Link => "link",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,6 +206,12 @@ mod tests {
         for (secs, text) in [(0, "0s"), (75, "1m 15s"), (7260, "2h 1m"), (90_000, "1d 1h")] {
             assert_eq!(span(Duration::from_secs(secs)), text);
         }
+    }
+
+    #[test]
+    fn no_text_moves_the_cursor() {
+        assert_eq!(visible("a\tb ä"), "a\tb ä");
+        assert_eq!(visible("\u{1b}[2J\r\u{7f}\u{9b}x\n"), "^[[2J^M^?\\u{9b}x^J");
     }
 
     #[test]

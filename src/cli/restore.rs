@@ -7,24 +7,28 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::failure::Failure;
-use super::output::{self, size, talk};
+use super::output::{self, count, talk};
+use super::plan::{done, planned};
 use super::session::{Session, ask};
 use super::show::no_state;
 use crate::disk::{Durability, publish};
-use crate::manager::{Agent, Loaded, RestoreOptions, Restored, WalkedPast};
-use crate::restore::Files;
-use crate::state::CheckpointId;
+use crate::manager::{Agent, CheckpointManager, Loaded, RestoreOptions, Restored, WalkedPast};
+use crate::restore::{Files, Untouched};
+use crate::state::{CheckpointId, lossy};
 
 const EXAMPLES: &str = "\
 Examples:
   stateward restore latest                      put the newest one back in place
   stateward restore good --dry-run              tell what that would do
+  stateward restore good --path src --path Cargo.toml
+  stateward restore good --to /tmp/as-it-was    only write the files out
   stateward restore 0190a1b2 --state-out old.json
   stateward restore .stateward/checkpoints/default/0000000007-routine-….json
 
-In place means: the state goes back into the file it was read from, after a recovery checkpoint of
-what is there; `stateward undo` takes it back. With --state-out the state is only written to another
-place, and nothing in the store changes.";
+In place means: state, state files and workspace go back to where they were taken from, after a
+recovery checkpoint of what is there; `stateward undo` takes it back. What is ignored or was left out
+is not touched. With --path only these files of the workspace go back. With --to and --state-out
+they are only written to another place, and nothing in the store changes.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -35,6 +39,15 @@ pub(super) struct Arguments {
     /// Only write the state to this file, or - for stdout
     #[arg(long, value_name = "FILE|-", conflicts_with_all = ["force", "live"])]
     state_out: Option<PathBuf>,
+    /// Only write the files of the workspace to this directory, which is made or empty
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["force", "live", "git", "workspace"])]
+    to: Option<PathBuf>,
+    /// Restore the workspace into this directory, where it is not the one it was taken from
+    #[arg(long, value_name = "DIR")]
+    pub(super) workspace: Option<PathBuf>,
+    /// Only this path of the workspace, from its root, and what is beneath it
+    #[arg(long = "path", value_name = "PATH")]
+    paths: Vec<PathBuf>,
     #[command(flatten)]
     manner: Manner,
     /// Take a checkpoint of another agent, or of another store than --store names
@@ -50,6 +63,7 @@ pub(super) struct Undo {
 
 /// How anything is put back in place.
 #[derive(Debug, Clone, Copy, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 struct Manner {
     /// Only tell what would be done
     #[arg(long)]
@@ -60,12 +74,15 @@ struct Manner {
     /// Although the agent was seen within the last minute
     #[arg(long)]
     live: bool,
+    /// Restore the refs, index and settings of git too; without it only missing objects are added
+    #[arg(long)]
+    git: bool,
 }
 
 impl Manner {
-    fn options(self, any_agent: bool) -> RestoreOptions {
-        let Self { dry_run, force, live } = self;
-        RestoreOptions { dry_run, force, live, any_agent }
+    fn options(self) -> RestoreOptions {
+        let Self { dry_run, force, live, git } = self;
+        RestoreOptions { dry_run, force, live, git, ..RestoreOptions::default() }
     }
 }
 
@@ -81,27 +98,38 @@ struct Told<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<&'a RawValue>,
     files: &'a Files,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    untouched: &'a [Untouched],
+    #[serde(skip_serializing_if = "<[_]>::is_empty", serialize_with = "lossy::paths")]
+    kept_aside: &'a [PathBuf],
     dry_run: bool,
 }
 
 pub(super) fn restore(session: &Session, arguments: &Arguments) -> Result<(), Failure> {
-    if let Some(target) = &arguments.state_out {
-        return write_out(session, arguments, target);
+    if arguments.state_out.is_some() || arguments.to.is_some() {
+        return write_out(session, arguments);
     }
-    let options = arguments.manner.options(arguments.any_agent);
+    let options = RestoreOptions {
+        any_agent: arguments.any_agent,
+        paths: arguments.paths.clone(),
+        workspace: arguments.workspace.as_ref().map(|path| session.absolute(path)),
+        ..arguments.manner.options()
+    };
     let reference = &arguments.reference;
     let named = session.named_by(reference, arguments.any_agent)?;
     let restored = session.write(&named.store, |manager| {
         let agent = session.agent_of(manager, reference, &named)?;
-        agreed(session, options, |options| Ok(agent.restore(reference, options)?))
+        agreed(session, manager, &options, |options| Ok(agent.restore(reference, options)?))
     })?;
     tell(session, &restored)
 }
 
 pub(super) fn undo(session: &Session, arguments: &Undo) -> Result<(), Failure> {
-    let options = arguments.manner.options(false);
-    let restored =
-        session.with_agent(|agent| agreed(session, options, |options| Ok(agent.undo(options)?)))?;
+    let options = arguments.manner.options();
+    let restored = session.write(&session.store(), |manager| {
+        let agent = manager.agent(session.agent_id().as_str())?;
+        agreed(session, manager, &options, |options| Ok(agent.undo(options)?))
+    })?;
     tell(session, &restored)
 }
 
@@ -119,15 +147,17 @@ pub(super) fn reset(session: &Session) -> Result<(), Failure> {
 /// Restores; where somebody can be asked, after showing what it will do.
 fn agreed(
     session: &Session,
-    options: RestoreOptions,
+    manager: &CheckpointManager,
+    options: &RestoreOptions,
     restore: impl Fn(&RestoreOptions) -> Result<Restored, Failure>,
 ) -> Result<Restored, Failure> {
+    let restore = |options: &RestoreOptions| session.watching(manager, || restore(options));
     if session.can_ask() && !options.dry_run {
-        let plan = restore(&RestoreOptions { dry_run: true, ..options })?;
-        talk(&format!("{}\n", in_words(&plan)));
+        let plan = restore(&RestoreOptions { dry_run: true, ..options.clone() })?;
+        talk(&format!("{}\n", planned(&plan)));
         ask("Do it?")?;
     }
-    restore(&options)
+    restore(options)
 }
 
 fn tell(session: &Session, restored: &Restored) -> Result<(), Failure> {
@@ -141,9 +171,16 @@ fn tell(session: &Session, restored: &Restored) -> Result<(), Failure> {
         restored_as: restored.restored_as,
         state: state.as_deref(),
         files: &restored.files,
+        untouched: &restored.untouched,
+        kept_aside: &restored.kept_aside,
         dry_run: restored.dry_run,
     };
-    session.out.data(&told, || in_words(restored))?;
+    session.out.data(
+        &told,
+        || {
+            if restored.dry_run { planned(restored) } else { done(restored) }
+        },
+    )?;
     session.out.say(&passed_over(&restored.walked_past));
     Ok(())
 }
@@ -153,71 +190,44 @@ fn raw(state: &[u8]) -> Option<Box<RawValue>> {
     RawValue::from_string(String::from_utf8(state.to_vec()).ok()?).ok()
 }
 
-fn in_words(restored: &Restored) -> String {
-    let id = restored.checkpoint_id;
-    let done = if restored.dry_run { "Would restore" } else { "Restored" };
-    let mut lines = vec![match restored.checkpoint() {
-        Some(it) => format!(
-            "{done} checkpoint {} of {} ({}, {}, {id}).",
-            it.seq,
-            it.agent_id,
-            it.kind,
-            size(it.state_bytes)
-        ),
-        None => format!("{done} checkpoint {id}."),
-    }];
-    let Files { written, removed, unchanged, conflicts } = &restored.files;
-    for (what, paths) in [
-        ("written", written),
-        ("removed", removed),
-        ("already as it should be", unchanged),
-        ("changed by someone else", conflicts),
-    ] {
-        lines.extend(paths.iter().map(|path| format!("  {what}: {}", path.display())));
-    }
-    if written.is_empty() && unchanged.is_empty() && conflicts.is_empty() {
-        lines.push(
-            "  The state was not read from a file, so there is none to put it back to; \
-                    --state-out FILE writes it."
-                .to_owned(),
-        );
-    }
-    if restored.tainted {
-        lines.push("  It was made after a drift's onset.".to_owned());
-    }
-    if let Some(recovery) = restored.recovery_checkpoint_id {
-        lines.push(format!(
-            "What was there is kept as {recovery}; `stateward undo` brings it back."
-        ));
-    }
-    lines.join("\n")
-}
-
 fn passed_over(walked_past: &[WalkedPast]) -> String {
     let line =
         |it: &WalkedPast| format!("passed over {}, which is damaged: {}", it.checkpoint_id, it.why);
     walked_past.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// Writes the state elsewhere; the store is only looked at.
-fn write_out(session: &Session, arguments: &Arguments, target: &Path) -> Result<(), Failure> {
+/// Writes the state or the workspace elsewhere; the store is only looked at.
+fn write_out(session: &Session, arguments: &Arguments) -> Result<(), Failure> {
     let reference = &arguments.reference;
     let named = session.named_by(reference, arguments.any_agent)?;
     let manager = session.look(&named.store)?;
     let agent = session.agent_of(&manager, reference, &named)?;
     let loaded = agent.read_checkpoint(reference)?;
     refuse_others(&agent, arguments, &loaded)?;
-    let state = loaded.state_bytes().ok_or_else(|| no_state(reference))?;
-    let to_stdout = target == Path::new("-");
-    let target = session.absolute(target);
-    if !arguments.manner.dry_run {
-        if to_stdout {
+    let dry_run = arguments.manner.dry_run;
+    let mut files = Files::default();
+    if let Some(target) = &arguments.to {
+        let target = session.absolute(target);
+        let id = loaded.checkpoint().checkpoint_id.to_string();
+        files = session
+            .watching(&manager, || agent.write_files_to(&id, &target, &arguments.paths, dry_run))?;
+    }
+    let mut to_stdout = false;
+    if let Some(target) = &arguments.state_out {
+        let state = loaded.state_bytes().ok_or_else(|| no_state(reference))?;
+        to_stdout = target == Path::new("-");
+        if to_stdout && !dry_run {
             output::bytes(state)?;
-        } else {
-            publish(&*session.disk, &target, state, Durability::Synced)?;
+        } else if !to_stdout {
+            let target = session.absolute(target);
+            if !dry_run {
+                publish(&*session.disk, &target, state, Durability::Synced)?;
+            }
+            files.written.push(target);
         }
     }
-    tell_written(session, arguments, &loaded, (!to_stdout).then_some(target))
+    session.out.say(&passed_over(loaded.walked_past()));
+    if to_stdout { Ok(()) } else { tell_written(session, arguments, &loaded, &files) }
 }
 
 fn refuse_others(agent: &Agent, arguments: &Arguments, loaded: &Loaded) -> Result<(), Failure> {
@@ -231,16 +241,14 @@ fn refuse_others(agent: &Agent, arguments: &Arguments, loaded: &Loaded) -> Resul
     })
 }
 
-/// Says what was written; where stdout holds the state, on stderr.
+/// Says what was written elsewhere.
 fn tell_written(
     session: &Session,
     arguments: &Arguments,
     loaded: &Loaded,
-    target: Option<PathBuf>,
+    files: &Files,
 ) -> Result<(), Failure> {
     let it = loaded.checkpoint();
-    let mut files = Files::default();
-    files.written.extend(target.clone());
     let told = Told {
         requested: &arguments.reference,
         checkpoint_id: it.checkpoint_id,
@@ -249,13 +257,22 @@ fn tell_written(
         recovery_checkpoint_id: None,
         restored_as: None,
         state: None,
-        files: &files,
+        files,
+        untouched: &[],
+        kept_aside: &[],
         dry_run: arguments.manner.dry_run,
     };
-    session.out.say(&passed_over(loaded.walked_past()));
-    let Some(target) = target else { return Ok(()) };
     session.out.data(&told, || {
-        let done = if arguments.manner.dry_run { "Would write" } else { "Wrote" };
-        format!("{done} the state of checkpoint {} ({}) to {}.", it.seq, it.kind, target.display())
+        let verb = if arguments.manner.dry_run { "Would write" } else { "Wrote" };
+        let what = match (&arguments.to, &arguments.state_out) {
+            (Some(to), None) => {
+                let names =
+                    count(files.written.len(), "file or directory", "files and directories");
+                format!("{names} to {}", to.display())
+            }
+            (None, Some(out)) => format!("the state to {}", out.display()),
+            _ => "the state and the files".to_owned(),
+        };
+        format!("{verb} {what} (checkpoint {}, {}).", it.seq, it.kind)
     })
 }

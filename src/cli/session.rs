@@ -9,6 +9,8 @@ use super::Surroundings;
 use super::arguments::Global;
 use super::failure::Failure;
 use super::output::{Output, talk};
+use super::place;
+use super::watch::Watch;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Configuration, Flag, Origin, Sources};
 use crate::disk::{Disk, RealDisk};
@@ -24,8 +26,10 @@ pub(super) struct Session {
     pub disk: Arc<dyn Disk>,
     pub clock: Arc<dyn Clock>,
     directory: PathBuf,
-    /// Where it is remembered which stores were made.
-    registry: Option<PathBuf>,
+    /// Where state is kept: `$XDG_STATE_HOME`, or `~/.local/state`.
+    state_home: Option<PathBuf>,
+    /// The workspace that the command is about.
+    workspace: Option<PathBuf>,
     yes: bool,
 }
 
@@ -36,23 +40,29 @@ pub(super) struct Named {
     pub agent: Option<AgentId>,
 }
 
-/// `$XDG_STATE_HOME/stateward/stores`, or the same under `~/.local/state`.
-fn registry(variables: &[(String, OsString)]) -> Option<PathBuf> {
+/// `$XDG_STATE_HOME`, or `~/.local/state`.
+fn state_home(variables: &[(String, OsString)]) -> Option<PathBuf> {
     let variable = |name: &str| {
         let found = variables.iter().find(|(known, _)| known == name);
         found.map(|(_, value)| PathBuf::from(value)).filter(|path| path.is_absolute())
     };
-    let state = variable("XDG_STATE_HOME")
-        .or_else(|| variable("HOME").map(|home| home.join(".local/state")))?;
-    Some(state.join("stateward/stores"))
+    variable("XDG_STATE_HOME").or_else(|| variable("HOME").map(|home| home.join(".local/state")))
 }
 
 impl Session {
-    pub(super) fn new(global: &Global, surroundings: &Surroundings) -> Result<Self, Failure> {
+    pub(super) fn new(
+        global: &Global,
+        surroundings: &Surroundings,
+        workspace: Option<&Path>,
+    ) -> Result<Self, Failure> {
         let disk = RealDisk::shared();
         let Surroundings { variables, directory } = surroundings.clone();
         let flags = flags(global, &directory)?;
-        let registry = registry(&variables);
+        let state_home = state_home(&variables);
+        let workspace = workspace.map(|path| {
+            let path = directory.join(path);
+            disk.canonical(&path).unwrap_or(path)
+        });
         let sources =
             Sources { flags, file: global.config.clone(), variables, directory: directory.clone() };
         Ok(Self {
@@ -61,14 +71,25 @@ impl Session {
             disk,
             clock: SystemClock::shared(),
             directory,
-            registry,
+            state_home,
+            workspace,
             yes: global.yes,
         })
     }
 
-    /// The store that is meant, absolute.
+    /// The store that is meant, absolute: the one that is named, else that of the workspace that is
+    /// named or that the working directory lies in, else `./.stateward`.
     pub(super) fn store(&self) -> PathBuf {
-        self.directory.join(self.configuration.settings.store.place())
+        let settings = &self.configuration.settings.store;
+        let by_default = || {
+            let home = self.state_home.as_deref()?;
+            match &self.workspace {
+                Some(workspace) => Some(place::of_workspace(home, workspace)),
+                None => place::from_within(&*self.disk, home, &self.directory),
+            }
+        };
+        let store = settings.path.clone().or_else(by_default);
+        self.directory.join(store.unwrap_or_else(|| settings.place()))
     }
 
     pub(super) fn agent_id(&self) -> &AgentId {
@@ -101,7 +122,7 @@ impl Session {
         // A command is over before a thread of its own is worth it: it settles before it ends.
         options.background = false;
         options.by_hand = true;
-        options.registry.clone_from(&self.registry);
+        options.registry = self.state_home.as_ref().map(|home| home.join("stateward/stores"));
         options
     }
 
@@ -134,7 +155,16 @@ impl Session {
         &self,
         work: impl FnOnce(&Agent) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        self.write(&self.store(), |manager| work(&manager.agent(self.agent_id().as_str())?))
+        self.write(&self.store(), |manager| {
+            let agent = manager.agent(self.agent_id().as_str())?;
+            self.watching(manager, || work(&agent))
+        })
+    }
+
+    /// Shows how far long work has come while it lasts, where somebody looks.
+    pub(super) fn watching<T>(&self, manager: &CheckpointManager, work: impl FnOnce() -> T) -> T {
+        let _watch = Watch::over(manager, self.out, &self.clock);
+        work()
     }
 
     /// Opens the store to look.

@@ -52,6 +52,21 @@ pub(crate) enum AppendError {
 }
 
 impl AppendError {
+    /// The error of the disk, with the words of the stage around it.
+    pub(crate) fn into_io(self) -> io::Error {
+        let words = self.to_string();
+        match self {
+            Self::Segment { source, .. }
+            | Self::Write { source, .. }
+            | Self::Sync { source, .. } => match source.raw_os_error() {
+                // The code decides whether another try may help, and words would hide it.
+                Some(code) => io::Error::from_raw_os_error(code),
+                None => io::Error::new(source.kind(), words),
+            },
+            Self::TooLarge { .. } => io::Error::new(io::ErrorKind::InvalidInput, words),
+        }
+    }
+
     pub(crate) fn io(&self) -> Option<&io::Error> {
         match self {
             Self::Segment { source, .. }
@@ -111,6 +126,8 @@ pub(crate) struct Writer {
     /// Bytes of the largest batch of late; it fades as smaller ones follow.
     largest: u64,
     spare: Option<Segment>,
+    /// What is appended is content ahead of its checkpoint: much more of it follows.
+    is_ahead: bool,
     /// Segments that hold nothing and may be unlinked once a batch is durable elsewhere.
     void: Vec<u64>,
     unsummarised: Vec<Unsummarised>,
@@ -180,6 +197,7 @@ impl Writer {
             next_number,
             next_event,
             spare: None,
+            is_ahead: false,
             void: Vec::new(),
             unsummarised: Vec::new(),
             layout: Layout::default(),
@@ -213,6 +231,18 @@ impl Writer {
             }
             other => other,
         }
+    }
+
+    /// Appends a batch of content that goes ahead of its checkpoint, as [`Writer::append`] does; the
+    /// segments that are made for it are long and not zeroed.
+    pub(crate) fn append_ahead(
+        &mut self,
+        records: &[Outgoing<'_>],
+    ) -> Result<Appended, AppendError> {
+        self.is_ahead = true;
+        let appended = self.append(records);
+        self.is_ahead = false;
+        appended
     }
 
     fn try_append(&mut self, records: &[Outgoing<'_>]) -> Result<Appended, AppendError> {
@@ -307,9 +337,10 @@ impl Writer {
     fn make_segment(&mut self, need: u64) -> Result<Segment, AppendError> {
         let align = self.site.options.batch_align;
         // A commit waits for this one: it is kept short, and what big content needs is a hole.
-        let length = self.next_length().min(UNEXPECTED_BYTES_MAX);
+        let length = self.next_length();
+        let length = if self.is_ahead { length } else { length.min(UNEXPECTED_BYTES_MAX) };
         let needed = segment::length_for(need, align);
-        let zeroed = needed <= UNEXPECTED_BYTES_MAX;
+        let zeroed = !self.is_ahead && needed <= UNEXPECTED_BYTES_MAX;
         let length = length.max(needed);
         match self.try_make(length, zeroed) {
             // What a failed directory sync leaves under a name is never used; another name may do.

@@ -35,6 +35,11 @@ pub(super) fn bounds(found: &Configuration) -> Result<(), Error> {
     if let Some((key, _, why)) = RULES.iter().find(|(_, broken, _)| broken(&found.settings)) {
         return Err(wrong(key, (*why).to_owned()));
     }
+    found.settings.workspace.check().map_err(|error| Error::Bounds {
+        key: "workspace",
+        origin: found.origin_within("workspace."),
+        why: error.to_string(),
+    })?;
     found.settings.state.check().map_err(|error| Error::Bounds {
         key: "state",
         origin: found.origin_within("state."),

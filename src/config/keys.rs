@@ -6,8 +6,14 @@ use toml::{Table, Value};
 use super::{Origin, Settings};
 
 /// Keys that have no value by default, and so do not show in the defaults.
-const WITHOUT_DEFAULT: [&str; 4] =
-    ["drift.schema", "retention.disk_budget", "retention.free_floor", "store.path"];
+const WITHOUT_DEFAULT: [&str; 6] = [
+    "drift.schema",
+    "retention.disk_budget",
+    "retention.free_floor",
+    "run.heartbeat_timeout",
+    "run.max_uptime",
+    "store.path",
+];
 
 /// One key with its value and where that came from.
 #[derive(Debug, Clone, Serialize)]
@@ -68,7 +74,8 @@ mod tests {
     #[test]
     fn a_key_without_default_can_be_set_and_then_shows() {
         for key in WITHOUT_DEFAULT {
-            let table = single(key, Value::String("1MB".into()));
+            let text = if key.starts_with("run.") { "1m" } else { "1MB" };
+            let table = single(key, Value::String(text.into()));
             let settings = Settings::deserialize_table(table).unwrap();
             let shown = leaves(&super::table(&settings));
             assert!(shown.iter().any(|(name, _)| name == key), "{key}");

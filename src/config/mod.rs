@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::disk::Retry;
 use crate::error::ErrorKind;
 use crate::state::AgentId;
-use crate::{commit, drift, encode, manager, retention, store};
+use crate::{collect, commit, drift, encode, manager, retention, store, supervise};
 
 pub use keys::Entry;
 pub use layers::{Configuration, Flag, Sources};
@@ -39,12 +39,16 @@ pub struct Settings {
     pub log: commit::Options,
     /// How states are checked and cut.
     pub state: encode::Options,
+    /// How workspaces are scanned.
+    pub workspace: collect::Options,
     /// What is kept.
     pub retention: retention::Policy,
     /// How failing calls are tried again.
     pub retry: Retry,
     /// What counts as drift, and what is done about it.
     pub drift: drift::Options,
+    /// How an agent's command is run.
+    pub run: supervise::Options,
 }
 
 /// The section `store`: places, and the options of the stage.
@@ -185,6 +189,7 @@ impl Settings {
         options.store = self.store.options();
         options.log = self.log.clone();
         options.state = self.state;
+        options.workspace = self.workspace.clone();
         options.retention = self.retention.clone();
         options.retry = self.retry;
         options

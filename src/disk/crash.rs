@@ -9,7 +9,12 @@
 //!   sector, or all may be there, with zeros where the data was lost. A cut is there or not.
 //! - Names that were synced are there. Of the later ones any subset; a rename within one directory
 //!   is one change, and between two directories too, until one of the two is synced.
-//! - The subsets of contents and of names are independent: a name may lead to an empty file.
+//! - A mode and times that were synced are there: a file's with the whole file (not with
+//!   `sync_data`), a directory's with its names, a link's with everything. Of the later changes any
+//!   subset. Times that moved by themselves, because contents or names changed, are as they were at
+//!   the sync or as they are now; that is no change of its own to count.
+//! - The subsets of contents, of names and of attributes are independent: a name may lead to an empty
+//!   file, and new contents may stand under an old time.
 //! - A file or directory to which no durable or surviving name leads is gone.
 //!
 //! [`Loss`] chooses among these states. Everything is a function of the disk's history and the
@@ -20,7 +25,8 @@ use std::ffi::OsString;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::memory::{DirNode, FileNode, MemoryDisk, Node, State};
+use super::FileTime;
+use super::memory::{DirNode, FileNode, LinkNode, MemoryDisk, Node, State};
 
 /// Which of the changes that were not synced a crash takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,10 +39,10 @@ pub enum Loss {
     Random(u64),
     /// All but the first so many of the disk; of a write that is next, the first half survives.
     Prefix(usize),
-    /// What a journaling file system with ordered data loses: names, lengths and cuts survive up to
-    /// one moment that the seed chooses, with the data that the extensions brought; writes over
+    /// What a journaling file system with ordered data loses: names, attributes, lengths and cuts
+    /// survive up to one moment that the seed chooses, with the data that the extensions brought; writes over
     /// existing bytes survive in any subset, before and after that moment. A sync of a directory,
-    /// or of a file that changed its length, takes all earlier names and lengths along.
+    /// of a whole file, or of a file that changed its length, takes all earlier ones along.
     Ordered(u64),
 }
 
@@ -77,6 +83,31 @@ pub(super) enum NameChange {
     Insert(OsString, Node),
     Remove(OsString),
     Rename(OsString, OsString, Node),
+}
+
+/// What a node has besides contents or names.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Attributes {
+    pub(super) mode: u32,
+    pub(super) modified: FileTime,
+    pub(super) changed: FileTime,
+}
+
+/// A change of attributes.
+pub(super) struct AttributeChange {
+    pub(super) mode: Option<u32>,
+    pub(super) modified: Option<FileTime>,
+    pub(super) changed: FileTime,
+    /// Asked for, and not only what a change of contents or names brings along.
+    pub(super) asked: bool,
+}
+
+impl AttributeChange {
+    fn make(&self, attributes: &mut Attributes) {
+        attributes.mode = self.mode.unwrap_or(attributes.mode);
+        attributes.modified = self.modified.unwrap_or(attributes.modified);
+        attributes.changed = self.changed;
+    }
 }
 
 impl Change {
@@ -172,6 +203,36 @@ impl Tracked<BTreeMap<OsString, Node>, NameChange> {
     }
 }
 
+impl Tracked<Attributes, AttributeChange> {
+    pub(super) fn attributes(value: Attributes) -> Self {
+        Self::settled(value, AttributeChange::make)
+    }
+
+    /// Moves the times; together with what moved them just before it is one change, so that a file
+    /// that is written for ever and never synced whole does not gather changes for ever.
+    pub(super) fn touch(
+        &mut self,
+        number: Option<u64>,
+        modified: Option<FileTime>,
+        changed: FileTime,
+    ) {
+        let joins = |last: &mut Pending<AttributeChange>| {
+            number.is_some() && last.fate == Fate::Dirty && !last.change.asked
+        };
+        let before = self.pending.pop_if(joins).and_then(|last| last.change.modified);
+        let modified = modified.or(before);
+        self.apply(number, AttributeChange { mode: None, modified, changed, asked: false });
+    }
+
+    /// The changes that were asked for: the others stand and fall unseen.
+    fn undecided_asked(&self) -> impl Iterator<Item = u64> + '_ {
+        let asked = |pending: &&Pending<AttributeChange>| {
+            pending.change.asked && pending.fate != Fate::Durable
+        };
+        self.pending.iter().filter(asked).map(|pending| pending.number)
+    }
+}
+
 impl MemoryDisk {
     /// A new disk, independent of this one, in a state that a crash at this moment could leave;
     /// nothing is pending and no lock is held there. A plain disk loses nothing.
@@ -180,7 +241,8 @@ impl MemoryDisk {
         let state = self.0.state.lock();
         let loss = if state.tracked { loss } else { Loss::None };
         let choice = Choice::new(loss, &self.0.root, &state);
-        let mut rebuild = Rebuild { choice, placed: BTreeSet::new(), used: 0 };
+        let mut rebuild =
+            Rebuild { choice, dirs: BTreeSet::new(), named: BTreeMap::new(), used: 0 };
         let root = rebuild.dir(&self.0.root);
         self.successor(&state, root, rebuild.used)
     }
@@ -224,6 +286,7 @@ fn gather_dir(dir: &DirNode, numbers: &mut BTreeSet<u64>, seen: &mut BTreeSet<u6
     }
     let names = dir.names.lock();
     numbers.extend(names.entries.undecided());
+    numbers.extend(names.facts.attributes.undecided_asked());
     // A file counts although its name is gone now: without the removal it is there again.
     let pending = names.entries.pending.iter().filter_map(|pending| match &pending.change {
         NameChange::Insert(_, node) | NameChange::Rename(_, _, node) => Some(node),
@@ -232,7 +295,12 @@ fn gather_dir(dir: &DirNode, numbers: &mut BTreeSet<u64>, seen: &mut BTreeSet<u6
     for node in names.entries.live.values().chain(names.entries.durable.values()).chain(pending) {
         match node {
             Node::Dir(dir) => gather_dir(dir, numbers, seen),
-            Node::File(file) => numbers.extend(file.contents.lock().bytes.undecided()),
+            Node::File(file) => {
+                let contents = file.contents.lock();
+                numbers.extend(contents.bytes.undecided());
+                numbers.extend(contents.facts.attributes.undecided_asked());
+            }
+            Node::Link(link) => numbers.extend(link.facts.lock().attributes.undecided_asked()),
         }
     }
 }
@@ -240,7 +308,9 @@ fn gather_dir(dir: &DirNode, numbers: &mut BTreeSet<u64>, seen: &mut BTreeSet<u6
 struct Rebuild {
     choice: Choice,
     /// A directory has one place: the halves of a rename may survive in both.
-    placed: BTreeSet<u64>,
+    dirs: BTreeSet<u64>,
+    /// Anything else may have several names.
+    named: BTreeMap<u64, Node>,
     used: u64,
 }
 
@@ -248,22 +318,40 @@ impl Rebuild {
     fn dir(&mut self, old: &DirNode) -> Arc<DirNode> {
         let names = old.names.lock();
         let mut entries = BTreeMap::new();
-        for (name, node) in self.choice.names(&names.entries) {
-            let node = match node {
-                Node::File(file) => Node::File(self.file(&file)),
-                Node::Dir(dir) if self.placed.insert(dir.inode) => Node::Dir(self.dir(&dir)),
-                Node::Dir(_) => continue,
-            };
-            entries.insert(name, node);
+        for (name, node) in self.choice.settled(&names.entries) {
+            if let Some(node) = self.node(&node) {
+                entries.insert(name, node);
+            }
         }
-        DirNode::with(old.inode, names.modified, entries)
+        DirNode::with(old.inode, self.choice.settled(&names.facts.attributes), entries)
+    }
+
+    fn node(&mut self, old: &Node) -> Option<Node> {
+        if let Some(placed) = self.named.get(&old.inode()) {
+            placed.with_facts(|facts| facts.links += 1);
+            return Some(placed.clone());
+        }
+        let node = match old {
+            Node::Dir(dir) => {
+                return self.dirs.insert(dir.inode).then(|| Node::Dir(self.dir(dir)));
+            }
+            Node::File(file) => Node::File(self.file(file)),
+            Node::Link(link) => Node::Link(self.link(link)),
+        };
+        self.named.insert(node.inode(), node.clone());
+        Some(node)
     }
 
     fn file(&mut self, old: &FileNode) -> Arc<FileNode> {
         let contents = old.contents.lock();
         let bytes = self.choice.contents(&contents.bytes);
         self.used += bytes.len() as u64;
-        FileNode::with(old.inode, contents.modified, bytes)
+        FileNode::with(old.inode, self.choice.settled(&contents.facts.attributes), bytes)
+    }
+
+    fn link(&self, old: &LinkNode) -> Arc<LinkNode> {
+        let attributes = self.choice.settled(&old.facts.lock().attributes);
+        LinkNode::with(old.inode, attributes, old.target.clone())
     }
 }
 
@@ -276,17 +364,15 @@ struct Choice {
 }
 
 impl Choice {
-    fn names(
-        &self,
-        names: &Tracked<BTreeMap<OsString, Node>, NameChange>,
-    ) -> BTreeMap<OsString, Node> {
+    /// A value of whose changes each survives whole or not at all.
+    fn settled<T: Clone, C>(&self, tracked: &Tracked<T, C>) -> T {
         if self.loss == Loss::None {
-            return names.live.clone();
+            return tracked.live.clone();
         }
-        let mut found = names.durable.clone();
-        for pending in &names.pending {
+        let mut found = tracked.durable.clone();
+        for pending in &tracked.pending {
             if self.keeps(pending) {
-                pending.change.make(&mut found);
+                (tracked.make)(&pending.change, &mut found);
             }
         }
         found
@@ -410,9 +496,12 @@ fn draw(parts: &[u64]) -> usize {
 #[cfg(test)]
 mod tests {
     use std::path::{Path, PathBuf};
+    use std::time::Duration;
 
     use super::*;
-    use crate::disk::{Access, Disk, DiskFile};
+    use crate::clock::ManualClock;
+    use crate::disk::{Access, Disk, DiskFile, DiskTree};
+    use crate::state::Timestamp;
 
     fn at(path: &str) -> PathBuf {
         PathBuf::from(path)
@@ -619,6 +708,161 @@ mod tests {
         disk.fail_sync_dir(&at("/")).unwrap();
         make_durable(&disk, "/g", b"");
         assert_eq!(names(&disk.crash(Loss::All)), ["/g"]);
+    }
+
+    fn tree(disk: &MemoryDisk) -> Arc<dyn DiskTree> {
+        disk.tree(&at("/")).unwrap()
+    }
+
+    fn mode_and_time(disk: &MemoryDisk, path: &str) -> (u32, i64) {
+        let found = tree(disk).stat(&at(path)).unwrap();
+        (found.mode, found.modified.secs)
+    }
+
+    fn set(disk: &MemoryDisk, path: &str, mode: u32, secs: i64) {
+        tree(disk).set_mode(&at(path), mode).unwrap();
+        tree(disk).set_modified(&at(path), FileTime { secs, nanos: 0 }).unwrap();
+    }
+
+    #[test]
+    fn a_mode_and_a_time_are_lost_each_by_itself_until_the_whole_file_is_synced() {
+        let disk = MemoryDisk::new();
+        let file = make_durable(&disk, "/f", b"x");
+        set(&disk, "f", 0o640, 5);
+        file.sync_all().unwrap();
+        set(&disk, "f", 0o755, 7);
+        file.sync_data().unwrap();
+        disk.sync_dir(&at("/")).unwrap();
+        assert_eq!(disk.pending_changes(), 2);
+        assert_eq!(mode_and_time(&disk.crash(Loss::All), "f"), (0o640, 5));
+        assert_eq!(mode_and_time(&disk.crash(Loss::None), "f"), (0o755, 7));
+        let all = found(&disk, |disk| mode_and_time(disk, "f"));
+        assert_eq!(all, BTreeSet::from([(0o640, 5), (0o640, 7), (0o755, 5), (0o755, 7)]));
+        assert_eq!(mode_and_time(&disk.crash(Loss::Prefix(1)), "f"), (0o755, 5));
+        file.sync_all().unwrap();
+        assert_eq!(disk.pending_changes(), 0);
+        assert_eq!(mode_and_time(&disk.crash(Loss::All), "f"), (0o755, 7));
+    }
+
+    #[test]
+    fn new_contents_may_stand_under_old_times() {
+        let clock = ManualClock::starting_at(Timestamp::from_unix_ms(1000));
+        let disk = MemoryDisk::with_clock(true, clock.clone());
+        let file = make_durable(&disk, "/f", b"old");
+        file.sync_all().unwrap();
+        let before = tree(&disk).stat(&at("f")).unwrap();
+        clock.advance(Duration::from_secs(8));
+        file.write_all_at(b"new", 0).unwrap();
+        file.sync_data().unwrap();
+        let after = disk.crash(Loss::All);
+        assert_eq!(after.get(&at("/f")).unwrap(), b"new");
+        assert_eq!(tree(&after).stat(&at("f")).unwrap(), before);
+        assert_eq!(disk.pending_changes(), 0, "times that moved by themselves do not count");
+        file.sync_all().unwrap();
+        let after = tree(&disk.crash(Loss::All)).stat(&at("f")).unwrap();
+        assert_eq!((after.modified.secs, after.changed.secs), (9, 9));
+    }
+
+    #[test]
+    fn the_attributes_of_a_directory_are_synced_with_its_names_and_not_with_its_own() {
+        let disk = MemoryDisk::new();
+        disk.create_dir(&at("/d")).unwrap();
+        set(&disk, "d", 0o755, 7);
+        disk.sync_dir(&at("/")).unwrap();
+        assert_eq!(tree(&disk.crash(Loss::All)).stat(&at("d")).unwrap().mode, 0o700);
+        tree(&disk).sync_dir(&at("d")).unwrap();
+        assert_eq!(mode_and_time(&disk.crash(Loss::All), "d"), (0o755, 7));
+    }
+
+    #[test]
+    fn a_link_has_its_target_as_soon_as_its_name_and_its_time_when_all_is_synced() {
+        let disk = MemoryDisk::new();
+        let root = tree(&disk);
+        root.create_link("target".as_ref(), &at("l")).unwrap();
+        root.set_modified(&at("l"), FileTime { secs: 7, nanos: 0 }).unwrap();
+        let target = |disk: &MemoryDisk| tree(disk).read_link(&at("l")).ok();
+        assert_eq!(target(&disk.crash(Loss::All)), None);
+        root.sync_dir(&at("")).unwrap();
+        let after = disk.crash(Loss::All);
+        assert_eq!(target(&after).unwrap(), "target");
+        assert_ne!(mode_and_time(&after, "l").1, 7);
+        assert!(root.sync_all().unwrap());
+        assert_eq!(mode_and_time(&disk.crash(Loss::All), "l").1, 7);
+    }
+
+    #[test]
+    fn a_file_with_two_names_has_those_that_were_synced() {
+        let disk = MemoryDisk::from_image(&BTreeMap::from([
+            (at("/a/f"), b"x".to_vec()),
+            (at("/b/other"), Vec::new()),
+        ]));
+        tree(&disk).hard_link(&at("a/f"), &at("b/g")).unwrap();
+        let lost = disk.crash(Loss::All);
+        assert_eq!(tree(&lost).stat(&at("a/f")).unwrap().links, 1);
+        assert!(lost.get(&at("/b/g")).is_none());
+        tree(&disk).sync_dir(&at("b")).unwrap();
+        let kept = disk.crash(Loss::All);
+        assert_eq!((tree(&kept).stat(&at("a/f")).unwrap().links, kept.used()), (2, 1));
+        kept.open(&at("/a/f"), Access::Write).unwrap().write_all_at(b"both", 0).unwrap();
+        assert_eq!(kept.get(&at("/b/g")).unwrap(), b"both");
+        kept.remove_file(&at("/a/f")).unwrap();
+        assert_eq!((tree(&kept).stat(&at("b/g")).unwrap().links, kept.used()), (1, 4));
+    }
+
+    #[test]
+    fn a_sync_of_everything_leaves_nothing_to_lose() {
+        let disk = MemoryDisk::new();
+        for dir in ["/d", "/d/e"] {
+            disk.create_dir(&at(dir)).unwrap();
+        }
+        make(&disk, "/d/e/f", b"deep");
+        make(&disk, "/beside", b"too");
+        tree(&disk).hard_link(&at("beside"), &at("d/again")).unwrap();
+        set(&disk, "d/e", 0o755, 7);
+        set(&disk, "d/e/f", 0o640, 8);
+        let before = disk.image();
+        assert!(disk.tree(&at("/d")).unwrap().sync_all().unwrap());
+        let after = disk.crash(Loss::All);
+        assert_eq!((after.image(), disk.pending_changes()), (before, 0));
+        assert_eq!(mode_and_time(&after, "d/e"), (0o755, 7));
+        assert_eq!(mode_and_time(&after, "d/e/f"), (0o640, 8));
+    }
+
+    #[test]
+    fn a_disk_may_be_unable_to_sync_everything() {
+        let disk = MemoryDisk::new();
+        disk.set_syncs_everything(false);
+        make(&disk, "/f", b"x");
+        assert!(!tree(&disk).sync_all().unwrap());
+        assert_eq!(names(&disk.crash(Loss::All)), [""; 0]);
+    }
+
+    #[test]
+    fn after_a_failed_sync_attributes_stay_unsure() {
+        let disk = MemoryDisk::new();
+        make_durable(&disk, "/f", b"x");
+        let file = disk.open_file(&at("/f"), Access::Write).unwrap();
+        set(&disk, "f", 0o755, 7);
+        file.fail_sync_all();
+        file.sync_all().unwrap();
+        assert_eq!(tree(&disk.crash(Loss::All)).stat(&at("f")).unwrap().mode, 0o600);
+        set(&disk, "f", 0o751, 9);
+        file.sync_all().unwrap();
+        assert_eq!(mode_and_time(&disk.crash(Loss::All), "f"), (0o751, 9), "new ones hold");
+    }
+
+    #[test]
+    fn a_file_that_is_written_for_ever_gathers_no_changes_of_its_times() {
+        let disk = MemoryDisk::new();
+        let file = make_durable(&disk, "/f", b"x");
+        for _ in 0..100 {
+            file.write_all_at(b"y", 0).unwrap();
+            file.sync_data().unwrap();
+        }
+        let Node::File(node) = &disk.0.root.names.lock().entries.live[&OsString::from("f")] else {
+            panic!("it is a file");
+        };
+        assert_eq!(node.contents.lock().facts.attributes.pending.len(), 1);
     }
 
     #[test]

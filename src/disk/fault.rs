@@ -10,6 +10,9 @@
 //!
 //! A file is known by the path under which it was opened, also after a rename.
 
+mod tree;
+
+use std::collections::HashSet;
 use std::fmt;
 use std::io;
 use std::ops::Range;
@@ -19,8 +22,12 @@ use std::sync::Arc;
 use parking_lot::{Condvar, Mutex};
 use rustix::io::Errno;
 
+use self::tree::FaultTree;
 use super::memory::MemoryFile;
-use super::{Access, Disk, DiskFile, DiskLock, Entry, FileSystem, MemoryDisk, Metadata, Space};
+use super::{
+    Access, Disk, DiskFile, DiskLock, DiskTree, Entry, FileSystem, MemoryDisk, Metadata, Space,
+    Stat,
+};
 
 /// The calls of the seam, one for each method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -61,6 +68,44 @@ pub enum Op {
     SetLen,
     /// [`DiskLock::write_holder`].
     WriteHolder,
+    /// [`Disk::tree`].
+    Tree,
+    /// [`Disk::mapped_files`].
+    MappedFiles,
+    /// [`DiskFile::sync_all`].
+    SyncFile,
+    /// [`DiskFile::stat`].
+    StatFile,
+    /// [`DiskTree::stat`].
+    TreeStat,
+    /// [`DiskTree::read_dir`].
+    TreeReadDir,
+    /// [`DiskTree::open`].
+    TreeOpen,
+    /// [`DiskTree::read_link`].
+    TreeReadLink,
+    /// [`DiskTree::create`].
+    TreeCreate,
+    /// [`DiskTree::create_dir`].
+    TreeCreateDir,
+    /// [`DiskTree::create_link`].
+    TreeCreateLink,
+    /// [`DiskTree::hard_link`].
+    TreeHardLink,
+    /// [`DiskTree::rename`].
+    TreeRename,
+    /// [`DiskTree::remove_file`].
+    TreeRemoveFile,
+    /// [`DiskTree::remove_dir`].
+    TreeRemoveDir,
+    /// [`DiskTree::set_mode`].
+    TreeSetMode,
+    /// [`DiskTree::set_modified`].
+    TreeSetModified,
+    /// [`DiskTree::sync_dir`].
+    TreeSyncDir,
+    /// [`DiskTree::sync_all`].
+    TreeSyncAll,
 }
 
 /// One call.
@@ -68,7 +113,8 @@ pub enum Op {
 pub struct Call {
     /// Which.
     pub op: Op,
-    /// Of which path; for a rename the new name.
+    /// Of which path; for a rename or a hard link the new name. In a tree, the path under which the
+    /// tree was opened stands before it.
     pub path: PathBuf,
     /// Where it reads or writes; for a change of length, the new length.
     pub offset: u64,
@@ -254,6 +300,11 @@ impl Shared {
     fn pass(&self, op: Op, path: &Path) -> io::Result<()> {
         self.enter(&Call::of(op, path)).map_err(|refusal| refusal.error)
     }
+
+    fn room_for_a_name(&self) -> io::Result<()> {
+        let full = self.script.lock().room == Some(0);
+        if full { Err(Errno::NOSPC.into()) } else { Ok(()) }
+    }
 }
 
 /// Holds calls back until it is released or dropped.
@@ -362,11 +413,6 @@ impl FaultDisk {
         self.shared.script.lock().calls.clear();
     }
 
-    fn room_for_a_name(&self) -> io::Result<()> {
-        let full = self.shared.script.lock().room == Some(0);
-        if full { Err(Errno::NOSPC.into()) } else { Ok(()) }
-    }
-
     fn open_inner(&self, path: &Path, access: Access) -> io::Result<Below> {
         Ok(match &self.memory {
             Some(memory) => Below::Memory(memory.open_file(path, access)?),
@@ -385,7 +431,7 @@ impl Disk for FaultDisk {
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn DiskFile>> {
         self.shared.pass(Op::Open, path)?;
         if access == Access::CreateNew {
-            self.room_for_a_name()?;
+            self.shared.room_for_a_name()?;
         }
         let below = self.open_inner(path, access)?;
         Ok(Arc::new(FaultFile { below, path: path.to_owned(), shared: self.shared.clone() }))
@@ -393,7 +439,7 @@ impl Disk for FaultDisk {
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         self.shared.pass(Op::CreateDir, path)?;
-        self.room_for_a_name()?;
+        self.shared.room_for_a_name()?;
         self.inner.create_dir(path)
     }
 
@@ -457,6 +503,16 @@ impl Disk for FaultDisk {
     fn canonical(&self, path: &Path) -> io::Result<PathBuf> {
         self.shared.pass(Op::Canonical, path)?;
         self.inner.canonical(path)
+    }
+
+    fn tree(&self, path: &Path) -> io::Result<Arc<dyn DiskTree>> {
+        self.shared.pass(Op::Tree, path)?;
+        Ok(Arc::new(FaultTree::open(self, path)?))
+    }
+
+    fn mapped_files(&self) -> io::Result<HashSet<u64>> {
+        self.shared.pass(Op::MappedFiles, Path::new(""))?;
+        self.inner.mapped_files()
     }
 }
 
@@ -546,6 +602,22 @@ impl DiskFile for FaultFile {
         self.shared.script.lock().give_room(before.saturating_sub(len));
         Ok(())
     }
+
+    fn sync_all(&self) -> io::Result<()> {
+        if let Err(refusal) = self.enter(Op::SyncFile, 0, 0) {
+            match &self.below {
+                Below::Memory(file) if !refusal.dead => file.fail_sync_all(),
+                _ => {}
+            }
+            return Err(refusal.error);
+        }
+        self.below.file().sync_all()
+    }
+
+    fn stat(&self) -> io::Result<Stat> {
+        self.enter(Op::StatFile, 0, 0).map_err(|refusal| refusal.error)?;
+        self.below.file().stat()
+    }
 }
 
 struct FaultLock {
@@ -572,7 +644,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::disk::Loss;
+    use crate::disk::{FileTime, Loss};
 
     fn at(path: &str) -> &Path {
         Path::new(path)
@@ -677,6 +749,123 @@ mod tests {
         disk.sync_dir(at("/")).unwrap_err();
         disk.sync_dir(at("/")).unwrap();
         assert_eq!(memory.crash(Loss::All).get(at("/f")).unwrap(), b"0123456789");
+    }
+
+    #[test]
+    fn calls_in_a_tree_are_recorded_under_the_whole_path() {
+        let (memory, disk, _) = set_up();
+        memory.put(at("/d/f"), b"x");
+        let tree = disk.tree(at("/d")).unwrap();
+        tree.stat(at("f")).unwrap();
+        tree.read_dir(at("")).unwrap();
+        tree.create(at("g")).unwrap().sync_all().unwrap();
+        tree.rename(at("g"), at("h")).unwrap();
+        tree.open(at("h")).unwrap().stat().unwrap();
+        tree.sync_all().unwrap();
+        let expected = [
+            (Op::Tree, "/d"),
+            (Op::TreeStat, "/d/f"),
+            (Op::TreeReadDir, "/d"),
+            (Op::TreeCreate, "/d/g"),
+            (Op::SyncFile, "/d/g"),
+            (Op::TreeRename, "/d/h"),
+            (Op::TreeOpen, "/d/h"),
+            (Op::StatFile, "/d/h"),
+            (Op::TreeSyncAll, "/d"),
+        ];
+        assert_eq!(disk.calls(), expected.map(|(op, path)| Call::of(op, at(path))));
+    }
+
+    #[test]
+    fn every_call_of_a_tree_can_fail_and_then_does_nothing() {
+        let (memory, disk, _) = set_up();
+        memory.put(at("/d/f"), b"x");
+        let tree = disk.tree(at("/d")).unwrap();
+        tree.create_dir(at("e")).unwrap();
+        let before = tree.read_dir(at("")).unwrap();
+        disk.inject(Fault::new(Errno::IO).at("/d"));
+        let time = FileTime::default();
+        let answers = [
+            tree.stat(at("f")).map(drop),
+            tree.read_dir(at("")).map(drop),
+            tree.open(at("f")).map(drop),
+            tree.read_link(at("f")).map(drop),
+            tree.create(at("g")).map(drop),
+            tree.create_dir(at("g")),
+            tree.create_link("f".as_ref(), at("g")),
+            tree.hard_link(at("f"), at("g")),
+            tree.rename(at("f"), at("g")),
+            tree.remove_file(at("f")),
+            tree.remove_dir(at("e")),
+            tree.set_mode(at("f"), 0o777),
+            tree.set_modified(at("f"), time),
+            tree.sync_dir(at("")),
+            tree.sync_all().map(drop),
+            disk.tree(at("/d")).map(drop),
+        ];
+        for (number, answer) in answers.into_iter().enumerate() {
+            assert_eq!(code(answer), Some(Errno::IO), "call {number}");
+        }
+        disk.heal();
+        let after = tree.read_dir(at("")).unwrap();
+        assert_eq!((after.own, after.entries), (before.own, before.entries));
+    }
+
+    #[test]
+    fn a_sync_in_a_tree_that_failed_makes_a_later_one_lie() {
+        let (memory, disk, _) = set_up();
+        let tree = disk.tree(at("/")).unwrap();
+        for op in [Op::SyncFile, Op::TreeSyncDir, Op::TreeSyncAll] {
+            disk.inject(Fault::new(Errno::IO).on(op).times(1));
+        }
+        let file = tree.create(at("g")).unwrap();
+        tree.sync_dir(at("")).unwrap_err();
+        tree.sync_dir(at("")).unwrap();
+        assert_eq!(memory.crash(Loss::All).get(at("/g")), None);
+        tree.rename(at("g"), at("h")).unwrap();
+        tree.sync_dir(at("")).unwrap();
+        file.write_all_at(b"x", 0).unwrap();
+        file.sync_all().unwrap_err();
+        file.sync_all().unwrap();
+        assert_eq!(memory.crash(Loss::All).get(at("/h")).unwrap(), b"");
+        tree.create_dir(at("d")).unwrap();
+        tree.sync_all().unwrap_err();
+        assert!(tree.sync_all().unwrap());
+        assert!(memory.crash(Loss::All).metadata(at("/d")).is_err());
+    }
+
+    #[test]
+    fn room_holds_in_a_tree_and_comes_back_with_the_last_name() {
+        let (memory, disk, _) = set_up();
+        memory.put(at("/g"), b"1234");
+        let tree = disk.tree(at("/")).unwrap();
+        tree.hard_link(at("g"), at("h")).unwrap();
+        disk.full_after(0);
+        let link = || tree.create_link("g".as_ref(), at("l"));
+        assert_eq!(code(link()), Some(Errno::NOSPC));
+        tree.remove_file(at("g")).unwrap();
+        assert_eq!(code(tree.create(at("g"))), Some(Errno::NOSPC));
+        tree.remove_file(at("h")).unwrap();
+        link().unwrap();
+    }
+
+    #[test]
+    fn a_tree_may_be_changed_between_two_calls() {
+        let (memory, disk, _) = set_up();
+        let gate = disk.hold(Op::TreeOpen, "/f");
+        let tree = disk.tree(at("/")).unwrap();
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                let seen = tree.stat(at("f")).unwrap();
+                (seen, tree.open(at("f")).unwrap().stat().unwrap())
+            });
+            gate.wait_for(1);
+            memory.put(at("/f"), b"longer than before");
+            gate.release();
+            let (before, after) = reader.join().unwrap();
+            assert_eq!((before.len, after.len), (10, 18));
+            assert!(after.changed > before.changed);
+        });
     }
 
     #[test]

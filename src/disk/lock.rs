@@ -16,9 +16,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-#[cfg(target_os = "linux")]
-use super::real;
-use super::{Access, Disk, DiskLock, Retry};
+use super::{Access, Disk, DiskLock, Retry, process};
 use crate::clock::Clock;
 use crate::state::Timestamp;
 
@@ -50,11 +48,12 @@ impl Holder {
     /// This process, as of `now`.
     #[must_use]
     pub fn this_process(now: Timestamp, socket: Option<PathBuf>) -> Self {
+        let pid = std::process::id();
         Self {
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-            boot_id: boot_id(),
-            pid: std::process::id(),
-            process_start: process_start(),
+            boot_id: process::boot_id(),
+            pid,
+            process_start: i32::try_from(pid).ok().and_then(process::process).map(|it| it.start),
             started_at: now,
             socket,
         }
@@ -65,27 +64,11 @@ impl Holder {
     }
 }
 
-#[cfg(target_os = "linux")]
-fn boot_id() -> Option<String> {
-    Some(real::kernel_text("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
-}
-
-#[cfg(target_os = "linux")]
-fn process_start() -> Option<u64> {
-    let stat = real::kernel_text("/proc/self/stat")?;
-    // The second field, the command, may hold spaces and brackets itself: count from its end.
-    let (_, after) = stat.rsplit_once(')')?;
-    after.split_whitespace().nth(19)?.parse().ok()
-}
-
-#[cfg(not(target_os = "linux"))]
-fn boot_id() -> Option<String> {
-    None
-}
-
-#[cfg(not(target_os = "linux"))]
-fn process_start() -> Option<u64> {
-    None
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { host, pid, started_at, .. } = self;
+        write!(f, "process {pid} on {host} since {started_at}")
+    }
 }
 
 /// Why the lock was not taken.
@@ -110,13 +93,10 @@ pub enum LockError {
 }
 
 fn describe(holder: Option<&Holder>) -> String {
-    match holder {
-        Some(holder) => {
-            let Holder { host, pid, started_at, .. } = holder;
-            format!("process {pid} on {host} since {started_at}")
-        }
-        None => "another process, which did not say who it is".to_owned(),
-    }
+    holder.map_or_else(
+        || "another process, which did not say who it is".to_owned(),
+        Holder::to_string,
+    )
 }
 
 /// The held lock of a store; it falls when this is dropped.

@@ -8,32 +8,51 @@
 //!
 //! Durable are, on a disk that remembers:
 //! - the contents and the length of a file, after a sync of that file, under any of its names;
-//! - a name, after a sync of its directory; the file behind it may still be empty;
+//! - a name, after a sync of its directory; the file behind it may still be empty, a link has its
+//!   target;
+//! - the mode and the times of a file after a sync of all of it, those of a directory after a sync of
+//!   its names, those of a link after a sync of everything;
 //! - everything a disk was made with, and what [`MemoryDisk::put`] and its like did.
+//!
+//! Times come from the clock, but the time of the last change of anything moves on with every change
+//! also while the clock stands.
 //!
 //! After a sync that failed ([`MemoryDisk::fail_sync_dir`], and the fault disk for files), what was
 //! pending is no longer made durable by a later sync: it may be on the disk or not, for good.
 //!
-//! Not modelled: hard links and symbolic links, modes, holes (every byte of a file counts against
+//! Not modelled: rights (modes are kept and hinder nobody), holes (every byte of a file counts against
 //! the capacity), a disk that damages what it was not asked to write.
 
-use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+mod file;
+mod node;
+mod tree;
+
+use std::collections::{BTreeMap, HashSet};
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use rustix::io::Errno;
 
-use super::crash::{Change, NameChange, Tracked};
-use super::{Access, Disk, DiskFile, DiskLock, Entry, EntryKind, FileSystem, Metadata, Space};
+pub(super) use self::file::MemoryFile;
+use self::file::MemoryLock;
+use self::node::{Contents, Facts, Moment};
+pub(super) use self::node::{DirNode, FileNode, LinkNode, Node};
+pub(super) use self::tree::MemoryTree;
+use super::crash::{NameChange, Tracked};
+use super::{
+    Access, Disk, DiskFile, DiskLock, DiskTree, Entry, EntryKind, FileSystem, FileTime, Metadata,
+    NodeKind, Space,
+};
 use crate::clock::{Clock, SystemClock};
-use crate::state::Timestamp;
 
 /// What `space` reports as the whole where no capacity is set: 1 TiB.
 const UNBOUNDED: u64 = 1 << 40;
+/// Links followed on one way before it counts as a circle, as on Linux.
+const LINKS_MAX: usize = 40;
 
 /// A disk in memory; clones are handles to the same one.
 #[derive(Clone)]
@@ -57,7 +76,15 @@ pub(super) struct State {
     used: u64,
     capacity: Option<u64>,
     file_system: FileSystem,
+    /// When something changed last.
+    last_changed: FileTime,
+    /// Whether trees can sync everything at once.
+    syncs_everything: bool,
+    mapped: HashSet<u64>,
 }
+
+/// A directory, and a name there that stands for something or not.
+type Place = (Arc<DirNode>, OsString);
 
 impl State {
     /// Takes the next number of a change, or `None` where changes are not remembered.
@@ -71,6 +98,12 @@ impl State {
         self.next_inode
     }
 
+    /// Gives a file other bytes, durably.
+    fn set_bytes(&mut self, contents: &mut Contents, bytes: Vec<u8>) {
+        self.used = self.used - contents.bytes.live.len() as u64 + bytes.len() as u64;
+        contents.bytes = Tracked::bytes(bytes);
+    }
+
     fn free(&self) -> u64 {
         self.capacity.unwrap_or(UNBOUNDED).saturating_sub(self.used)
     }
@@ -82,75 +115,6 @@ impl State {
         }
         self.used = self.used + grown - before.saturating_sub(after) as u64;
         Ok(())
-    }
-}
-
-/// What a name stands for.
-#[derive(Clone)]
-pub(super) enum Node {
-    File(Arc<FileNode>),
-    Dir(Arc<DirNode>),
-}
-
-pub(super) struct FileNode {
-    pub(super) inode: u64,
-    pub(super) contents: Mutex<Contents>,
-}
-
-pub(super) struct Contents {
-    pub(super) bytes: Tracked<Vec<u8>, Change>,
-    pub(super) modified: Timestamp,
-    /// Whether a name leads here; together with `handles` it says when the bytes are given back.
-    named: bool,
-    handles: usize,
-    locked: bool,
-}
-
-pub(super) struct DirNode {
-    pub(super) inode: u64,
-    pub(super) names: Mutex<Names>,
-}
-
-pub(super) struct Names {
-    pub(super) entries: Tracked<BTreeMap<OsString, Node>, NameChange>,
-    pub(super) modified: Timestamp,
-}
-
-impl Node {
-    fn kind(&self) -> EntryKind {
-        match self {
-            Self::File(_) => EntryKind::File,
-            Self::Dir(_) => EntryKind::Dir,
-        }
-    }
-}
-
-impl DirNode {
-    pub(super) fn with(
-        inode: u64,
-        modified: Timestamp,
-        entries: BTreeMap<OsString, Node>,
-    ) -> Arc<Self> {
-        let names = Names { entries: Tracked::names(entries), modified };
-        Arc::new(Self { inode, names: Mutex::new(names) })
-    }
-
-    fn get(&self, name: &OsStr) -> io::Result<Node> {
-        self.names.lock().entries.live.get(name).cloned().ok_or_else(|| Errno::NOENT.into())
-    }
-
-    fn change(&self, number: Option<u64>, modified: Timestamp, change: NameChange) {
-        let mut names = self.names.lock();
-        names.modified = modified;
-        names.entries.apply(number, change);
-    }
-}
-
-impl FileNode {
-    pub(super) fn with(inode: u64, modified: Timestamp, bytes: Vec<u8>) -> Arc<Self> {
-        let bytes = Tracked::bytes(bytes);
-        let contents = Contents { bytes, modified, named: true, handles: 0, locked: false };
-        Arc::new(Self { inode, contents: Mutex::new(contents) })
     }
 }
 
@@ -170,7 +134,9 @@ impl MemoryDisk {
     /// An empty disk whose times of change come from `clock`.
     #[must_use]
     pub fn with_clock(tracked: bool, clock: Arc<dyn Clock>) -> Self {
-        let root = DirNode::with(1, clock.now(), BTreeMap::new());
+        let now = FileTime::from(clock.now());
+        let moment = Moment { number: None, now, changed: now };
+        let root = DirNode::with(1, moment.attributes(0o700), BTreeMap::new());
         let state = State {
             tracked,
             next_change: 0,
@@ -179,6 +145,9 @@ impl MemoryDisk {
             used: 0,
             capacity: None,
             file_system: FileSystem { name: "memory".into(), network: false, volatile: true },
+            last_changed: now,
+            syncs_everything: true,
+            mapped: HashSet::new(),
         };
         Self(Arc::new(Shared { clock, root, state: Mutex::new(state) }))
     }
@@ -218,6 +187,16 @@ impl MemoryDisk {
         self.0.state.lock().file_system = file_system;
     }
 
+    /// Sets what `mapped_files` answers.
+    pub fn set_mapped_files(&self, inodes: HashSet<u64>) {
+        self.0.state.lock().mapped = inodes;
+    }
+
+    /// Says whether [`DiskTree::sync_all`] can do its work, as it can at first.
+    pub fn set_syncs_everything(&self, can: bool) {
+        self.0.state.lock().syncs_everything = can;
+    }
+
     /// Every file as it stands now, synced or not.
     #[must_use]
     pub fn image(&self) -> BTreeMap<PathBuf, Vec<u8>> {
@@ -231,43 +210,42 @@ impl MemoryDisk {
     pub fn get(&self, path: &Path) -> Option<Vec<u8>> {
         match self.find(path).ok()? {
             Node::File(file) => Some(file.contents.lock().bytes.live.clone()),
-            Node::Dir(_) => None,
+            Node::Dir(_) | Node::Link(_) => None,
         }
     }
 
     /// Places a file durably, with the directories on the way, over what stood there.
     ///
     /// # Panics
-    /// When the path leads through a file or is a directory's.
+    /// When the path leads through a file or a link, or is that of a directory or a link.
     pub fn put(&self, path: &Path, bytes: &[u8]) {
         let mut state = self.0.state.lock();
-        let now = self.0.clock.now();
+        let moment = self.moment(&mut state);
         let (dirs, name) = split(path).expect("the path of a file has a name");
         let mut dir = self.0.root.clone();
         for part in dirs {
-            let found = dir.get(&part);
-            let next = found
-                .unwrap_or_else(|_| Node::Dir(DirNode::with(state.inode(), now, BTreeMap::new())));
-            dir.names.lock().entries.settle(NameChange::Insert(part, next.clone()));
-            let Node::Dir(next) = next else { panic!("{} leads through a file", path.display()) };
+            let next =
+                dir.get_or_settle(part, moment, || MemoryDisk::new_dir(state.inode(), moment));
+            let Node::Dir(next) = next else { panic!("{} leads elsewhere", path.display()) };
             dir = next;
         }
-        let found = dir.get(&name);
-        let node =
-            found.unwrap_or_else(|_| Node::File(FileNode::with(state.inode(), now, Vec::new())));
-        dir.names.lock().entries.settle(NameChange::Insert(name, node.clone()));
-        let Node::File(file) = node else { panic!("{} is a directory", path.display()) };
+        let node = dir.get_or_settle(name, moment, || MemoryDisk::new_file(state.inode(), moment));
+        let Node::File(file) = node else { panic!("{} is no file", path.display()) };
         let mut contents = file.contents.lock();
-        state.used = state.used - contents.bytes.live.len() as u64 + bytes.len() as u64;
-        contents.bytes = Tracked::bytes(bytes.to_vec());
+        contents.facts.content_changed(moment);
+        contents.facts.attributes.sync();
+        state.set_bytes(&mut contents, bytes.to_vec());
     }
 
-    /// Changes the bytes of a file durably and without any call of the seam, as damage does; says
-    /// whether there was such a file.
+    /// Changes the bytes of a file durably and without any call of the seam, as damage does: no time
+    /// moves. Says whether there was such a file.
     pub fn damage(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) -> bool {
-        let Some(mut bytes) = self.get(path) else { return false };
+        let mut state = self.0.state.lock();
+        let Ok(Node::File(file)) = self.find(path) else { return false };
+        let mut contents = file.contents.lock();
+        let mut bytes = contents.bytes.live.clone();
         change(&mut bytes);
-        self.put(path, &bytes);
+        state.set_bytes(&mut contents, bytes);
         true
     }
 
@@ -277,8 +255,9 @@ impl MemoryDisk {
         let mut state = self.0.state.lock();
         let Ok((dir, name)) = self.parent(path) else { return false };
         let Ok(node) = dir.get(&name) else { return false };
-        dir.names.lock().entries.settle(NameChange::Remove(name));
-        drop_names(&mut state, &node);
+        let moment = self.moment(&mut state);
+        dir.settle(moment, NameChange::Remove(name));
+        drop_names(&mut state, moment, &node);
         true
     }
 
@@ -289,7 +268,7 @@ impl MemoryDisk {
     /// When there is no such directory.
     pub fn fail_sync_dir(&self, path: &Path) -> io::Result<()> {
         let _state = self.0.state.lock();
-        self.dir(path)?.names.lock().entries.abandon();
+        self.dir(path)?.abandon();
         Ok(())
     }
 
@@ -299,6 +278,7 @@ impl MemoryDisk {
             used,
             journal: state.next_change,
             file_system: state.file_system.clone(),
+            mapped: HashSet::new(),
             ..*state
         };
         Self(Arc::new(Shared { clock: self.0.clock.clone(), root, state: Mutex::new(state) }))
@@ -309,51 +289,128 @@ impl MemoryDisk {
         let mut state = self.0.state.lock();
         let (dir, name) = self.parent(path)?;
         let file = match (dir.get(&name), access) {
+            (Err(_), Access::CreateNew) => self.add(&mut state, (dir, name), Self::new_file)?,
             (Ok(_), Access::CreateNew) => return Err(Errno::EXIST.into()),
-            (Ok(Node::Dir(_)), _) => return Err(Errno::ISDIR.into()),
-            (Ok(Node::File(file)), _) => file,
-            (Err(_), Access::CreateNew) => self.create_file(&mut state, &dir, name),
-            (Err(error), _) => return Err(error),
+            (found, _) => found?,
         };
-        file.contents.lock().handles += 1;
-        Ok(Arc::new(MemoryFile { disk: self.clone(), file, writable: access != Access::Read }))
+        Ok(MemoryFile::new(self, file.file()?, access != Access::Read))
     }
 
-    fn create_file(&self, state: &mut State, dir: &DirNode, name: OsString) -> Arc<FileNode> {
-        let now = self.0.clock.now();
-        let file = FileNode::with(state.inode(), now, Vec::new());
-        dir.change(state.number(), now, NameChange::Insert(name, Node::File(file.clone())));
-        file
+    /// Opens a tree as [`Disk::tree`] does, with its type known.
+    pub(super) fn open_tree(&self, path: &Path) -> io::Result<MemoryTree> {
+        Ok(MemoryTree::new(self, self.dir(path)?))
+    }
+
+    /// The moment of the next change.
+    fn moment(&self, state: &mut State) -> Moment {
+        let now = FileTime::from(self.0.clock.now());
+        state.last_changed = now.max(state.last_changed.next());
+        Moment { number: state.number(), now, changed: state.last_changed }
+    }
+
+    fn new_file(inode: u64, moment: Moment) -> Node {
+        Node::File(FileNode::with(inode, moment.attributes(0o600), Vec::new()))
+    }
+
+    fn new_dir(inode: u64, moment: Moment) -> Node {
+        Node::Dir(DirNode::with(inode, moment.attributes(0o700), BTreeMap::new()))
+    }
+
+    /// Walks from the root and follows links: the last name's only where that is asked for. Gives
+    /// the names on the way that is really gone, and what stands at its end.
+    fn walk(&self, path: &Path, follow_last: bool) -> io::Result<(PathBuf, Node)> {
+        let mut way = vec![(OsString::from("/"), Node::Dir(self.0.root.clone()))];
+        let mut ahead = steps(path);
+        let mut links = 0;
+        while let Some(step) = ahead.pop() {
+            let Some(name) = step else {
+                way.truncate(way.len().saturating_sub(1).max(1));
+                continue;
+            };
+            let (_, Node::Dir(dir)) = &way[way.len() - 1] else { return Err(Errno::NOTDIR.into()) };
+            match dir.get(&name)? {
+                Node::Link(link) if follow_last || !ahead.is_empty() => {
+                    links += 1;
+                    if links > LINKS_MAX {
+                        return Err(Errno::LOOP.into());
+                    }
+                    let target = Path::new(&link.target);
+                    way.truncate(if target.is_absolute() { 1 } else { way.len() });
+                    ahead.extend(steps(target));
+                }
+                node => way.push((name, node)),
+            }
+        }
+        let (names, mut nodes): (PathBuf, Vec<Node>) = way.into_iter().unzip();
+        Ok((names, nodes.pop().expect("the way begins with the root")))
     }
 
     fn find(&self, path: &Path) -> io::Result<Node> {
-        let mut node = Node::Dir(self.0.root.clone());
-        for part in parts(path) {
-            let Node::Dir(dir) = node else { return Err(Errno::NOTDIR.into()) };
-            node = dir.get(&part)?;
-        }
-        Ok(node)
+        Ok(self.walk(path, false)?.1)
     }
 
     fn dir(&self, path: &Path) -> io::Result<Arc<DirNode>> {
-        match self.find(path)? {
-            Node::Dir(dir) => Ok(dir),
-            Node::File(_) => Err(Errno::NOTDIR.into()),
-        }
+        self.walk(path, true)?.1.dir()
     }
 
-    fn parent(&self, path: &Path) -> io::Result<(Arc<DirNode>, OsString)> {
+    fn parent(&self, path: &Path) -> io::Result<Place> {
         let (dirs, name) = split(path).ok_or(Errno::BUSY)?;
         Ok((self.dir(&dirs.iter().collect::<PathBuf>())?, name))
     }
 
-    fn remove_node(&self, path: &Path, may_go: impl Fn(&Node) -> io::Result<()>) -> io::Result<()> {
-        let mut state = self.0.state.lock();
-        let (dir, name) = self.parent(path)?;
+    /// Makes a name, which must not be there yet.
+    fn add(
+        &self,
+        state: &mut State,
+        (dir, name): Place,
+        make: impl FnOnce(u64, Moment) -> Node,
+    ) -> io::Result<Node> {
+        if dir.get(&name).is_ok() {
+            return Err(Errno::EXIST.into());
+        }
+        dir.must_be_there()?;
+        let moment = self.moment(state);
+        let node = make(state.inode(), moment);
+        dir.change(moment, NameChange::Insert(name, node.clone()));
+        Ok(node)
+    }
+
+    fn remove_at(
+        &self,
+        state: &mut State,
+        (dir, name): Place,
+        may_go: impl Fn(&Node) -> io::Result<()>,
+    ) -> io::Result<()> {
         let node = dir.get(&name)?;
         may_go(&node)?;
-        dir.change(state.number(), self.0.clock.now(), NameChange::Remove(name));
-        drop_names(&mut state, &node);
+        let moment = self.moment(state);
+        dir.change(moment, NameChange::Remove(name));
+        drop_names(state, moment, &node);
+        Ok(())
+    }
+
+    /// Renames over what may be replaced, if anything is there.
+    fn move_name(&self, state: &mut State, from: Place, to: Place) -> io::Result<()> {
+        let ((from_dir, from), (to_dir, to)) = (from, to);
+        let node = from_dir.get(&from)?;
+        let replaced = to_dir.get(&to).ok();
+        if replaced.as_ref().is_some_and(|replaced| replaced.inode() == node.inode()) {
+            return Ok(());
+        }
+        replaced.as_ref().map_or(Ok(()), |replaced| may_replace(&node, replaced))?;
+        to_dir.must_be_there()?;
+        let moment = self.moment(state);
+        node.with_facts(|facts| facts.name_changed(moment));
+        if Arc::ptr_eq(&from_dir, &to_dir) {
+            from_dir.change(moment, NameChange::Rename(from, to, node));
+        } else {
+            // One number, so one fate, until the sync of one directory tells the halves apart.
+            to_dir.change(moment, NameChange::Insert(to, node));
+            from_dir.change(moment, NameChange::Remove(from));
+        }
+        if let Some(replaced) = replaced {
+            drop_names(state, moment, &replaced);
+        }
         Ok(())
     }
 }
@@ -377,60 +434,36 @@ impl Disk for MemoryDisk {
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         let mut state = self.0.state.lock();
-        let (dir, name) = self.parent(path).map_err(|error| at_root(path, error))?;
-        if dir.get(&name).is_ok() {
-            return Err(Errno::EXIST.into());
-        }
-        let now = self.0.clock.now();
-        let made = Node::Dir(DirNode::with(state.inode(), now, BTreeMap::new()));
-        dir.change(state.number(), now, NameChange::Insert(name, made));
-        Ok(())
+        let place = self.parent(path).map_err(|error| at_root(path, error))?;
+        self.add(&mut state, place, Self::new_dir).map(drop)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.0.state.lock();
-        let (from_dir, from_name) = self.parent(from)?;
-        let (to_dir, to_name) = self.parent(to)?;
-        let node = from_dir.get(&from_name)?;
-        let replaced = to_dir.get(&to_name).ok();
-        if replaced.as_ref().is_some_and(|replaced| same(replaced, &node)) {
-            return Ok(());
-        }
-        may_replace(&node, replaced.as_ref())?;
-        if matches!(node, Node::Dir(_)) && parts(to).starts_with(&parts(from)) {
+        let (from_place, to_place) = (self.parent(from)?, self.parent(to)?);
+        let (from, to) = (parts(from), parts(to));
+        let into_itself = to.len() > from.len() && to.starts_with(&from);
+        if into_itself && from_place.0.get(&from_place.1)?.dir().is_ok() {
             return Err(Errno::INVAL.into());
         }
-        let (number, now) = (state.number(), self.0.clock.now());
-        if Arc::ptr_eq(&from_dir, &to_dir) {
-            from_dir.change(number, now, NameChange::Rename(from_name, to_name, node));
-        } else {
-            // One number, so one fate, until the sync of one directory tells the halves apart.
-            to_dir.change(number, now, NameChange::Insert(to_name, node));
-            from_dir.change(number, now, NameChange::Remove(from_name));
-        }
-        if let Some(replaced) = replaced {
-            drop_names(&mut state, &replaced);
-        }
-        Ok(())
+        self.move_name(&mut state, from_place, to_place)
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
-        self.remove_node(path, |node| match node {
-            Node::File(_) => Ok(()),
-            Node::Dir(_) => Err(Errno::ISDIR.into()),
-        })
+        let mut state = self.0.state.lock();
+        let place = self.parent(path)?;
+        self.remove_at(&mut state, place, Node::must_not_be_dir)
     }
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        self.remove_node(path, |node| match node {
-            Node::File(_) => Err(Errno::NOTDIR.into()),
-            Node::Dir(dir) => must_be_empty(dir),
-        })
+        let mut state = self.0.state.lock();
+        let place = self.parent(path)?;
+        self.remove_at(&mut state, place, Node::must_be_empty_dir)
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let mut state = self.0.state.lock();
-        self.dir(path)?.names.lock().entries.sync();
+        self.dir(path)?.sync();
         state.journal = state.next_change;
         Ok(())
     }
@@ -438,22 +471,21 @@ impl Disk for MemoryDisk {
     fn read_dir(&self, path: &Path) -> io::Result<Vec<Entry>> {
         let dir = self.dir(path)?;
         let names = dir.names.lock();
-        let entry =
-            |(name, node): (&OsString, &Node)| Entry { name: name.clone(), kind: node.kind() };
+        let entry = |(name, node): (&OsString, &Node)| Entry {
+            name: name.clone(),
+            kind: kind(node.stat().kind),
+        };
         Ok(names.entries.live.iter().map(entry).collect())
     }
 
     fn metadata(&self, path: &Path) -> io::Result<Metadata> {
-        Ok(match self.find(path)? {
-            Node::File(file) => {
-                let contents = file.contents.lock();
-                let len = contents.bytes.live.len() as u64;
-                metadata(EntryKind::File, file.inode, len, contents.modified)
-            }
-            Node::Dir(dir) => {
-                let modified = dir.names.lock().modified;
-                metadata(EntryKind::Dir, dir.inode, 0, modified)
-            }
+        let found = self.find(path)?.stat();
+        Ok(Metadata {
+            kind: kind(found.kind),
+            len: found.len,
+            modified: found.modified.into(),
+            device: found.device,
+            inode: found.inode,
         })
     }
 
@@ -464,8 +496,7 @@ impl Disk for MemoryDisk {
             }
             made => made,
         }?;
-        let held = std::mem::replace(&mut file.file.contents.lock().locked, true);
-        Ok(if held { None } else { Some(Box::new(MemoryLock(file))) })
+        Ok(if file.lock() { Some(Box::new(MemoryLock(file))) } else { None })
     }
 
     fn space(&self, path: &Path) -> io::Result<Space> {
@@ -480,9 +511,26 @@ impl Disk for MemoryDisk {
     }
 
     fn canonical(&self, path: &Path) -> io::Result<PathBuf> {
-        self.find(path)?;
-        Ok(Path::new("/").join(parts(path).iter().collect::<PathBuf>()))
+        Ok(self.walk(path, true)?.0)
     }
+
+    fn tree(&self, path: &Path) -> io::Result<Arc<dyn DiskTree>> {
+        Ok(Arc::new(self.open_tree(path)?))
+    }
+
+    fn mapped_files(&self) -> io::Result<HashSet<u64>> {
+        Ok(self.0.state.lock().mapped.clone())
+    }
+}
+
+/// The steps of a path, the last first; `None` is one up.
+fn steps(path: &Path) -> Vec<Option<OsString>> {
+    let step = |component: Component<'_>| match component {
+        Component::Normal(name) => Some(Some(name.to_owned())),
+        Component::ParentDir => Some(None),
+        Component::Prefix(_) | Component::RootDir | Component::CurDir => None,
+    };
+    path.components().rev().filter_map(step).collect()
 }
 
 /// The names on the way from the root; relative paths begin there too.
@@ -509,29 +557,19 @@ fn at_root(path: &Path, error: io::Error) -> io::Error {
     if split(path).is_none() { Errno::EXIST.into() } else { error }
 }
 
-fn same(a: &Node, b: &Node) -> bool {
-    match (a, b) {
-        (Node::File(a), Node::File(b)) => Arc::ptr_eq(a, b),
-        (Node::Dir(a), Node::Dir(b)) => Arc::ptr_eq(a, b),
-        _ => false,
+fn may_replace(node: &Node, replaced: &Node) -> io::Result<()> {
+    match node {
+        Node::Dir(_) => replaced.must_be_empty_dir(),
+        Node::File(_) | Node::Link(_) => replaced.must_not_be_dir(),
     }
 }
 
-fn may_replace(node: &Node, replaced: Option<&Node>) -> io::Result<()> {
-    match (node, replaced) {
-        (_, None) | (Node::File(_), Some(Node::File(_))) => Ok(()),
-        (Node::File(_), Some(Node::Dir(_))) => Err(Errno::ISDIR.into()),
-        (Node::Dir(_), Some(Node::File(_))) => Err(Errno::NOTDIR.into()),
-        (Node::Dir(_), Some(Node::Dir(dir))) => must_be_empty(dir),
+fn kind(found: NodeKind) -> EntryKind {
+    match found {
+        NodeKind::File => EntryKind::File,
+        NodeKind::Dir => EntryKind::Dir,
+        NodeKind::Link | NodeKind::Other => EntryKind::Other,
     }
-}
-
-fn must_be_empty(dir: &DirNode) -> io::Result<()> {
-    if dir.names.lock().entries.live.is_empty() { Ok(()) } else { Err(Errno::NOTEMPTY.into()) }
-}
-
-fn metadata(kind: EntryKind, inode: u64, len: u64, modified: Timestamp) -> Metadata {
-    Metadata { kind, len, modified, device: 1, inode }
 }
 
 fn collect_files(dir: &DirNode, at: &Path, image: &mut BTreeMap<PathBuf, Vec<u8>>) {
@@ -541,134 +579,33 @@ fn collect_files(dir: &DirNode, at: &Path, image: &mut BTreeMap<PathBuf, Vec<u8>
                 image.insert(at.join(name), file.contents.lock().bytes.live.clone());
             }
             Node::Dir(dir) => collect_files(dir, &at.join(name), image),
+            Node::Link(_) => {}
         }
     }
 }
 
-/// Notes that no name leads to a file any more, and to none below a directory.
-fn drop_names(state: &mut State, node: &Node) {
-    match node {
-        Node::File(file) => {
+/// Notes that one name fewer leads to a node, and to each below it.
+fn drop_names(state: &mut State, moment: Moment, node: &Node) {
+    node.each(&mut |node| {
+        let drop_name = |facts: &mut Facts| {
+            facts.links -= 1;
+            facts.name_changed(moment);
+        };
+        if let Node::File(file) = node {
             let mut contents = file.contents.lock();
-            contents.named = false;
-            give_back(state, &contents);
+            drop_name(&mut contents.facts);
+            contents.give_back(state);
+        } else {
+            node.with_facts(drop_name);
         }
-        Node::Dir(dir) => {
-            for node in dir.names.lock().entries.live.values() {
-                drop_names(state, node);
-            }
-        }
-    }
-}
-
-fn give_back(state: &mut State, contents: &Contents) {
-    if !contents.named && contents.handles == 0 {
-        state.used -= contents.bytes.live.len() as u64;
-    }
-}
-
-/// An open file of a [`MemoryDisk`].
-pub(super) struct MemoryFile {
-    disk: MemoryDisk,
-    file: Arc<FileNode>,
-    writable: bool,
-}
-
-impl MemoryFile {
-    /// Acts as a failed sync: what is pending is never made durable by a later sync.
-    #[cfg(any(feature = "cli", feature = "testing", test))]
-    pub(super) fn fail_sync(&self) {
-        let _state = self.disk.0.state.lock();
-        self.file.contents.lock().bytes.abandon();
-    }
-
-    fn change(&self, change: Change) -> io::Result<()> {
-        if !self.writable {
-            return Err(Errno::BADF.into());
-        }
-        let mut state = self.disk.0.state.lock();
-        let mut contents = self.file.contents.lock();
-        let before = contents.bytes.live.len();
-        state.account(before, change.len_after(before))?;
-        contents.modified = self.disk.0.clock.now();
-        contents.bytes.apply(state.number(), change);
-        Ok(())
-    }
-
-    fn contents(&self) -> MutexGuard<'_, Contents> {
-        self.file.contents.lock()
-    }
-}
-
-impl fmt::Debug for MemoryFile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MemoryFile").field("inode", &self.file.inode).finish_non_exhaustive()
-    }
-}
-
-impl Drop for MemoryFile {
-    fn drop(&mut self) {
-        let mut state = self.disk.0.state.lock();
-        let mut contents = self.file.contents.lock();
-        contents.handles -= 1;
-        give_back(&mut state, &contents);
-    }
-}
-
-impl DiskFile for MemoryFile {
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        let contents = self.contents();
-        let start = usize::try_from(offset).unwrap_or(usize::MAX);
-        let found = contents.bytes.live.get(start..).unwrap_or_default();
-        let len = found.len().min(buf.len());
-        buf[..len].copy_from_slice(&found[..len]);
-        Ok(len)
-    }
-
-    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let offset = usize::try_from(offset).map_err(|_| Errno::FBIG)?;
-        if bytes.is_empty() { Ok(()) } else { self.change(Change::Write(offset, bytes.into())) }
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        let mut state = self.disk.0.state.lock();
-        if self.contents().bytes.sync_bytes() {
-            state.journal = state.next_change;
-        }
-        Ok(())
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.contents().bytes.live.len() as u64)
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        let len = usize::try_from(len).map_err(|_| Errno::FBIG)?;
-        self.change(Change::SetLen(len))
-    }
-}
-
-/// A lock that falls with the value; a crash image never holds one.
-#[derive(Debug)]
-struct MemoryLock(Arc<MemoryFile>);
-
-impl DiskLock for MemoryLock {
-    fn write_holder(&self, text: &[u8]) -> io::Result<()> {
-        self.0.set_len(0)?;
-        self.0.write_all_at(text, 0)
-    }
-}
-
-impl Drop for MemoryLock {
-    fn drop(&mut self) {
-        self.0.contents().locked = false;
-    }
+    });
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::clock::ManualClock;
+    use crate::state::Timestamp;
     use std::time::Duration;
 
     fn at(path: &str) -> &Path {
@@ -781,6 +718,61 @@ mod tests {
         let found = disk.metadata(at("/f")).unwrap();
         assert_eq!((found.len, found.modified), (1, Timestamp::from_unix_ms(1005)));
         assert_eq!(disk.metadata(at("/")).unwrap().modified, Timestamp::from_unix_ms(1000));
+    }
+
+    #[test]
+    fn every_change_is_seen_in_the_time_of_the_last_one_while_the_clock_stands() {
+        let clock = ManualClock::starting_at(Timestamp::from_unix_ms(1000));
+        for tracked in [true, false] {
+            let disk = MemoryDisk::with_clock(tracked, clock.clone());
+            let tree = disk.tree(at("/")).unwrap();
+            let file = tree.create(at("f")).unwrap();
+            let mut last = file.stat().unwrap().changed;
+            let changes: [(&str, &dyn Fn() -> io::Result<()>); 8] = [
+                ("write", &|| file.write_all_at(b"x", 0)),
+                ("the same again", &|| file.write_all_at(b"x", 0)),
+                ("set_len", &|| file.set_len(4)),
+                ("set_mode", &|| tree.set_mode(at("f"), 0o600)),
+                ("set_modified", &|| tree.set_modified(at("f"), FileTime::default())),
+                ("hard_link", &|| tree.hard_link(at("f"), at("g"))),
+                ("remove_file", &|| tree.remove_file(at("f"))),
+                ("rename", &|| tree.rename(at("g"), at("h"))),
+            ];
+            for (what, change) in changes {
+                change().unwrap();
+                let changed = file.stat().unwrap().changed;
+                assert!(changed > last && changed.secs == 1, "{what}");
+                last = changed;
+            }
+            let root = || tree.stat(at("")).unwrap().changed;
+            let before = root();
+            tree.create_link("h".as_ref(), at("l")).unwrap();
+            assert!(root() > before);
+        }
+    }
+
+    #[test]
+    fn what_is_put_is_seen_and_damage_is_not() {
+        let disk = MemoryDisk::new();
+        disk.put(at("/d/f"), b"abc");
+        let tree = disk.tree(at("/d")).unwrap();
+        let before = tree.stat(at("f")).unwrap();
+        assert!(disk.damage(at("/d/f"), |bytes| bytes[1] ^= 1));
+        assert_eq!(tree.stat(at("f")).unwrap(), before);
+        disk.put(at("/d/f"), b"abc");
+        assert!(tree.stat(at("f")).unwrap().changed > before.changed);
+        disk.put(at("/d/g"), b"");
+        let after = disk.crash(super::super::Loss::All).tree(at("/d")).unwrap();
+        assert_eq!(after.stat(at("f")).unwrap(), tree.stat(at("f")).unwrap());
+        assert_eq!(after.stat(at("")).unwrap(), tree.stat(at("")).unwrap());
+    }
+
+    #[test]
+    fn mapped_files_are_those_it_was_told() {
+        let disk = MemoryDisk::new();
+        assert!(disk.mapped_files().unwrap().is_empty());
+        disk.set_mapped_files([3, 5].into());
+        assert_eq!(disk.mapped_files().unwrap(), [5, 3].into());
     }
 
     #[test]

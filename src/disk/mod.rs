@@ -1,8 +1,9 @@
 //! All file access goes through here.
 //!
 //! [`Disk`] is the seam: the real file system ([`RealDisk`]) and one held in memory that tells what
-//! was written from what was synced, for contents and for names ([`MemoryDisk`]). Above the seam
-//! stand the durable publish ([`mod@publish`]), the one retry loop ([`retry`]) and the lock ([`lock`]).
+//! was written from what was synced, for contents and for names ([`MemoryDisk`]). A [`DiskTree`] is
+//! the way to a directory tree that belongs to someone else, a workspace. Above the seam stand the
+//! durable publish ([`mod@publish`]), the one retry loop ([`retry`]) and the lock ([`lock`]).
 //!
 //! The stage assumes POSIX and nothing more: what was not synced may be on the disk in any part, a
 //! name is durable only after its directory was synced, and after a failed sync nothing that was
@@ -17,9 +18,11 @@ mod crash;
 mod fault;
 pub mod lock;
 mod memory;
+pub mod process;
 pub mod publish;
 mod real;
 pub mod retry;
+mod tree;
 
 pub use crash::Loss;
 #[cfg(feature = "testing")]
@@ -33,7 +36,9 @@ pub use publish::{
 };
 pub use real::RealDisk;
 pub use retry::{Class, Retry, RetryError};
+pub use tree::{DiskTree, FileTime, Listing, NodeKind, Stat};
 
+use std::collections::HashSet;
 use std::fmt::Debug;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -135,6 +140,12 @@ pub trait Disk: Send + Sync + Debug {
     fn file_system(&self, path: &Path) -> io::Result<FileSystem>;
     /// The absolute form of `path`, links resolved.
     fn canonical(&self, path: &Path) -> io::Result<PathBuf>;
+    /// Opens the tree whose root is the directory at `path`; `path` itself may lead through links.
+    fn tree(&self, path: &Path) -> io::Result<Arc<dyn DiskTree>>;
+    /// The inode numbers, of any device, of the files that any process this one may look at has
+    /// mapped shared and writable: their contents can change without their times. Where the system
+    /// does not tell (anything but Linux, or `/proc` is missing), none.
+    fn mapped_files(&self) -> io::Result<HashSet<u64>>;
 }
 
 /// An open file of a [`Disk`].
@@ -155,6 +166,11 @@ pub trait DiskFile: Send + Sync + Debug {
     }
     /// Cuts or extends with zeros.
     fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Makes contents, mode and times durable (`fsync`). An error means as much as one of
+    /// [`DiskFile::sync_data`].
+    fn sync_all(&self) -> io::Result<()>;
+    /// What the file system says of the open file, whatever its name leads to by now.
+    fn stat(&self) -> io::Result<Stat>;
 }
 
 /// A held lock, and the file it lies on (the holder writes who it is there).

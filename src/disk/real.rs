@@ -11,8 +11,13 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is the seam the ban points to")]
 
+mod mapped;
+mod tree;
+
+use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,7 +25,10 @@ use std::sync::Arc;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use super::{Access, Disk, DiskFile, DiskLock, Entry, EntryKind, FileSystem, Metadata, Space};
+pub(super) use self::tree::RealTree;
+use super::{
+    Access, Disk, DiskFile, DiskLock, DiskTree, Entry, EntryKind, FileSystem, Metadata, Space, Stat,
+};
 use crate::state::Timestamp;
 
 /// The machine's own file system.
@@ -61,7 +69,7 @@ impl Disk for RealDisk {
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let flags = OFlags::DIRECTORY.bits().cast_signed();
         let dir = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-        sync_names(&dir)
+        sync_node(&dir)
     }
 
     fn read_dir(&self, path: &Path) -> io::Result<Vec<Entry>> {
@@ -110,6 +118,14 @@ impl Disk for RealDisk {
     fn canonical(&self, path: &Path) -> io::Result<PathBuf> {
         fs::canonicalize(path)
     }
+
+    fn tree(&self, path: &Path) -> io::Result<Arc<dyn DiskTree>> {
+        Ok(Arc::new(RealTree::open(path)?))
+    }
+
+    fn mapped_files(&self) -> io::Result<HashSet<u64>> {
+        Ok(mapped::inodes())
+    }
 }
 
 /// Opens a regular file without following a link in its last component.
@@ -117,14 +133,17 @@ fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     // NONBLOCK keeps the opening of a pipe from waiting for its other end; it means nothing for a
     // regular file, and nothing else is let through. The standard library adds CLOEXEC.
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
-    let file = options.mode(0o600).custom_flags(flags).open(path)?;
+    must_be_regular(options.mode(0o600).custom_flags(flags).open(path)?)
+}
+
+fn must_be_regular(file: File) -> io::Result<File> {
     let kind = file.metadata()?.file_type();
     if kind.is_file() {
         Ok(file)
     } else if kind.is_dir() {
         Err(Errno::ISDIR.into())
     } else {
-        Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"))
+        Err(super::tree::odd("it is not a regular file"))
     }
 }
 
@@ -132,6 +151,19 @@ fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
 #[cfg(target_os = "linux")]
 pub(super) fn kernel_text(path: &str) -> Option<String> {
     fs::read_to_string(path).ok()
+}
+
+/// The same for what need not be text.
+#[cfg(target_os = "linux")]
+pub(super) fn kernel_bytes(path: &str) -> Option<Vec<u8>> {
+    fs::read(path).ok()
+}
+
+/// The names in a directory under `/proc`.
+#[cfg(target_os = "linux")]
+pub(super) fn kernel_names(path: &str) -> Vec<String> {
+    let name = |entry: io::Result<fs::DirEntry>| entry.ok()?.file_name().into_string().ok();
+    fs::read_dir(path).into_iter().flatten().filter_map(name).collect()
 }
 
 fn kind(found: fs::FileType) -> EntryKind {
@@ -156,13 +188,14 @@ fn sync_contents(file: &File) -> io::Result<()> {
 }
 
 #[cfg(target_vendor = "apple")]
-fn sync_names(dir: &File) -> io::Result<()> {
-    Ok(rustix::fs::fcntl_fullfsync(dir)?)
+fn sync_node(node: impl AsFd) -> io::Result<()> {
+    Ok(rustix::fs::fcntl_fullfsync(node)?)
 }
 
+/// Syncs a file with its mode and times, or a directory with its names.
 #[cfg(not(target_vendor = "apple"))]
-fn sync_names(dir: &File) -> io::Result<()> {
-    Ok(rustix::fs::fsync(dir)?)
+fn sync_node(node: impl AsFd) -> io::Result<()> {
+    Ok(rustix::fs::fsync(node)?)
 }
 
 const NETWORK: &[&str] = &[
@@ -253,6 +286,14 @@ impl DiskFile for RealFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.0.set_len(len)
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        sync_node(&self.0)
+    }
+
+    fn stat(&self) -> io::Result<Stat> {
+        Ok(tree::told(&rustix::fs::fstat(&self.0)?))
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::manifest::Idempotency;
-use crate::state::{AgentId, CheckpointId, Kind, Seq, Timestamp};
+use crate::state::{AgentId, CheckpointId, Digest, Kind, Seq, Timestamp};
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -59,6 +59,29 @@ pub enum Outcome {
     Completed,
     /// Not as hoped, or abandoned.
     Failed,
+}
+
+/// The workspace of a restore that has begun: what is needed to do every step again. The plan itself
+/// follows from the two checkpoints; its digest proves that it does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BegunTree {
+    /// The workspace's root.
+    pub place: PathBuf,
+    /// The device the root lies on.
+    pub device: u64,
+    /// Its number there.
+    pub inode: u64,
+    /// Only these paths and what is beneath them; all where empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<PathBuf>,
+    /// Refs and index of git are restored too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub git: bool,
+    /// Paths that are left as they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<PathBuf>,
+    /// The digest of the plan.
+    pub plan: Digest,
 }
 
 /// What happened.
@@ -122,6 +145,12 @@ pub enum What {
         /// The state file that is replaced.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         state_file: Option<PathBuf>,
+        /// The state files beside it are replaced too.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        state_files: bool,
+        /// The workspace that is changed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        workspace: Option<BegunTree>,
     },
     /// A restore was given up; what was there before is there again.
     RestoreRolledBack {
@@ -131,6 +160,24 @@ pub enum What {
         from: CheckpointId,
         /// Why, in words.
         why: String,
+    },
+    /// A session of an agent began: from here on changes of its workspace are its own.
+    SessionBegun {
+        /// Whose.
+        agent_id: AgentId,
+        /// Which.
+        session_id: uuid::Uuid,
+        /// When.
+        since: Timestamp,
+    },
+    /// A session of an agent ended.
+    SessionEnded {
+        /// Whose.
+        agent_id: AgentId,
+        /// Which.
+        session_id: uuid::Uuid,
+        /// When.
+        until: Timestamp,
     },
     /// An agent starts afresh behind this number; what came before stays as evidence.
     Reset {
@@ -211,6 +258,8 @@ impl What {
             Self::OperationClosed { .. } => "operation_closed",
             Self::RestoreBegun { .. } => "restore_begun",
             Self::RestoreRolledBack { .. } => "restore_rolled_back",
+            Self::SessionBegun { .. } => "session_begun",
+            Self::SessionEnded { .. } => "session_ended",
             Self::Reset { .. } => "reset",
             Self::Marked { .. } => "marked",
             Self::TailCut { .. } => "tail_cut",

@@ -8,11 +8,13 @@
 //! 2 recovery) · 5 parent (16) · 6 `created_at` (ms, zigzag) · 7 store time (ms) · 8 flags (1
 //! provisional seq, 2 imported, 4 raw, 8 by hand) · 9 state part · 10 seq of the last change of state · 11 state file
 //! · 12 comment · 13 labels (JSON) · 14 metadata (JSON) · 15 operation (JSON) · 16 idempotency key
-//! (digest of the body, key) · 17 restore (JSON) · 18 stored bytes.
+//! (digest of the body, key) · 17 restore (JSON) · 18 stored bytes · 19 workspace part · 20 state
+//! files part.
 //!
 //! A state part is its length (u64), its plain BLAKE3 digest (32), where it lies (u8: 0 inline, 1
 //! tree; a tree adds its root (32) and level (u8)) and, where it was inherited, the seq it came from
-//! (u64). Fields that are not known are kept as they are.
+//! (u64). The workspace and the state files are told by [`super::parts`]. Fields that are not known
+//! are kept as they are.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -20,7 +22,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::directory::Root;
 use super::fields::{self, FieldError, Writer};
+use super::parts::{StateFiles, Workspace};
 use crate::state::{AgentId, CheckpointId, Digest, Kind, OperationRef, Seq, Timestamp};
 
 /// Where the bytes of a part lie.
@@ -88,6 +92,8 @@ pub(crate) struct Manifest {
     pub idempotency: Option<Idempotency>,
     pub restored: Option<Restored>,
     pub stored_bytes: u64,
+    pub workspace: Option<Workspace>,
+    pub state_files: Option<StateFiles>,
     pub unknown: Vec<(u8, Vec<u8>)>,
 }
 
@@ -116,7 +122,25 @@ impl Manifest {
         if let Some(state) = &self.state {
             hasher.update(b"state\0").update(&state.len.to_le_bytes()).update(&state.digest.0);
         }
+        if let Some(files) = &self.state_files {
+            files.name_content(&mut hasher);
+        }
+        if let Some(workspace) = &self.workspace {
+            workspace.name_content(&mut hasher);
+        }
         Digest(*hasher.finalize().as_bytes())
+    }
+
+    /// The topmost blocks of everything the checkpoint holds.
+    pub(crate) fn roots(&self) -> impl Iterator<Item = Root> + '_ {
+        let state = self.state.as_ref().and_then(Part::root);
+        state.into_iter().chain(self.part_roots())
+    }
+
+    /// The topmost blocks of the workspace and the state files.
+    pub(crate) fn part_roots(&self) -> impl Iterator<Item = Root> + '_ {
+        let files = self.state_files.iter().flat_map(StateFiles::roots);
+        files.chain(self.workspace.iter().flat_map(Workspace::roots))
     }
 
     /// The length prefix and the fields; inline bytes follow them in the record.
@@ -166,6 +190,12 @@ impl Manifest {
             writer.bytes(11, path.as_os_str().as_encoded_bytes());
         }
         writer.number(18, self.stored_bytes);
+        if let Some(workspace) = &self.workspace {
+            writer.bytes(19, &workspace.encode());
+        }
+        if let Some(files) = &self.state_files {
+            writer.bytes(20, &files.encode());
+        }
     }
 
     fn encode_words(&self, writer: &mut Writer) {
@@ -211,6 +241,14 @@ impl Manifest {
 }
 
 impl Part {
+    /// The topmost block, where the bytes lie in blocks.
+    pub(crate) fn root(&self) -> Option<Root> {
+        match self.lies {
+            Lies::Inline => None,
+            Lies::Tree { root, level } => Some((root, level)),
+        }
+    }
+
     fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(82);
         out.extend_from_slice(&self.len.to_le_bytes());
@@ -271,6 +309,8 @@ struct Draft {
     idempotency: Option<Idempotency>,
     restored: Option<Restored>,
     stored_bytes: u64,
+    workspace: Option<Workspace>,
+    state_files: Option<StateFiles>,
     unknown: Vec<(u8, Vec<u8>)>,
 }
 
@@ -302,6 +342,8 @@ impl Draft {
             }
             17 => self.restored = Some(from_json(tag, value)?),
             18 => self.stored_bytes = fields::number(tag, value)?,
+            19 => self.workspace = Some(Workspace::decode(tag, value)?),
+            20 => self.state_files = Some(StateFiles::decode(tag, value)?),
             _ => self.unknown.push((tag, value.to_vec())),
         }
         Ok(())
@@ -330,6 +372,8 @@ impl Draft {
             idempotency: self.idempotency,
             restored: self.restored,
             stored_bytes: self.stored_bytes,
+            workspace: self.workspace,
+            state_files: self.state_files,
             unknown: self.unknown,
         })
     }
@@ -393,6 +437,8 @@ mod tests {
             idempotency: Some(Idempotency { key: "k".into(), body: Digest([1; 32]) }),
             restored: Some(Restored { from: id, recovery: Some(id), undoes: None }),
             stored_bytes: 1 << 40,
+            workspace: Some(crate::encode::parts::tests::workspace()),
+            state_files: Some(crate::encode::parts::tests::state_files()),
             unknown: vec![(200, b"later".to_vec())],
         }
     }

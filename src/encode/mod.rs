@@ -7,28 +7,35 @@
 
 mod content;
 mod diff;
+pub(crate) mod directory;
 pub(crate) mod event;
 pub(crate) mod fields;
+mod file;
 mod hash;
 mod json;
 pub(crate) mod manifest;
 mod outline;
 pub(crate) mod pack;
+pub(crate) mod parts;
 mod patch;
 mod regroup;
 mod text;
 mod tracked;
 mod tree;
+mod unified;
 mod varint;
 
 pub use content::{
     Block, ChildRef, ChunkParams, Content, NodeError, ReadError, Slice, children, read,
 };
 pub use diff::{Change, ChangeKind, diff};
+pub(crate) use file::encode_file;
 pub use json::{JsonError, JsonProblem, validate_object, validate_value};
 pub use pack::{PackError, pack, unpack};
 pub use patch::{PatchError, PatchProblem};
 pub use tracked::{Encoded, Tracked, encode_complete};
+pub use unified::NoText;
+pub(crate) use unified::{TEXT_BYTES_MAX, unified};
 
 /// How states are checked and cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

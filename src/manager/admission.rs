@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use super::error::Error;
 use super::resolve;
-use crate::encode::Encoded;
+use crate::encode::event::What;
 use crate::encode::manifest::{Lies, Manifest, Part, Restored};
+use crate::encode::parts::{StateFiles, Workspace};
+use crate::encode::{Block, Encoded};
 use crate::state::{AgentId, CheckpointId, Digest, Kind, OperationRef, Seq};
-use crate::store::{self, Catalog, Draft, DraftState, Store};
+use crate::store::{self, Brought, Catalog, Draft, DraftState, Store};
 
 /// What a caller asks to be kept.
 #[derive(Debug, Clone)]
@@ -18,6 +20,10 @@ pub(crate) struct Submission {
     pub agent: AgentId,
     pub kind: Kind,
     pub state: Wanted,
+    pub workspace: WantedPart<Workspace>,
+    pub state_files: WantedPart<StateFiles>,
+    /// Where the content of the given parts lies, as far as it was brought ahead.
+    pub brought: Option<Arc<Brought>>,
     pub words: Words,
     pub if_match: Option<Seq>,
     pub operation: Option<OperationRef>,
@@ -28,6 +34,8 @@ pub(crate) struct Submission {
     pub imported: bool,
     /// The state is what a file was found to hold, and no JSON object.
     pub raw: bool,
+    /// What is to be said in the same batch.
+    pub events: Vec<What>,
 }
 
 /// The caller's own words on a checkpoint.
@@ -49,6 +57,21 @@ pub(crate) enum Wanted {
     Inherited,
     /// That of another checkpoint.
     Of(CheckpointId),
+    /// None.
+    Nothing,
+}
+
+/// The workspace or the state files that are to be kept.
+#[derive(Debug, Clone)]
+pub(crate) enum WantedPart<T> {
+    /// What was collected for this checkpoint.
+    Given(T),
+    /// That of the newest checkpoint, where it has one.
+    Inherited,
+    /// That of another checkpoint, where it has one.
+    Of(CheckpointId),
+    /// None.
+    Nothing,
 }
 
 impl Wanted {
@@ -56,7 +79,7 @@ impl Wanted {
     pub(super) fn given_bytes(&self) -> usize {
         match self {
             Self::Given { encoded, .. } => usize::try_from(encoded.len).unwrap_or(usize::MAX),
-            Self::Inherited | Self::Of(_) => 0,
+            Self::Inherited | Self::Of(_) | Self::Nothing => 0,
         }
     }
 }
@@ -98,21 +121,81 @@ fn newest(catalog: &Catalog, agent: &AgentId) -> Option<Before> {
     catalog.since_reset(agent).next().map(|held| Before::of(&held.manifest))
 }
 
-/// The state of a submission: its part, the content to write for it, and what else goes with it.
+/// What a submission is to hold.
 pub(super) struct Taken {
-    pub part: Part,
-    pub state: DraftState,
+    pub state: TakenState,
+    pub workspace: Option<Workspace>,
+    pub state_files: Option<StateFiles>,
+}
+
+/// The state of a submission: its part, the content to write for it, and what else goes with it.
+#[derive(Default)]
+pub(super) struct TakenState {
+    pub part: Option<Part>,
+    pub content: DraftState,
     pub raw: bool,
-    pub state_file: Option<PathBuf>,
+    pub file: Option<PathBuf>,
+}
+
+/// Where parts that are taken over are found.
+#[derive(Clone, Copy)]
+pub(super) struct Sight<'a> {
+    pub before: &'a Before,
+    pub drafts: &'a [Draft],
+    pub stores: &'a [Arc<Store>],
+}
+
+/// Finds everything that a submission is to hold.
+pub(super) fn content(submission: &Submission, sight: Sight<'_>) -> Result<Taken, Error> {
+    let state = state_of(submission, sight)?;
+    let workspace = sight.part(submission, &submission.workspace, |manifest, inherited| {
+        let mut part = manifest.workspace.clone()?;
+        part.inherited_from = inherited.then(|| part.inherited_from.unwrap_or(manifest.seq));
+        Some(part)
+    })?;
+    let state_files = sight.part(submission, &submission.state_files, |manifest, inherited| {
+        let mut part = manifest.state_files.clone()?;
+        part.inherited_from = inherited.then(|| part.inherited_from.unwrap_or(manifest.seq));
+        Some(part)
+    })?;
+    if state.part.is_none() && workspace.is_none() && state_files.is_none() {
+        return Err(Error::NoState { agent: submission.agent.clone() });
+    }
+    Ok(Taken { state, workspace, state_files })
+}
+
+impl Sight<'_> {
+    /// A part as it is given, or as `take` finds it in the manifest it is taken over from.
+    fn part<T: Clone>(
+        self,
+        submission: &Submission,
+        wanted: &WantedPart<T>,
+        take: impl Fn(&Manifest, bool) -> Option<T>,
+    ) -> Result<Option<T>, Error> {
+        let source = match wanted {
+            WantedPart::Given(part) => return Ok(Some(part.clone())),
+            WantedPart::Nothing => return Ok(None),
+            WantedPart::Inherited => self.before.id,
+            WantedPart::Of(id) => Some(*id),
+        };
+        let Some(source) = source else { return Ok(None) };
+        let inherited = matches!(wanted, WantedPart::Inherited);
+        if let Some(draft) = self.drafts.iter().find(|draft| draft.manifest.id == source) {
+            return Ok(take(&draft.manifest, inherited));
+        }
+        let found = self.stores.iter().find_map(|store| {
+            store.catalog().get(source).map(|held| take(&held.manifest, inherited))
+        });
+        found.ok_or_else(|| Error::NoCheckpoint {
+            agent: submission.agent.clone(),
+            reference: source.to_string(),
+        })
+    }
 }
 
 /// Finds the state of a submission.
-pub(super) fn content(
-    submission: &Submission,
-    before: &Before,
-    drafts: &[Draft],
-    sighted: &[Arc<Store>],
-) -> Result<Taken, Error> {
+fn state_of(submission: &Submission, sight: Sight<'_>) -> Result<TakenState, Error> {
+    let Sight { before, drafts, stores } = sight;
     let source = match &submission.state {
         Wanted::Given { encoded, base } => {
             let part = Part {
@@ -121,37 +204,38 @@ pub(super) fn content(
                 lies: Lies::Inline,
                 inherited_from: None,
             };
-            let state = DraftState::Given { encoded: encoded.clone(), base: *base };
-            return Ok(Taken { part, state, raw: submission.raw, state_file: None });
+            let content = DraftState::Given { encoded: encoded.clone(), base: *base };
+            let raw = submission.raw;
+            return Ok(TakenState { part: Some(part), content, raw, file: None });
         }
         Wanted::Inherited => before.id,
         Wanted::Of(id) => Some(*id),
+        Wanted::Nothing => None,
     };
-    let Some(source) = source else {
-        return Err(Error::NoState { agent: submission.agent.clone() });
-    };
+    let Some(source) = source else { return Ok(TakenState::default()) };
     if let Some(draft) = drafts.iter().find(|draft| draft.manifest.id == source) {
-        return inherit(submission, &draft.manifest, draft.state.clone());
+        return Ok(inherit(submission, &draft.manifest, draft.state.clone()));
     }
-    for store in sighted {
+    for store in stores {
         let held = store.catalog().get(source).cloned();
         let Some(held) = held else { continue };
-        let state = store.carry(&held).map_err(|error| unreadable(source, &error))?;
-        return inherit(submission, &held.manifest, state);
+        let content = store.carry(&held).map_err(|error| unreadable(source, &error))?;
+        return Ok(inherit(submission, &held.manifest, content));
     }
     Err(Error::NoCheckpoint { agent: submission.agent.clone(), reference: source.to_string() })
 }
 
-fn inherit(submission: &Submission, from: &Manifest, state: DraftState) -> Result<Taken, Error> {
-    let part = from.state.clone();
-    let mut part = part.ok_or_else(|| Error::NoState { agent: submission.agent.clone() })?;
-    part.inherited_from = match submission.state {
-        Wanted::Inherited => part.inherited_from.or(Some(from.seq)),
-        Wanted::Given { .. } | Wanted::Of(_) => None,
-    };
+fn inherit(submission: &Submission, from: &Manifest, content: DraftState) -> TakenState {
+    let mut part = from.state.clone();
+    if let Some(part) = &mut part {
+        part.inherited_from = match submission.state {
+            Wanted::Inherited => part.inherited_from.or(Some(from.seq)),
+            Wanted::Given { .. } | Wanted::Of(_) | Wanted::Nothing => None,
+        };
+    }
     // What came from elsewhere names no file here.
-    let state_file = from.state_file.clone().filter(|_| !from.imported);
-    Ok(Taken { part, state, raw: from.raw, state_file })
+    let file = from.state_file.clone().filter(|_| !from.imported);
+    TakenState { part, content, raw: from.raw, file }
 }
 
 pub(crate) fn unreadable(id: CheckpointId, error: &store::ContentError) -> Error {
@@ -183,6 +267,17 @@ pub(super) fn in_flight(
 }
 
 impl Submission {
+    /// Bytes that may have to be written for it.
+    pub(super) fn given_bytes(&self) -> usize {
+        let rest = self.brought.iter().flat_map(|brought| &brought.rest);
+        self.state.given_bytes() + rest.map(|block| block.data.len()).sum::<usize>()
+    }
+
+    /// The blocks of its parts that ride with it.
+    pub(super) fn rest(&self) -> Vec<Block> {
+        self.brought.iter().flat_map(|brought| brought.rest.iter().cloned()).collect()
+    }
+
     /// The digest of what was asked: the same request under the same key has the same.
     pub(super) fn body(&self) -> Digest {
         let mut hasher = blake3::Hasher::new();
@@ -192,8 +287,17 @@ impl Submission {
                 hasher.update(b"\0given").update(&encoded.state_digest.0)
             }
             Wanted::Inherited => hasher.update(b"\0inherited"),
+            Wanted::Nothing => hasher.update(b"\0nothing"),
             Wanted::Of(id) => hasher.update(b"\0of").update(id.0.as_bytes()),
         };
+        if let WantedPart::Given(workspace) = &self.workspace {
+            hasher.update(b"\0workspace").update(workspace.place.as_os_str().as_encoded_bytes());
+        }
+        if let WantedPart::Given(files) = &self.state_files {
+            for (path, _) in &files.files {
+                hasher.update(b"\0state file").update(path.as_os_str().as_encoded_bytes());
+            }
+        }
         let words = serde_json::json!([
             self.words.comment,
             self.words.labels,

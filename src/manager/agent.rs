@@ -1,6 +1,6 @@
 //! An agent's handle: everything that is done in its name.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -12,13 +12,16 @@ use super::error::Error;
 use super::operation::{self, Operation, OperationStatus, Standing};
 use super::request::{Given, Request};
 use super::resolve::{self, Resolved};
+use super::restore_run;
 use super::restoring::{self, Loaded, RestoreOptions, Restored};
-use crate::collect::StateSource;
+use super::workplace::{self, Inspect, Place, Takes, Workplace, WorkspaceOptions};
+use crate::collect::{self, StateSource};
 use crate::disk::Disk;
 use crate::encode::event::{Outcome, What};
 use crate::encode::{Change, diff};
+use crate::restore::Sessions;
 use crate::state::{
-    AgentId, Checkpoint, CheckpointId, Kind, OperationRef, Receipt, Seq, Timestamp,
+    AgentId, Attempt, Checkpoint, CheckpointId, Kind, OperationRef, Receipt, Seq, Timestamp,
 };
 use crate::store::Store;
 
@@ -39,6 +42,7 @@ pub struct Agent {
     manager: CheckpointManager,
     id: AgentId,
     source: Option<Arc<dyn StateSource>>,
+    place: Option<Arc<Workplace>>,
 }
 
 impl std::fmt::Debug for Agent {
@@ -49,7 +53,7 @@ impl std::fmt::Debug for Agent {
 
 impl Agent {
     pub(super) fn new(manager: CheckpointManager, id: AgentId) -> Self {
-        Self { manager, id, source: None }
+        Self { manager, id, source: None, place: None }
     }
 
     /// Its id.
@@ -64,6 +68,55 @@ impl Agent {
     pub fn with_source(mut self, source: Arc<dyn StateSource>) -> Self {
         self.source = Some(source);
         self
+    }
+
+    /// Gives the agent a workspace: a directory whose tree every checkpoint made through this handle
+    /// holds, unless [`Request::workspace`] says otherwise. The handle is a session: what changes
+    /// there while it is held is the agent's own.
+    ///
+    /// # Errors
+    /// `not_found` where there is no such directory; `refused` for a home directory, `/`, a directory
+    /// inside a store, or one that overlaps the workspace of another agent; `usage` where its path is
+    /// not UTF-8.
+    pub fn workspace(self, path: impl AsRef<Path>) -> Result<Self, Error> {
+        self.workspace_with(path, WorkspaceOptions::default())
+    }
+
+    /// Gives the agent a workspace as [`Agent::workspace`] does, with less refused.
+    ///
+    /// # Errors
+    /// As [`Agent::workspace`].
+    pub fn workspace_with(
+        mut self,
+        path: impl AsRef<Path>,
+        options: WorkspaceOptions,
+    ) -> Result<Self, Error> {
+        let place = workplace::place(&self, path.as_ref(), options)?;
+        if !self.manager.looks_only() {
+            restore_run::sweep_staging(&self, &place.root);
+        }
+        self.extend(|workspace, _| *workspace = Some(place));
+        Ok(self)
+    }
+
+    /// Gives the agent a file that every checkpoint made through this handle holds byte for byte; a
+    /// file that is missing is named in the receipt. A database of `SQLite` is kept with its journal.
+    ///
+    /// # Errors
+    /// `usage` where the path is not UTF-8, `refused` beyond 1,000 files.
+    pub fn state_file(mut self, path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = workplace::state_file(&self, path.as_ref())?;
+        self.extend(|_, files| {
+            if !files.contains(&path) {
+                files.push(path);
+            }
+        });
+        Ok(self)
+    }
+
+    fn extend(&mut self, how: impl FnOnce(&mut Option<Place>, &mut Vec<PathBuf>)) {
+        let own = (self.manager.clone(), self.id.clone());
+        self.place = Some(Arc::new(Workplace::with(self.place.as_ref(), own, how)));
     }
 
     /// Keeps `state`; durable on return.
@@ -84,12 +137,14 @@ impl Agent {
         Request::new(self.clone(), kind)
     }
 
-    /// Restores a checkpoint in place: a `recovery` checkpoint keeps what is there, the state goes
-    /// back to its file or the agent's source, and `latest` is what was restored.
+    /// Restores a checkpoint in place: a `recovery` checkpoint keeps what is there, the workspace, the
+    /// state files and the state go back to where they were taken from, or to the agent's source,
+    /// and `latest` is what was restored.
     ///
     /// # Errors
-    /// `not_found`, `damaged` for an id or a path, `refused` for another agent's, `unstored` when
-    /// the recovery checkpoint cannot be kept (then nothing is touched).
+    /// `not_found`, `damaged` for an id or a path, `refused` for another agent's or where somebody
+    /// else's work would be replaced, `unstored` when the recovery checkpoint cannot be kept. After
+    /// an error the workspace is as it was, except where the error says otherwise.
     pub fn restore_checkpoint(&self, reference: impl AsRef<Path>) -> Result<Restored, Error> {
         self.restore(restoring::reference_text(reference.as_ref())?, &RestoreOptions::default())
     }
@@ -99,7 +154,21 @@ impl Agent {
     /// # Errors
     /// As [`Agent::restore_checkpoint`].
     pub fn restore(&self, reference: &str, options: &RestoreOptions) -> Result<Restored, Error> {
-        restoring::restore(self, reference, *options)
+        restoring::restore(self, reference, options)
+    }
+
+    /// Tells what [`Agent::restore`] would do: what it would write, remove and leave, and what is
+    /// somebody else's. Keeps and changes nothing.
+    ///
+    /// # Errors
+    /// As [`Agent::restore`], conflicts apart: those are in the answer.
+    pub fn plan_restore(
+        &self,
+        reference: &str,
+        options: &RestoreOptions,
+    ) -> Result<Restored, Error> {
+        let options = RestoreOptions { dry_run: true, ..options.clone() };
+        restoring::restore(self, reference, &options)
     }
 
     /// Reads a checkpoint and changes nothing.
@@ -207,7 +276,7 @@ impl Agent {
     /// # Errors
     /// `not_found` where there is none; else as [`Agent::restore`].
     pub fn undo(&self, options: &RestoreOptions) -> Result<Restored, Error> {
-        restoring::undo(self, *options)
+        restoring::undo(self, options)
     }
 
     /// Starts afresh: what came before stays as evidence and is not chosen any more.
@@ -227,6 +296,107 @@ impl Agent {
     /// `not_found`; `refused` for the one an open operation needs, unless erased.
     pub fn forget(&self, references: &[&str], erase: bool) -> Result<Vec<Checkpoint>, Error> {
         self.manager.forget_single(self, references, erase)
+    }
+
+    /// Which parts a checkpoint of this handle collects.
+    pub(super) fn collects(&self) -> Takes {
+        self.place.as_ref().map(|place| place.takes()).unwrap_or_default()
+    }
+
+    /// This agent with its workspace at a place that a restore goes to.
+    pub(super) fn at_workspace(&self, place: &Path) -> Result<Self, Error> {
+        let own = self.place.as_ref().and_then(|own| own.workspace.as_ref());
+        if own.is_some_and(|own| own.root == place) {
+            return Ok(self.clone());
+        }
+        let options = WorkspaceOptions { force: true, shared: true, scan: None };
+        self.clone().workspace_with(place, options)
+    }
+
+    /// The word that a restore began with this recovery checkpoint, and whether it is still open.
+    pub(super) fn begun_restore(&self, recovery: CheckpointId) -> Option<(What, bool)> {
+        let is_it = |what: &What| matches!(what, What::RestoreBegun { recovery: id, .. } if *id == recovery);
+        for store in self.committer().targets.sighted() {
+            let open =
+                store.catalog().agents.get(&self.id).and_then(|it| it.open_restore().cloned());
+            if let Some(open) = open.filter(is_it) {
+                return Some((open, true));
+            }
+            let events = store.events().unwrap_or_default();
+            if let Some(event) = events.into_iter().find(|event| is_it(&event.what)) {
+                return Some((event.what, false));
+            }
+        }
+        None
+    }
+
+    /// Whether a checkpoint says that the restore with this recovery checkpoint has finished.
+    pub(super) fn has_finished(&self, recovery: CheckpointId) -> bool {
+        self.committer().targets.sighted().iter().any(|store| {
+            let catalog = store.catalog();
+            let held = catalog.agents.get(&self.id).into_iter();
+            held.flat_map(|shelf| shelf.checkpoints.values()).any(|held| {
+                held.manifest.restored.as_ref().is_some_and(|it| it.recovery == Some(recovery))
+            })
+        })
+    }
+
+    /// When sessions of this agent were open: handles with a workspace, operations, restores.
+    pub(super) fn sessions(&self) -> Sessions {
+        let own = self.place.as_ref().and_then(|place| place.since());
+        let mut spans: Vec<(Timestamp, Option<Timestamp>)> = Vec::new();
+        for store in self.committer().targets.sighted() {
+            spans.extend(store.catalog().sessions_of(&self.id));
+        }
+        spans.extend(own.map(|since| (since, None)));
+        Sessions::new(spans)
+    }
+
+    pub(super) fn place(&self) -> Option<&Arc<Workplace>> {
+        self.place.as_ref()
+    }
+
+    /// Collects parts and submits them with the rest; to each target in turn until one takes them.
+    pub(super) fn submit_collected(
+        &self,
+        submission: Submission,
+        takes: Takes,
+        inspect: Inspect<'_>,
+    ) -> Result<Receipt, Error> {
+        let Some(place) = &self.place else { return self.committer().submit(submission) };
+        let mut attempts = Vec::new();
+        let mut tried = Vec::new();
+        loop {
+            let store = self.committer().store_for_content(&tried, &mut attempts)?;
+            tried.push(store.path().to_owned());
+            let parts = match place.collect(submission.kind, takes, &store) {
+                Ok(parts) => parts,
+                Err(Error::Collect(collect::Error::Sink(error))) => {
+                    let why = error.to_string();
+                    self.committer().fail_target_of(&store, &why);
+                    attempts.push(Attempt { target: store.path().to_owned(), error: Some(why) });
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            inspect(Some(&parts))?;
+            match self.committer().submit(parts.join(submission.clone(), place.begins())) {
+                Err(Error::Unstored { attempts: more }) => attempts.extend(more),
+                Ok(mut receipt) => {
+                    place.note_committed(&store);
+                    if receipt.checkpoint.checkpoint_id == submission.id {
+                        attempts.append(&mut receipt.attempts);
+                        receipt.attempts = attempts;
+                        for list in [parts.left_out, parts.files_left_out] {
+                            receipt.skipped.extend(list.skipped);
+                            receipt.unsettled.extend(list.unsettled);
+                        }
+                    }
+                    return Ok(receipt);
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     pub(super) fn manager(&self) -> &CheckpointManager {
@@ -283,6 +453,7 @@ impl Agent {
         let (bytes, patch) = match given {
             Given::Inherited => return Ok(Wanted::Inherited),
             Given::Of(id) => return Ok(Wanted::Of(id)),
+            Given::Nothing => return Ok(Wanted::Nothing),
             Given::Bytes { bytes, checked: true } => (Some(bytes), None),
             Given::Bytes { bytes, checked: false } => {
                 options.check_state(&bytes)?;

@@ -8,6 +8,7 @@
 use serde::Serialize;
 
 use super::agent::{Agent, Filter};
+use super::differences::Differences;
 use super::error::Error;
 use super::letting_go::{ForgetReport, ForgetRequest, PruneReport};
 use super::operation::{Operation, OperationStatus};
@@ -147,8 +148,21 @@ impl Agent {
         reference: &str,
         options: &RestoreOptions,
     ) -> Result<Restored, Error> {
-        let (agent, reference, options) = (self.clone(), reference.to_owned(), *options);
+        let (agent, reference, options) = (self.clone(), reference.to_owned(), options.clone());
         blocking(move || agent.restore(&reference, &options)).await
+    }
+
+    /// Waits for [`Agent::plan_restore`] without blocking the caller's thread.
+    ///
+    /// # Errors
+    /// As [`Agent::plan_restore`].
+    pub async fn plan_restore_async(
+        &self,
+        reference: &str,
+        options: &RestoreOptions,
+    ) -> Result<Restored, Error> {
+        let (agent, reference, options) = (self.clone(), reference.to_owned(), options.clone());
+        blocking(move || agent.plan_restore(&reference, &options)).await
     }
 
     /// Waits for [`Agent::read_checkpoint`] without blocking the caller's thread.
@@ -202,6 +216,15 @@ impl Agent {
         blocking(move || agent.diff(&a, &b)).await
     }
 
+    /// Waits for [`Agent::differences`] without blocking the caller's thread.
+    ///
+    /// # Errors
+    /// As [`Agent::differences`].
+    pub async fn differences_async(&self, a: &str, b: Option<&str>) -> Result<Differences, Error> {
+        let (agent, a, b) = (self.clone(), a.to_owned(), b.map(str::to_owned));
+        blocking(move || agent.differences(&a, b.as_deref())).await
+    }
+
     /// Waits for [`Agent::begin_operation`] without blocking the caller's thread. Dropping the
     /// operation unclosed blocks; [`Operation::fail_async`] does not.
     ///
@@ -240,7 +263,7 @@ impl Agent {
     /// # Errors
     /// As [`Agent::undo`].
     pub async fn undo_async(&self, options: &RestoreOptions) -> Result<Restored, Error> {
-        let (agent, options) = (self.clone(), *options);
+        let (agent, options) = (self.clone(), options.clone());
         blocking(move || agent.undo(&options)).await
     }
 

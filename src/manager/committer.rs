@@ -5,47 +5,62 @@
 //! what the new checkpoints let go, so that forgetting rides in the same batch.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
-use super::admission::{Before, Submission, Taken, content, in_flight};
+use super::admission::{Before, Sight, Submission, Taken, TakenState, content, in_flight};
 use super::error::Error;
+use super::progress::WorkProgress;
 use super::{letting_go, retained};
 use crate::clock::Clock;
+use crate::collect;
 use crate::commit::group::Group;
-use crate::commit::writer::AppendError;
 use crate::disk::{Retry, RetryError, retry};
 use crate::encode;
 use crate::encode::event::What;
-use crate::encode::manifest::{Idempotency, Lies, Manifest};
+use crate::encode::manifest::{Idempotency, Lies, Manifest, Part};
 use crate::retention::Policy;
 use crate::state::{AgentId, Attempt, CheckpointId, Digest, OperationRef, Receipt, Seq};
-use crate::store::{self, Draft, DraftState, IfMissing, Store, Target, Targets};
+use crate::store::{
+    self, Ahead, BlockKey, Brought, Draft, DraftState, IfMissing, Shelf, Store, Target, Targets,
+};
 
 /// How long an idempotency key is remembered after its checkpoint was forgotten.
 pub(crate) const KEY_MEMORY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Commits for everyone.
-#[derive(Debug)]
 pub(crate) struct Committer {
     pub targets: Targets,
     pub clock: Arc<dyn Clock>,
     pub encode: encode::Options,
     /// What is done here is done by a person, not by an agent.
     pub by_hand: bool,
+    pub workspace: collect::Options,
     pub policy: Policy,
     pub retry: Retry,
     group: Group<Submission, Answer>,
     numbers: Mutex<HashMap<AgentId, Seq>>,
     plans: Mutex<retained::Pace>,
     over_budget: Mutex<bool>,
+    /// Whom to tell how far long work has come.
+    pub(super) progress: RwLock<Option<Tell>>,
     /// One homecoming at a time.
     pub(super) homecoming: Mutex<()>,
     /// Held while numbers are given and written, so that homecoming comes between two batches.
     pub(super) turn: Mutex<()>,
 }
+
+impl std::fmt::Debug for Committer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Committer").field("targets", &self.targets).finish_non_exhaustive()
+    }
+}
+
+/// Told of progress, from several threads.
+pub(super) type Tell = Box<dyn Fn(WorkProgress) + Send + Sync>;
 
 /// A submission that was let in.
 enum Admitted {
@@ -62,12 +77,14 @@ impl Committer {
             clock: Arc::clone(&options.clock),
             encode: options.state,
             by_hand: options.by_hand,
+            workspace: options.workspace.clone(),
             policy: options.retention.clone(),
             retry: options.retry,
             group: Group::default(),
             numbers: Mutex::default(),
             plans: Mutex::default(),
             over_budget: Mutex::default(),
+            progress: RwLock::default(),
             homecoming: Mutex::default(),
             turn: Mutex::default(),
         }
@@ -75,7 +92,7 @@ impl Committer {
 
     /// Makes a submission durable, together with whatever else waits.
     pub(crate) fn submit(&self, submission: Submission) -> Result<Receipt, Error> {
-        let bytes = submission.state.given_bytes();
+        let bytes = submission.given_bytes();
         let answer = self
             .group
             .submit(submission, bytes, |batch| self.commit(batch))
@@ -91,6 +108,13 @@ impl Committer {
                     Ok(self.receipt(facts, attempts.clone()))
                 }
             },
+        }
+    }
+
+    /// Tells how far some work has come.
+    pub(super) fn tell_progress(&self, progress: WorkProgress) {
+        if let Some(tell) = &*self.progress.read() {
+            tell(progress);
         }
     }
 
@@ -152,7 +176,8 @@ impl Committer {
         {
             return Err(Error::Stale { agent, expected, is: before.state_changed });
         }
-        let content = content(&submission, &before, drafts, sighted)?;
+        check_no_restore(&submission, sighted)?;
+        let content = content(&submission, Sight { before: &before, drafts, stores: sighted })?;
         let seq = self.take_number(&agent, drafts, sighted);
         drafts.push(self.draft(submission, &before, content, seq, body));
         Ok(Admitted::Draft(drafts.len() - 1))
@@ -166,8 +191,11 @@ impl Committer {
         seq: Seq,
         body: Digest,
     ) -> Draft {
-        let Taken { part, state, raw, state_file } = taken;
-        let unchanged = before.state.as_ref().is_some_and(|state| state.digest == part.digest);
+        let Taken { state, workspace, state_files } = taken;
+        let TakenState { part, content, raw, file } = state;
+        let digest = |part: &Option<Part>| part.as_ref().map(|part| part.digest);
+        let unchanged = digest(&before.state) == digest(&part);
+        let blocks = submission.rest();
         let opens = submission.opens.map(|name| OperationRef {
             id: submission.id,
             name: if name.is_empty() { submission.id.to_string() } else { name },
@@ -185,9 +213,9 @@ impl Committer {
             parent: submission.parent.or(before.id),
             created_at: self.clock.now(),
             store_time_ms: reference.map_or(0, |store| store.store_time_ms()),
-            state: Some(part),
+            state: part,
             state_changed: if unchanged { before.state_changed } else { seq },
-            state_file: submission.words.state_file.or(state_file),
+            state_file: submission.words.state_file.or(file),
             comment: submission.words.comment,
             labels: submission.words.labels,
             metadata: submission.words.metadata,
@@ -195,9 +223,12 @@ impl Committer {
             idempotency: submission.words.key.map(|key| Idempotency { key, body }),
             restored: submission.restored,
             stored_bytes: 0,
+            workspace,
+            state_files,
             unknown: Vec::new(),
         };
-        Draft { manifest, state }
+        let brought = submission.brought.into_iter().collect();
+        Draft { blocks, brought, events: submission.events, ..Draft::new(manifest, content) }
     }
 
     /// The next number of an agent: above every one that was ever given, here or in any store that
@@ -301,6 +332,32 @@ impl Committer {
         Err(attempts)
     }
 
+    /// The first target that takes content, of those that were not tried yet.
+    ///
+    /// # Errors
+    /// `unstored` with every try where none is left.
+    pub(super) fn store_for_content(
+        &self,
+        tried: &[PathBuf],
+        attempts: &mut Vec<Attempt>,
+    ) -> Result<Arc<Store>, Error> {
+        let untried = |path: &Path| !tried.iter().any(|one| one == path);
+        for (index, target) in self.targets.all().enumerate() {
+            if !untried(target.path()) {
+                continue;
+            }
+            match self.ready(target, index) {
+                Ok(store) => return Ok(store),
+                Err(why) => attempts.push(failed(target, why)),
+            }
+        }
+        let resting = self.targets.resting();
+        let found = resting.into_iter().find(|(target, _)| untried(target.path()));
+        found
+            .map(|(_, store)| store)
+            .ok_or_else(|| Error::Unstored { attempts: std::mem::take(attempts) })
+    }
+
     /// Writes one event to the first target that takes it, as a checkpoint would be; where none
     /// does, those that are left alone after a failure are tried all the same.
     pub(super) fn write_event(&self, what: impl Fn(&Store) -> What) -> Result<(), Error> {
@@ -339,7 +396,7 @@ impl Committer {
         drafts: &mut [Draft],
         attempts: &mut Vec<Attempt>,
     ) -> bool {
-        if let Err(error) = self.bring_content(store, drafts) {
+        if let Err(error) = self.bring_content(store, drafts, attempts) {
             // The target is well; what one of the drafts takes over cannot be read elsewhere.
             attempts.push(failed(target, error.to_string()));
             return false;
@@ -432,15 +489,26 @@ impl Committer {
             store.write(drafts, events.to_vec(), &self.encode).map(drop).map_err(|error| {
                 let why = Some(error.to_string());
                 tries.push(Attempt { target: store.path().to_owned(), error: why });
-                into_io(error)
+                error.into_io()
             })
         })
     }
 
     /// A draft that takes a state over names blocks of the store it was found in; in another store
     /// it brings them.
-    fn bring_content(&self, store: &Arc<Store>, drafts: &mut [Draft]) -> Result<(), Error> {
+    fn bring_content(
+        &self,
+        store: &Arc<Store>,
+        drafts: &mut [Draft],
+        attempts: &mut Vec<Attempt>,
+    ) -> Result<(), Error> {
         for draft in drafts.iter_mut() {
+            if let Err(left) = self.bring_parts(store, draft) {
+                attempts.push(Attempt {
+                    target: store.path().to_owned(),
+                    error: Some(left.leave(draft)?),
+                });
+            }
             let Some(part) = &draft.manifest.state else { continue };
             let named = match (&draft.state, part.lies) {
                 (DraftState::Kept(_), Lies::Tree { root, level }) => (root, level),
@@ -452,6 +520,33 @@ impl Committer {
             let bytes = self.find_content(part.digest, draft.manifest.id)?;
             let encoded = encode::encode_complete(Arc::new(bytes), &self.encode);
             draft.state = DraftState::Given { encoded, base: None };
+        }
+        Ok(())
+    }
+
+    /// What a draft's workspace and state files name is in the store, or is copied there.
+    fn bring_parts(&self, store: &Arc<Store>, draft: &mut Draft) -> Result<(), NotBrought> {
+        let agent = draft.manifest.agent.clone();
+        let here = |root: BlockKey, brought: &[Arc<Brought>]| {
+            brought.iter().any(|one| Arc::ptr_eq(&one.store, store) && one.holds(root))
+                || store.catalog().holds_root(&agent, root)
+        };
+        let roots: Vec<BlockKey> = draft.manifest.part_roots().collect();
+        for root in roots {
+            if here(root, &draft.brought) {
+                continue;
+            }
+            let source = self.targets.sighted().into_iter().find(|other| {
+                !Arc::ptr_eq(other, store) && other.catalog().holds_root(&agent, root)
+            });
+            let Some(source) = source else {
+                return Err(NotBrought("no store that can be seen holds it".to_owned()));
+            };
+            let ahead = Ahead::new(store, self.retry);
+            ahead.copy(&source, root).map_err(|error| NotBrought(error.to_string()))?;
+            let brought = Arc::new(ahead.finish());
+            draft.blocks.extend(brought.rest.iter().cloned());
+            draft.brought.push(brought);
         }
         Ok(())
     }
@@ -511,6 +606,47 @@ struct Written {
     stored: Stored,
 }
 
+/// Why a part's content could not be brought to another store.
+struct NotBrought(String);
+
+impl NotBrought {
+    /// Leaves inherited parts behind, and says so; what was collected for this very checkpoint is
+    /// not left.
+    fn leave(self, draft: &mut Draft) -> Result<String, Error> {
+        let manifest = &mut draft.manifest;
+        let given = manifest.workspace.as_ref().is_some_and(|part| part.inherited_from.is_none())
+            || manifest.state_files.as_ref().is_some_and(|part| part.inherited_from.is_none());
+        if given {
+            return Err(Error::Unreadable { id: manifest.id, why: self.0 });
+        }
+        manifest.workspace = None;
+        manifest.state_files = None;
+        Ok(format!("workspace and state files are left behind: {}", self.0))
+    }
+}
+
+/// Between the word that a restore has begun and the word that it has finished, only the latter
+/// is taken.
+fn check_no_restore(submission: &Submission, sighted: &[Arc<Store>]) -> Result<(), Error> {
+    if submission.restored.is_some() {
+        return Ok(());
+    }
+    let begun = sighted.iter().any(|store| {
+        let catalog = store.catalog();
+        let open = catalog.agents.get(&submission.agent).and_then(Shelf::open_restore);
+        matches!(open, Some(What::RestoreBegun { workspace: Some(_), .. }))
+    });
+    if !begun {
+        return Ok(());
+    }
+    Err(Error::Refused {
+        why: format!("a restore of agent {} has begun and not finished", submission.agent),
+        way_out: "the next command that writes finishes it where it can, and says what keeps \
+                  it from that; `stateward reset` gives it up"
+            .to_owned(),
+    })
+}
+
 /// What a submission came to. Its receipt is made by the one who asked, in its own time.
 #[derive(Debug)]
 enum Answer {
@@ -523,21 +659,4 @@ enum Answer {
 
 fn failed(target: &Target, why: String) -> Attempt {
     Attempt { target: target.path().to_owned(), error: Some(why) }
-}
-
-/// The error of the disk, with the words of the stage around it.
-fn into_io(error: AppendError) -> std::io::Error {
-    let words = error.to_string();
-    match error {
-        AppendError::Segment { source, .. }
-        | AppendError::Write { source, .. }
-        | AppendError::Sync { source, .. } => match source.raw_os_error() {
-            // The code decides whether another try may help, and words would hide it.
-            Some(code) => std::io::Error::from_raw_os_error(code),
-            None => std::io::Error::new(source.kind(), words),
-        },
-        AppendError::TooLarge { .. } => {
-            std::io::Error::new(std::io::ErrorKind::InvalidInput, words)
-        }
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::collect::SourceError;
+use crate::collect::{self, SourceError};
 use crate::encode;
 use crate::error::ErrorKind;
 use crate::restore;
@@ -36,9 +36,18 @@ pub enum Error {
     /// The agent's own state source failed.
     #[error("the state source failed: {0}")]
     Source(SourceError),
+    /// A workspace or a state file cannot be collected.
+    #[error(transparent)]
+    Collect(#[from] collect::Error),
     /// A state file could not be put back.
     #[error(transparent)]
     Restore(#[from] restore::Error),
+    /// Something that would be replaced is somebody else's work, or changed just now.
+    #[error("{}", conflicts_in_words(paths))]
+    Conflicts {
+        /// Which files: those of a workspace by their paths from its root.
+        paths: Vec<PathBuf>,
+    },
     /// There is no such checkpoint.
     #[error("agent {agent} has no checkpoint `{reference}`")]
     NoCheckpoint {
@@ -180,6 +189,7 @@ impl Error {
             | Self::NoState { .. } => ErrorKind::Usage,
             Self::Store(error) => error.kind(),
             Self::Restore(error) => error.kind(),
+            Self::Collect(error) => error.kind(),
             Self::NoCheckpoint { .. } | Self::NoOperation { .. } | Self::NothingToUndo { .. } => {
                 ErrorKind::NotFound
             }
@@ -187,9 +197,10 @@ impl Error {
             Self::Damaged { .. } | Self::AllDamaged { .. } => ErrorKind::Damaged,
             Self::Unstored { .. } => ErrorKind::Unstored,
             Self::Stale { .. } => ErrorKind::Stale,
-            Self::KeyReused { .. } | Self::Refused { .. } | Self::LooksOnly { .. } => {
-                ErrorKind::Refused
-            }
+            Self::KeyReused { .. }
+            | Self::Refused { .. }
+            | Self::Conflicts { .. }
+            | Self::LooksOnly { .. } => ErrorKind::Refused,
             Self::Source(_) | Self::Interrupted(_) | Self::Io { .. } => ErrorKind::Failed,
         }
     }
@@ -204,6 +215,10 @@ impl Error {
                 return Some(format!("give more of the id: {}", ids.join(", ")));
             }
             Self::Store(error) => return error.hint(),
+            Self::Collect(error) => return error.hint(),
+            Self::Conflicts { .. } => {
+                "look at them, then give --force to replace them; the recovery checkpoint keeps them"
+            }
             Self::NoReference { .. } => {
                 "give a checkpoint's path, its id or the first digits of it, latest, latest:KIND or good"
             }
@@ -235,6 +250,18 @@ impl Error {
             _ => &[],
         }
     }
+}
+
+/// Paths named in a message at most; the error has them all.
+const PATHS_NAMED_MAX: usize = 10;
+
+fn conflicts_in_words(paths: &[PathBuf]) -> String {
+    let named = paths.iter().take(PATHS_NAMED_MAX).map(|path| path.display().to_string());
+    let mut named: Vec<String> = named.collect();
+    if paths.len() > PATHS_NAMED_MAX {
+        named.push(format!("and {} more", paths.len() - PATHS_NAMED_MAX));
+    }
+    format!("changed by someone else, or just now: {}", named.join(", "))
 }
 
 fn words(attempts: &[Attempt]) -> String {

@@ -19,10 +19,12 @@ use super::committer::Committer;
 use super::error::Error;
 use super::retained::{self, Why};
 use crate::encode::event::{Event, What};
+use crate::encode::manifest::Manifest;
 use crate::encode::{self, Encoded};
 use crate::state::{AgentId, CheckpointId, Seq, Timestamp};
 use crate::store::{
-    self, ContentError, Draft, DraftState, Held, IfMissing, Pinned, Store, Target, Which,
+    self, Ahead, BlockKey, ContentError, CopyError, Draft, DraftState, Held, IfMissing, Pinned,
+    Store, Target, Which,
 };
 
 /// So often the fallbacks are looked through while commits come between; what still arrived
@@ -203,7 +205,8 @@ fn bring_one(
             return Ok(false);
         }
     };
-    let (manifest, events) = as_at_home(committer, home, away, held);
+    let (mut manifest, events) = as_at_home(committer, home, away, held);
+    let brought = bring_parts(committer, home, away, &mut manifest)?;
     let mut _kept = None;
     let state = match bytes {
         Some(bytes) => {
@@ -213,9 +216,42 @@ fn bring_one(
         }
         None => DraftState::Kept(Vec::new()),
     };
-    home.write(&mut [Draft { manifest, state }], events, &committer.encode)
-        .map_err(store::Error::from)?;
+    let blocks = brought.rest.clone();
+    let brought = vec![Arc::new(brought)];
+    let draft = Draft { blocks, brought, ..Draft::new(manifest, state) };
+    home.write(&mut [draft], events, &committer.encode).map_err(store::Error::from)?;
     Ok(true)
+}
+
+/// Brings what a checkpoint's workspace and state files name; those that cannot be read stay behind.
+fn bring_parts(
+    committer: &Committer,
+    home: &Arc<Store>,
+    away: &Arc<Store>,
+    manifest: &mut Manifest,
+) -> Result<store::Brought, Error> {
+    let ahead = Ahead::new(home, committer.retry);
+    let roots: Vec<BlockKey> = manifest.part_roots().collect();
+    for root in roots {
+        if ahead.lean_on(root) {
+            continue;
+        }
+        match ahead.copy(away, root) {
+            Ok(()) => {}
+            Err(CopyError::Write(error)) => {
+                let doing = "bring content home".to_owned();
+                return Err(Error::Io { doing, source: error.last });
+            }
+            Err(CopyError::Read(error)) => {
+                let from = away.path().display();
+                tracing::error!(id = %manifest.id, %from, %error, "its files cannot be brought home");
+                manifest.workspace = None;
+                manifest.state_files = None;
+                break;
+            }
+        }
+    }
+    Ok(ahead.finish())
 }
 
 fn bring_ahead(
@@ -237,7 +273,7 @@ fn as_at_home(
     home: &Store,
     away: &Store,
     held: &Held,
-) -> (encode::manifest::Manifest, Vec<What>) {
+) -> (Manifest, Vec<What>) {
     let mut manifest = held.manifest.clone();
     let was = manifest.seq;
     let agent = manifest.agent.clone();
@@ -260,6 +296,14 @@ fn as_at_home(
         number_at_home(home, away, &agent, manifest.state_changed)
     };
     if let Some(part) = &mut manifest.state {
+        part.inherited_from =
+            part.inherited_from.map(|seq| number_at_home(home, away, &agent, seq));
+    }
+    if let Some(part) = &mut manifest.workspace {
+        part.inherited_from =
+            part.inherited_from.map(|seq| number_at_home(home, away, &agent, seq));
+    }
+    if let Some(part) = &mut manifest.state_files {
         part.inherited_from =
             part.inherited_from.map(|seq| number_at_home(home, away, &agent, seq));
     }
@@ -363,6 +407,7 @@ fn decides_at_home(home: &Store, what: &What) -> bool {
             let shelf = catalog.agents.get(agent_id);
             shelf.is_none_or(|shelf| shelf.reset.is_none_or(|(_, known)| known < *seq))
         }
+        What::SessionBegun { .. } | What::SessionEnded { .. } => true,
         What::RestoreBegun { agent_id, recovery, .. } => catalog
             .agents
             .get(agent_id)

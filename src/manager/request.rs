@@ -8,12 +8,15 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::admission::{Submission, Wanted, Words};
+use super::admission::{Submission, Wanted, WantedPart, Words};
 use super::agent::Agent;
 use super::error::Error;
 use super::serialized::{Serialized, serialize};
+use super::workplace::{Inspect, Takes};
 use crate::encode::manifest::Restored;
+use crate::encode::parts;
 use crate::state::{CheckpointId, Kind, OperationRef, Receipt, Seq};
+use crate::store::Brought;
 
 /// Limits on the caller's own words, in bytes: together they stay far below what a batch takes.
 const WORDS_BYTES_MAX: usize = 1 << 20;
@@ -28,6 +31,8 @@ enum Source {
     },
     Patch(Vec<u8>),
     Of(CheckpointId),
+    Inherited,
+    Nothing,
 }
 
 /// A checkpoint that is being asked for; [`Request::commit`] makes it durable.
@@ -45,12 +50,17 @@ pub struct Request {
     parent: Option<CheckpointId>,
     imported: bool,
     raw: bool,
+    takes: Takes,
+    workspace: WantedPart<parts::Workspace>,
+    state_files: WantedPart<parts::StateFiles>,
+    brought: Option<Arc<Brought>>,
 }
 
 impl Request {
     pub(crate) fn new(agent: Agent, kind: Kind) -> Self {
         let opens = (kind == Kind::PreOperation).then(String::new);
         Self {
+            takes: agent.collects(),
             agent,
             kind,
             source: Source::Unsaid,
@@ -62,7 +72,16 @@ impl Request {
             parent: None,
             imported: false,
             raw: false,
+            workspace: WantedPart::Inherited,
+            state_files: WantedPart::Inherited,
+            brought: None,
         }
+    }
+
+    /// Whose it is to be.
+    #[cfg(feature = "cli")]
+    pub(super) fn agent(&self) -> &Agent {
+        &self.agent
     }
 
     /// Keeps `state`, serialized as JSON; it must become an object.
@@ -112,6 +131,54 @@ impl Request {
     /// Says which file the state was read from, so that a restore in place puts it back there.
     pub fn state_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.words.state_file = Some(path.into());
+        self
+    }
+
+    /// Says whether the agent's workspace is collected; it is unless this says otherwise, where the
+    /// handle has one. What is not collected is taken over from the newest checkpoint.
+    pub fn workspace(mut self, collect: bool) -> Self {
+        self.takes.workspace = collect && self.agent.collects().workspace;
+        self
+    }
+
+    /// Says whether the agent's state files are collected, as [`Request::workspace`] does.
+    pub fn state_files(mut self, collect: bool) -> Self {
+        self.takes.state_files = collect && self.agent.collects().state_files;
+        self
+    }
+
+    /// Keeps parts that lie in the store already.
+    pub(crate) fn parts(
+        self,
+        workspace: WantedPart<parts::Workspace>,
+        state_files: WantedPart<parts::StateFiles>,
+    ) -> Self {
+        self.workspace_part(workspace).state_files_part(state_files)
+    }
+
+    /// Keeps this workspace, which lies in the store already.
+    pub(crate) fn workspace_part(mut self, part: WantedPart<parts::Workspace>) -> Self {
+        self.takes.workspace = false;
+        self.workspace = part;
+        self
+    }
+
+    /// Keeps these state files, which lie in the store already.
+    pub(crate) fn state_files_part(mut self, part: WantedPart<parts::StateFiles>) -> Self {
+        self.takes.state_files = false;
+        self.state_files = part;
+        self
+    }
+
+    /// Looks at all of the workspace, whatever the kind of the checkpoint.
+    pub(crate) fn thorough(mut self) -> Self {
+        self.takes.thorough = true;
+        self
+    }
+
+    /// Takes the state over from the newest checkpoint.
+    pub(crate) fn inherited_state(mut self) -> Self {
+        self.source = Source::Inherited;
         self
     }
 
@@ -170,6 +237,23 @@ impl Request {
         self
     }
 
+    /// Keeps no state.
+    pub(crate) fn without_state(mut self) -> Self {
+        self.source = Source::Nothing;
+        self
+    }
+
+    /// Keeps parts whose content was brought into a store.
+    pub(crate) fn brought(
+        mut self,
+        brought: Arc<Brought>,
+        workspace: WantedPart<parts::Workspace>,
+        state_files: WantedPart<parts::StateFiles>,
+    ) -> Self {
+        self.brought = Some(brought);
+        self.parts(workspace, state_files)
+    }
+
     pub(crate) fn imported(mut self) -> Self {
         self.imported = true;
         self
@@ -181,15 +265,25 @@ impl Request {
     /// `usage` for a state that is no JSON object or beyond the limits, `stale` for an outdated
     /// `if_match`, `unstored` with every attempt when no target took it.
     pub fn commit(self) -> Result<Receipt, Error> {
+        self.commit_after(&mut |_| Ok(()))
+    }
+
+    /// The same, once `inspect` agreed to what was collected.
+    pub(super) fn commit_after(self, inspect: Inspect<'_>) -> Result<Receipt, Error> {
         let agent = self.agent.clone();
         let _span =
             tracing::debug_span!("checkpoint", agent = %agent.id(), kind = %self.kind).entered();
         self.check_words()?;
+        let takes = self.takes;
         let submission = self.into_submission()?;
         let large =
             matches!(&submission.state, Wanted::Given { encoded, .. } if encoded.len > (4 << 20));
         let pinned = if large { agent.bring_ahead(&submission) } else { None };
-        let answer = agent.committer().submit(submission);
+        let answer = if takes.anything() {
+            agent.submit_collected(submission, takes, inspect)
+        } else {
+            inspect(None).and_then(|()| agent.committer().submit(submission))
+        };
         drop(pinned);
         match &answer {
             Ok(receipt) => agent.note_committed(receipt),
@@ -231,6 +325,9 @@ impl Request {
             agent: self.agent.id().clone(),
             kind: self.kind,
             state,
+            workspace: self.workspace,
+            state_files: self.state_files,
+            brought: self.brought,
             words: self.words,
             if_match: self.if_match,
             operation: self.operation,
@@ -239,6 +336,7 @@ impl Request {
             parent: self.parent,
             imported: self.imported,
             raw: self.raw,
+            events: Vec::new(),
         })
     }
 }
@@ -250,6 +348,7 @@ pub(crate) enum Given {
     Patch(Vec<u8>),
     Inherited,
     Of(CheckpointId),
+    Nothing,
 }
 
 impl Source {
@@ -258,6 +357,8 @@ impl Source {
             Self::Bytes { bytes, checked } => Given::Bytes { bytes: Arc::new(bytes), checked },
             Self::Patch(patch) => Given::Patch(patch),
             Self::Of(id) => Given::Of(id),
+            Self::Inherited => Given::Inherited,
+            Self::Nothing => Given::Nothing,
             Self::Unsaid => match agent.collect()? {
                 Some(bytes) => Given::Bytes { bytes: Arc::new(bytes), checked: false },
                 None => Given::Inherited,

@@ -1,5 +1,6 @@
 //! References: from what a person writes to the checkpoint that is meant.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -149,7 +150,13 @@ fn walk(
             continue;
         }
         let mut found = Resolved { held, store, walked_past: Vec::new(), state: None };
-        let state = read_state(targets, &mut found);
+        let state = read_state(targets, &mut found).and_then(|state| {
+            // Its state is sound; what was found damaged may be in its other parts.
+            if found.store.catalog().is_damaged(found.held.manifest.id) {
+                found.store.prove_parts(&found.held, &mut HashSet::new())?;
+            }
+            Ok(state)
+        });
         let Resolved { held, store, .. } = found;
         match state {
             Ok(state) => return Ok(Resolved { held, store, walked_past, state }),

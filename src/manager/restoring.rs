@@ -1,25 +1,18 @@
-//! Restore, undo and reset: the steps of the way back, in their order.
-//!
-//! A `recovery` checkpoint of what is there; the word that a restore has begun; the state file, or
-//! the agent's own source, gets the old state; a checkpoint with that content says that the restore
-//! has finished. If the first two cannot be stored, nothing is touched. A crash in between leaves a
-//! begun restore, which the next writing start finishes.
+//! Restore, undo, and reading a checkpoint: what is asked for, and what is answered.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::agent::Agent;
 use super::error::Error;
 use super::resolve::{Resolved, WalkedPast};
-use crate::encode::event::What;
-use crate::encode::manifest;
-use crate::restore::{self, Files};
-use crate::state::{Checkpoint, CheckpointId, Kind, Receipt};
+use super::restore_run;
+use crate::restore::{self, Files, Untouched};
+use crate::state::{Checkpoint, CheckpointId, lossy};
 
 /// How a restore is to be done.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub struct RestoreOptions {
@@ -31,6 +24,15 @@ pub struct RestoreOptions {
     pub live: bool,
     /// Take a checkpoint of another agent.
     pub any_agent: bool,
+    /// Restore git's own record (refs, index) too; otherwise only missing objects are added.
+    pub git: bool,
+    /// Only these paths of the workspace, from its root, and what is beneath them; everything where
+    /// empty.
+    pub paths: Vec<PathBuf>,
+    /// Only the state; the workspace and the state files stay as they are.
+    pub only_state: bool,
+    /// The workspace to restore into, where it is not the one the checkpoint was taken from.
+    pub workspace: Option<PathBuf>,
 }
 
 /// What a restore did, or would do.
@@ -48,15 +50,28 @@ pub struct Restored {
     pub recovery_checkpoint_id: Option<CheckpointId>,
     /// The checkpoint that the finished restore is.
     pub restored_as: Option<CheckpointId>,
-    /// What became of files.
+    /// What became of files: those of the workspace by their paths from its root, state files by
+    /// their absolute ones.
     pub files: Files,
+    /// What would have changed in the workspace and was left as it is, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub untouched: Vec<Untouched>,
+    /// Where somebody's newer work was moved that was in the way.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", serialize_with = "lossy::paths")]
+    pub kept_aside: Vec<PathBuf>,
     /// Nothing was done.
     pub dry_run: bool,
+    /// Directories that come, with everything that is restored in them.
+    #[serde(skip)]
+    pub(super) made_dirs: Vec<PathBuf>,
+    /// Directories that go, with everything in them.
+    #[serde(skip)]
+    pub(super) gone_dirs: Vec<PathBuf>,
     /// The facts of what was restored.
     #[serde(skip)]
-    checkpoint: Option<Checkpoint>,
+    pub(super) checkpoint: Option<Checkpoint>,
     #[serde(skip)]
-    state: Option<Vec<u8>>,
+    pub(super) state: Option<Vec<u8>>,
 }
 
 /// A checkpoint that was looked at.
@@ -106,6 +121,18 @@ impl Restored {
         self.checkpoint.as_ref()
     }
 
+    /// Directories among what is written that were not there: all that is restored in them is.
+    #[must_use]
+    pub fn made_dirs(&self) -> &[PathBuf] {
+        &self.made_dirs
+    }
+
+    /// Directories among what is removed: all that was in them is.
+    #[must_use]
+    pub fn gone_dirs(&self) -> &[PathBuf] {
+        &self.gone_dirs
+    }
+
     /// The state, byte for byte; absent where the checkpoint holds none.
     #[must_use]
     pub fn state_bytes(&self) -> Option<&[u8]> {
@@ -126,16 +153,6 @@ fn read_json<T: DeserializeOwned>(state: Option<&[u8]>) -> Result<T, Error> {
         .map_err(|source| Error::Json { doing: "read", source })
 }
 
-/// What is to be put back, and where.
-struct Job<'a> {
-    agent: &'a Agent,
-    found: Resolved,
-    state: Option<Vec<u8>>,
-    file: Option<PathBuf>,
-    current: Option<Vec<u8>>,
-    undoes: Option<CheckpointId>,
-}
-
 pub(super) fn load(agent: &Agent, reference: &str) -> Result<Loaded, Error> {
     let mut found = match agent.resolve(reference) {
         // A view without a record in the log is shown, and never restored in place.
@@ -148,7 +165,7 @@ pub(super) fn load(agent: &Agent, reference: &str) -> Result<Loaded, Error> {
     Ok(Loaded { checkpoint: found.store.facts(&found.held), walked_past: found.walked_past, state })
 }
 
-fn take_state(agent: &Agent, found: &mut Resolved) -> Result<Option<Vec<u8>>, Error> {
+pub(super) fn take_state(agent: &Agent, found: &mut Resolved) -> Result<Option<Vec<u8>>, Error> {
     if let Some(state) = found.state.take() {
         return Ok(Some(state));
     }
@@ -164,7 +181,7 @@ fn take_state(agent: &Agent, found: &mut Resolved) -> Result<Option<Vec<u8>>, Er
 pub(super) fn restore(
     agent: &Agent,
     reference: &str,
-    options: RestoreOptions,
+    options: &RestoreOptions,
 ) -> Result<Restored, Error> {
     let found = agent.resolve(reference)?;
     if found.held.manifest.agent != *agent.id() && !options.any_agent {
@@ -173,197 +190,35 @@ pub(super) fn restore(
             way_out: "name that agent, or give --any-agent".to_owned(),
         });
     }
-    run(agent, reference, found, None, options)
+    let mut tried = Vec::new();
+    loop {
+        let found = agent.resolve(reference)?;
+        let id = found.held.manifest.id;
+        match restore_run::run(agent, reference, found, None, options) {
+            // What its files are made of is damaged: the next one that is sound is found.
+            Err(error) if is_walking(reference) && is_damage(&error) && !tried.contains(&id) => {
+                tracing::error!(%id, %error, "walked past a damaged checkpoint");
+                tried.push(id);
+            }
+            other => return other,
+        }
+    }
 }
 
-pub(super) fn undo(agent: &Agent, options: RestoreOptions) -> Result<Restored, Error> {
+fn is_damage(error: &Error) -> bool {
+    matches!(error, Error::Damaged { .. } | Error::Restore(restore::Error::Content { .. }))
+}
+
+fn is_walking(reference: &str) -> bool {
+    matches!(reference, "latest" | "good") || reference.starts_with("latest:")
+}
+
+pub(super) fn undo(agent: &Agent, options: &RestoreOptions) -> Result<Restored, Error> {
     let (done, recovery) =
         agent.undoable().ok_or_else(|| Error::NothingToUndo { agent: agent.id().clone() })?;
     let reference = recovery.to_string();
     let found = agent.resolve(&reference)?;
-    run(agent, &reference, found, Some(done), options)
-}
-
-#[tracing::instrument(
-    name = "restore",
-    level = "info",
-    skip_all,
-    fields(agent = %agent.id(), reference, dry_run = options.dry_run)
-)]
-fn run(
-    agent: &Agent,
-    reference: &str,
-    mut found: Resolved,
-    undoes: Option<CheckpointId>,
-    options: RestoreOptions,
-) -> Result<Restored, Error> {
-    let state = take_state(agent, &mut found)?;
-    let file = in_place_target(&found);
-    let current = match &file {
-        Some(path) => restore::read_current(agent.disk(), path)?,
-        None => None,
-    };
-    let job = Job { agent, found, state, file, current, undoes };
-    let files = job.plan();
-    if options.dry_run {
-        return Ok(job.answer(reference, files, None, None, true));
-    }
-    if !options.live {
-        check_quiet(agent)?;
-    }
-    if !files.conflicts.is_empty() && !options.force {
-        return Err(Error::Refused {
-            why: format!("{} was changed by someone else", files.conflicts[0].display()),
-            way_out: "give --force to replace it; a recovery checkpoint keeps it".to_owned(),
-        });
-    }
-    let recovery = job.take_recovery()?;
-    let finished =
-        job.replace(recovery.as_ref().map(|receipt| receipt.checkpoint.checkpoint_id))?;
-    let recovery = recovery.map(|receipt| receipt.checkpoint.checkpoint_id);
-    tracing::info!(seq = %job.found.held.manifest.seq, "restored");
-    Ok(job.answer(reference, files, recovery, Some(finished.checkpoint.checkpoint_id), false))
-}
-
-/// An agent that showed itself within this time may be writing.
-const LIVE: Duration = Duration::from_secs(60);
-
-/// Refuses a restore by hand under an agent that was alive a moment ago.
-fn check_quiet(agent: &Agent) -> Result<(), Error> {
-    let Some(seen) = agent.last_seen().filter(|_| agent.committer().by_hand) else {
-        return Ok(());
-    };
-    let ago = agent.committer().clock.now().since(seen);
-    if ago >= LIVE {
-        return Ok(());
-    }
-    Err(Error::Refused {
-        why: format!("agent {} was seen {} seconds ago", agent.id(), ago.as_secs()),
-        way_out: "stop it first, or give --live if it will not mind".to_owned(),
-    })
-}
-
-/// The file a restore in place replaces. An imported checkpoint names none: it came from elsewhere.
-fn in_place_target(found: &Resolved) -> Option<PathBuf> {
-    let manifest = &found.held.manifest;
-    manifest.state_file.clone().filter(|_| !manifest.imported)
-}
-
-impl Job<'_> {
-    fn plan(&self) -> Files {
-        match (&self.file, &self.state) {
-            (Some(path), Some(state)) => {
-                restore::plan(path.clone(), self.current.as_deref(), state, false)
-            }
-            _ => Files::default(),
-        }
-    }
-
-    /// Keeps what is about to be replaced: the state file as it is, whatever it holds, or the
-    /// agent's own state, or the newest one.
-    fn take_recovery(&self) -> Result<Option<Receipt>, Error> {
-        let request = self.agent.checkpoint(Kind::Recovery).comment("before a restore");
-        let request = match &self.current {
-            Some(bytes) => request.found_bytes(bytes.clone()),
-            None => request,
-        };
-        let request = match &self.file {
-            Some(path) => request.state_file(path),
-            None => request,
-        };
-        match request.commit() {
-            Ok(receipt) => Ok(Some(receipt)),
-            // There is nothing yet that could be replaced.
-            Err(Error::NoState { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn replace(&self, recovery: Option<CheckpointId>) -> Result<Receipt, Error> {
-        let from = self.found.held.manifest.id;
-        if let Some(recovery) = recovery {
-            self.agent.manager().write_event(|_| What::RestoreBegun {
-                agent_id: self.agent.id().clone(),
-                from,
-                recovery,
-                undoes: self.undoes,
-                state_file: self.file.clone(),
-            })?;
-        }
-        if let Some(state) = &self.state {
-            if let Some(path) = &self.file {
-                self.check_untouched(path)?;
-                restore::put_back(self.agent.disk(), path, state)?;
-            }
-            self.agent.apply(state)?;
-        }
-        finish(self.agent, from, recovery, self.undoes)
-    }
-
-    /// The file still holds what the recovery checkpoint keeps.
-    fn check_untouched(&self, path: &Path) -> Result<(), Error> {
-        if restore::read_current(self.agent.disk(), path)? == self.current {
-            return Ok(());
-        }
-        let why = "it changed while the restore was prepared".to_owned();
-        self.agent.manager().write_event(|_| What::RestoreRolledBack {
-            agent_id: self.agent.id().clone(),
-            from: self.found.held.manifest.id,
-            why: why.clone(),
-        })?;
-        Err(Error::Refused {
-            why: format!("{}: {why}", path.display()),
-            way_out: "try again when nobody writes to it".to_owned(),
-        })
-    }
-
-    fn answer(
-        &self,
-        reference: &str,
-        files: Files,
-        recovery: Option<CheckpointId>,
-        restored_as: Option<CheckpointId>,
-        dry_run: bool,
-    ) -> Restored {
-        let checkpoint = self.found.store.facts(&self.found.held);
-        Restored {
-            requested: reference.to_owned(),
-            checkpoint_id: checkpoint.checkpoint_id,
-            walked_past: self.found.walked_past.clone(),
-            tainted: checkpoint.tainted,
-            recovery_checkpoint_id: recovery,
-            restored_as,
-            files,
-            dry_run,
-            checkpoint: Some(checkpoint),
-            state: self.state.clone(),
-        }
-    }
-}
-
-fn finish(
-    agent: &Agent,
-    from: CheckpointId,
-    recovery: Option<CheckpointId>,
-    undoes: Option<CheckpointId>,
-) -> Result<Receipt, Error> {
-    let restored = manifest::Restored { from, recovery, undoes };
-    agent.checkpoint(Kind::Routine).state_of(from).finishes(restored).commit()
-}
-
-/// Finishes a restore that a crash left begun: the file is put back once more, which changes nothing
-/// where it was done already.
-pub(super) fn roll_forward(agent: &Agent, begun: &What) -> Result<(), Error> {
-    let What::RestoreBegun { from, recovery, undoes, state_file, .. } = begun else {
-        return Ok(());
-    };
-    let loaded = load(agent, &from.to_string())?;
-    if let (Some(path), Some(state)) = (state_file, loaded.state_bytes()) {
-        restore::put_back(agent.disk(), path, state)?;
-    }
-    finish(agent, *from, Some(*recovery), *undoes)?;
-    tracing::warn!(agent = %agent.id(), %from, "finished a restore that was interrupted");
-    Ok(())
+    restore_run::run(agent, &reference, found, Some(done), options)
 }
 
 /// A path, an id, `latest` or `good`, however the caller holds it.

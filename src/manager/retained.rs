@@ -112,6 +112,14 @@ fn protect(catalog: &Catalog, agent: &AgentId, new: &[&Manifest]) -> Protect {
     if let Some(shelf) = catalog.agents.get(agent) {
         let undoable = shelf.undoable().and_then(|held| held.manifest.restored.as_ref()?.recovery);
         protect.undo.extend(undoable.and_then(seq_of));
+        // As long as what was there before is held, a restore can be taken back, and is known to
+        // have been.
+        let tells = |held: &&Held| {
+            let restored = held.manifest.restored.as_ref();
+            restored.and_then(|it| it.recovery).is_some_and(|id| catalog.get(id).is_some())
+        };
+        let told = shelf.checkpoints.values().filter(tells);
+        protect.undo.extend(told.map(|held| held.manifest.seq));
         if let Some(What::RestoreBegun { recovery, from, .. }) = shelf.open_restore() {
             protect.other.extend([seq_of(*recovery), seq_of(*from)].into_iter().flatten());
         }

@@ -4,17 +4,33 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// What becomes of files in a restore.
+use crate::state::lossy;
+
+/// What becomes of files in a restore. In JSON, what is not UTF-8 in a path is replaced.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Files {
     /// Written anew.
+    #[serde(serialize_with = "lossy::paths")]
     pub written: Vec<PathBuf>,
     /// Removed.
+    #[serde(serialize_with = "lossy::paths")]
     pub removed: Vec<PathBuf>,
     /// Already as asked.
+    #[serde(serialize_with = "lossy::paths")]
     pub unchanged: Vec<PathBuf>,
     /// Changed by someone else; not touched without force.
+    #[serde(serialize_with = "lossy::paths")]
     pub conflicts: Vec<PathBuf>,
+}
+
+impl Files {
+    /// Adds what becomes of other files.
+    pub(crate) fn append(&mut self, other: Self) {
+        self.written.extend(other.written);
+        self.removed.extend(other.removed);
+        self.unchanged.extend(other.unchanged);
+        self.conflicts.extend(other.conflicts);
+    }
 }
 
 /// Plans the putting back of a state file: `current` is what it holds now, `None` where it is

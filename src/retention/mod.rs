@@ -18,6 +18,8 @@ mod plan;
 mod policy;
 
 pub use budget::{Cut, Fit, fit};
+#[cfg(feature = "cli")]
+pub(crate) use plan::pin;
 pub use plan::{
     Cause, Facts, Forgotten, Kept, Operation, OperationState, Plan, Protect, Reason, StoreTime,
     plan,

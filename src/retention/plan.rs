@@ -113,7 +113,7 @@ pub struct Protect {
     /// The first checkpoint made after the earliest onset any detector could still name; the newest
     /// usable one before it is kept, recovery checkpoints apart.
     pub earliest_onset: Option<Seq>,
-    /// Recovery checkpoints that an undo still needs.
+    /// Checkpoints that an undo still needs: what was there before restores, and the word on them.
     pub undo: BTreeSet<Seq>,
     /// Held by something else at work: an export, a restore, a checkpoint that inherits from it.
     pub other: BTreeSet<Seq>,
@@ -390,7 +390,7 @@ impl<'a> Draft<'a> {
 }
 
 /// The first label that pins, as `key=value`.
-fn pin(labels: &BTreeMap<String, String>, pins: &[String]) -> Option<String> {
+pub(crate) fn pin(labels: &BTreeMap<String, String>, pins: &[String]) -> Option<String> {
     let pins = |key: &str, value: &str| {
         pins.iter().any(|pin| match pin.split_once('=') {
             None => pin == key,

@@ -6,13 +6,17 @@
 //! fold serves opening and committing.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::time::Duration;
 
 use crate::commit::frame::RecordType;
 use crate::commit::summary::{At, Item};
 use crate::encode::event::{Event, Forgotten, Outcome, What};
-use crate::encode::manifest::{Idempotency, Lies, Manifest};
+use crate::encode::manifest::{Idempotency, Manifest};
 use crate::state::{AgentId, CheckpointId, Digest, Kind, Seq, Timestamp};
 use crate::store::layout::ViewName;
+
+/// A restore whose last checkpoint was forgotten is taken to have lasted this long.
+const RESTORE_MAX: Duration = Duration::from_secs(10 * 60);
 
 /// The name of a block: two blocks of one digest may differ in what they stand for.
 pub(crate) type BlockKey = (Digest, u8);
@@ -85,6 +89,10 @@ pub(crate) struct Shelf {
     keys: HashMap<String, Remembered>,
     /// Finished restores and undos: what they took back.
     undone: HashSet<CheckpointId>,
+    /// Sessions that are known: when each began, and ended.
+    pub sessions: HashMap<uuid::Uuid, (Timestamp, Option<Timestamp>)>,
+    /// Restores that were begun, by their recovery checkpoint: when.
+    pub restores: HashMap<CheckpointId, Timestamp>,
 }
 
 /// An event of the log that is kept for what it decides or tells.
@@ -239,6 +247,14 @@ impl Catalog {
                 *mark = (*mark).max((event.n, *tainted));
             }
             What::RestoreBegun { agent_id, .. } => self.begin_restore(agent_id, event),
+            What::SessionBegun { agent_id, session_id, since } => {
+                let shelf = self.agents.entry(agent_id.clone()).or_default();
+                shelf.sessions.entry(*session_id).or_insert((*since, None)).0 = *since;
+            }
+            What::SessionEnded { agent_id, session_id, until } => {
+                let shelf = self.agents.entry(agent_id.clone()).or_default();
+                shelf.sessions.entry(*session_id).or_insert((*until, None)).1 = Some(*until);
+            }
             What::RestoreRolledBack { agent_id, .. } => {
                 let shelf = self.agents.entry(agent_id.clone()).or_default();
                 shelf.rolled_back = shelf.rolled_back.max(event.n);
@@ -250,6 +266,7 @@ impl Catalog {
     fn begin_restore(&mut self, agent: &AgentId, event: &Event) {
         let What::RestoreBegun { recovery, .. } = event.what else { return };
         let shelf = self.agents.entry(agent.clone()).or_default();
+        shelf.restores.insert(recovery, event.at);
         if shelf.begun.as_ref().is_none_or(|begun| begun.n < event.n) {
             let what = event.what.clone();
             shelf.begun = Some(BegunRestore { n: event.n, recovery, event: what });
@@ -340,7 +357,7 @@ impl Catalog {
     pub(crate) fn holds_root(&self, agent: &AgentId, root: BlockKey) -> bool {
         let own = self.agents.get(agent).into_iter();
         let own = own.flat_map(|shelf| shelf.checkpoints.values().rev());
-        own.chain(self.held()).any(|held| root_of(&held.manifest) == Some(root))
+        own.chain(self.held()).any(|held| held.manifest.roots().any(|one| one == root))
     }
 
     /// Lets a block go that is known to be damaged, so that it never counts as present.
@@ -478,6 +495,38 @@ impl Catalog {
         self.closed.get(&operation)
     }
 
+    /// When sessions of an agent were open, as far as it is known: those it said, its operations, and
+    /// restores. A session whose end was never said counts as open until the next one began.
+    pub(crate) fn sessions_of(&self, agent: &AgentId) -> Vec<(Timestamp, Option<Timestamp>)> {
+        let Some(shelf) = self.agents.get(agent) else { return Vec::new() };
+        let mut said: Vec<_> = shelf.sessions.values().copied().collect();
+        said.sort_unstable();
+        let mut spans: Vec<_> = said
+            .iter()
+            .enumerate()
+            .map(|(at, (since, until))| {
+                (*since, until.or_else(|| said.get(at + 1).map(|(next, _)| *next)))
+            })
+            .collect();
+        spans.extend(self.openers(agent).map(|held| {
+            let opened = held.manifest.created_at;
+            (opened, self.closed(held.manifest.id).map(|closed| closed.at))
+        }));
+        if spans.is_empty() {
+            // Who has no sessions has no foreign changes; a restore alone does not change that.
+            return spans;
+        }
+        spans.extend(shelf.restores.iter().map(|(recovery, begun)| {
+            let finished = shelf.checkpoints.values().find(|held| {
+                held.manifest.restored.as_ref().is_some_and(|it| it.recovery == Some(*recovery))
+            });
+            let until =
+                finished.map_or_else(|| begun.plus(RESTORE_MAX), |it| it.manifest.created_at);
+            (*begun, Some(until))
+        }));
+        spans
+    }
+
     /// What is remembered under an agent's idempotency key.
     pub(crate) fn remembered(&self, agent: &AgentId, key: &str) -> Option<&Remembered> {
         self.agents.get(agent)?.keys.get(key)
@@ -529,12 +578,32 @@ impl Shelf {
         seq
     }
 
-    /// The restore that was begun and is neither finished nor rolled back. Every checkpoint behind
-    /// the one it began with ends it: its own last one, or newer work, which is not to be replaced.
-    /// That holds whatever of these was forgotten since.
+    /// The restore that was begun and is neither finished nor rolled back. A fresh start ends it,
+    /// and so does every checkpoint behind the one it began with: its own last one, or newer work,
+    /// which is not to be replaced. That holds whatever of these was forgotten since. Where a
+    /// workspace is restored, newer work is what holds one that was not taken over from before.
     pub(crate) fn open_restore(&self) -> Option<&What> {
         let begun = self.begun.as_ref().filter(|begun| begun.n > self.rolled_back)?;
-        self.ends_with(begun.recovery).then_some(&begun.event)
+        let What::RestoreBegun { workspace, .. } = &begun.event else { return None };
+        let is_open = match workspace {
+            None => self.ends_with(begun.recovery),
+            Some(_) => self.workspace_is_from(begun.recovery),
+        };
+        let is_fresh = self.reset.is_some_and(|(n, _)| n > begun.n);
+        (is_open && !is_fresh).then_some(&begun.event)
+    }
+
+    /// Whether every checkpoint behind this one has its workspace or none.
+    fn workspace_is_from(&self, id: CheckpointId) -> bool {
+        let mut newest_first = self.checkpoints.values().rev();
+        let Some(at) = newest_first.clone().find(|held| held.manifest.id == id) else {
+            return false;
+        };
+        let seq = at.manifest.seq;
+        newest_first.by_ref().take_while(|held| held.manifest.seq > seq).all(|held| {
+            let from = held.manifest.workspace.as_ref().map(|part| part.inherited_from);
+            from.is_none_or(|from| from.is_some_and(|from| from <= seq))
+        })
     }
 
     /// Whether no number was given behind that of this checkpoint.
@@ -552,13 +621,5 @@ impl Shelf {
                 .is_some_and(|one| one.undoes.is_none() && one.recovery.is_some())
                 && !self.undone.contains(&held.manifest.id)
         })
-    }
-}
-
-/// The blocks a manifest names directly.
-pub(crate) fn root_of(manifest: &Manifest) -> Option<BlockKey> {
-    match manifest.state.as_ref()?.lies {
-        Lies::Inline => None,
-        Lies::Tree { root, level } => Some((root, level)),
     }
 }

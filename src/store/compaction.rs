@@ -14,13 +14,13 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
 
 use super::Store;
-use super::catalog::{BlockKey, Catalog, root_of};
+use super::catalog::{BlockKey, Catalog};
 use super::read::{ContentError, OpenPacks};
 use crate::commit::frame::{Inner, Outgoing, RecordType};
 use crate::commit::summary::{self, ALONE, At};
 use crate::commit::writer::{AppendError, Writer};
+use crate::encode::directory;
 use crate::encode::event::{Event, What};
-use crate::encode::{self};
 use crate::state::{CheckpointId, Timestamp};
 
 /// Records are compressed together in runs of this many bytes: longer runs compress better, shorter
@@ -173,18 +173,18 @@ impl Store {
 
     /// Marks what is live, beyond what is marked already.
     fn mark_live(&self, marked: &mut Marked) -> Result<(), ContentError> {
-        let roots: Vec<(CheckpointId, Option<BlockKey>)> = {
+        let mut roots = self.pinned_roots();
+        {
             let catalog = self.catalog();
-            let held =
-                catalog.held().filter(|held| !marked.checkpoints.contains(&held.manifest.id));
-            held.map(|held| (held.manifest.id, root_of(&held.manifest))).collect()
-        };
-        let mut packs = OpenPacks::default();
-        for (id, root) in roots {
-            marked.checkpoints.insert(id);
-            if let Some(root) = root {
-                self.mark_tree(root, &mut marked.blocks, &mut packs)?;
+            for held in catalog.held() {
+                if marked.checkpoints.insert(held.manifest.id) {
+                    roots.extend(held.manifest.roots());
+                }
             }
+        }
+        let mut packs = OpenPacks::default();
+        for root in roots {
+            self.mark_tree(root, &mut marked.blocks, &mut packs)?;
         }
         marked.blocks.extend(self.pinned());
         Ok(())
@@ -211,10 +211,8 @@ impl Store {
                 }
                 Err(error) => return Err(error),
             };
-            match encode::children(level, &node) {
-                Ok(children) => {
-                    waiting.extend(children.into_iter().map(|child| (child.digest, level - 1)));
-                }
+            match directory::references(level, &node) {
+                Ok(named) => waiting.extend(named),
                 Err(error) => tracing::error!(digest = %key.0, %error, "a node is damaged"),
             }
         }

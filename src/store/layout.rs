@@ -8,7 +8,10 @@
 //!   reserve                       room for letting go on a full disk
 //!   log/0000000000000001.log …    segments, and .idx summaries of the sealed ones
 //!   checkpoints/AGENT/SEQ-KIND-ID.json     views; `/` in the agent's id is written `%2F`
+//!   runs/AGENT.lock               advisory lock of the one that runs an agent, and what it runs
 //!   quarantine/                   copies of what was found damaged or unfinished
+//!   cache/PLACE.stat              what is known of a workspace's files; derived. PLACE is the first
+//!                                 16 bytes of the BLAKE3 of its absolute path, in hexadecimal
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -76,6 +79,23 @@ impl Layout {
 
     pub(crate) fn reserve(&self) -> PathBuf {
         self.root.join("reserve")
+    }
+
+    pub(crate) fn caches(&self) -> PathBuf {
+        self.root.join("cache")
+    }
+
+    pub(crate) fn stat_cache(&self, workspace: &Path) -> PathBuf {
+        let place = blake3::hash(workspace.as_os_str().as_encoded_bytes()).to_hex();
+        self.caches().join(format!("{}.stat", &place[..32]))
+    }
+
+    pub(crate) fn runs(&self) -> PathBuf {
+        self.root.join("runs")
+    }
+
+    pub(crate) fn run_of(&self, agent: &AgentId) -> PathBuf {
+        self.runs().join(format!("{}.lock", agent_dir(agent)))
     }
 
     pub(crate) fn quarantine(&self) -> PathBuf {

@@ -6,6 +6,7 @@
 //! nothing. It does not decide what is kept: retention does, and the store lets go of what it is
 //! told to. All names and paths are in [`layout`].
 
+mod ahead;
 mod catalog;
 mod compaction;
 mod fallback;
@@ -19,6 +20,8 @@ mod read;
 pub(crate) mod registry;
 mod reserve;
 mod scrub;
+mod stat_cache;
+mod trees;
 mod upkeep;
 mod views;
 mod write;
@@ -40,7 +43,8 @@ use crate::disk::{Disk, LockError, StoreLock};
 use crate::error::ErrorKind;
 use crate::state::{CheckpointId, Timestamp};
 
-pub(crate) use catalog::{Catalog, Held};
+pub(crate) use ahead::{Ahead, Brought, CopyError};
+pub(crate) use catalog::{BlockKey, Catalog, Held, Shelf};
 pub(crate) use compaction::{CompactionError, Which};
 pub(crate) use fallback::{Target, Targets};
 pub use identity::{Home, Identity};
@@ -51,12 +55,14 @@ pub use open::OpenReport;
 pub(crate) use open::{Ground, IfMissing};
 #[cfg(feature = "testing")]
 pub(crate) use proof::close as close_proof;
-pub(crate) use read::ContentError;
+pub(crate) use read::{ContentError, OpenPacks};
 pub(crate) use scrub::ViewFault;
 pub use scrub::{DamagedCheckpoint, Finding};
+pub(crate) use trees::FileError;
 pub(crate) use upkeep::Pinned;
 #[cfg(feature = "testing")]
 pub(crate) use views::View;
+pub(crate) use views::{hex, unhex};
 pub(crate) use write::{Draft, DraftState};
 
 /// How a store is opened and kept.
@@ -266,6 +272,8 @@ pub(crate) struct Store {
     first_segment: u64,
     /// One compaction at a time: a second one would copy what the first unlinks.
     compacting: Mutex<()>,
+    /// Checkpoints written since the store was opened.
+    commits: AtomicU64,
     /// The reserve was let go and is not filled again.
     reserve_is_out: AtomicBool,
     /// Events up to this number are known at home, where this is a fallback.
@@ -333,6 +341,7 @@ impl Store {
             lock: RwLock::new(lock),
             first_segment,
             compacting: Mutex::default(),
+            commits: AtomicU64::new(0),
             reserve_is_out: AtomicBool::new(reserve_is_out),
             events_at_home: AtomicU64::new(events_known),
         }

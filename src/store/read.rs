@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::catalog::{BlockKey, Held, root_of};
+use super::catalog::{BlockKey, Held};
 use super::write::DraftState;
 use super::{Store, views};
 use crate::commit::frame::{Found, Inner, RecordType};
@@ -54,7 +54,13 @@ impl Store {
     /// The same of a manifest that was just written.
     pub(crate) fn facts_of(&self, manifest: &Manifest, digest: Digest) -> Checkpoint {
         let state = manifest.state.as_ref();
-        let inherited = state.and_then(|part| part.inherited_from);
+        let workspace = manifest.workspace.as_ref();
+        let files = manifest.state_files.as_ref();
+        let inherited = [
+            ("state", state.and_then(|part| part.inherited_from)),
+            ("state_files", files.and_then(|part| part.inherited_from)),
+            ("workspace", workspace.and_then(|part| part.inherited_from)),
+        ];
         Checkpoint {
             checkpoint_id: manifest.id,
             agent_id: manifest.agent.clone(),
@@ -66,11 +72,21 @@ impl Store {
             digest,
             state_digest: state.map(|part| part.digest),
             state_bytes: state.map_or(0, |part| part.len),
-            workspace_files: 0,
+            workspace_files: workspace.map_or(0, |part| part.files),
+            workspace_bytes: workspace.map_or(0, |part| part.bytes),
+            workspace: workspace.map(|part| part.place.clone()),
+            state_files: files
+                .into_iter()
+                .flat_map(|part| &part.files)
+                .map(|(path, _)| path.clone())
+                .collect(),
             stored_bytes: manifest.stored_bytes,
             durable: self.durable(),
             seq_provisional: manifest.seq_provisional,
-            inherited: inherited.map(|seq| ("state".to_owned(), seq)).into_iter().collect(),
+            inherited: inherited
+                .into_iter()
+                .filter_map(|(part, seq)| Some((part.to_owned(), seq?)))
+                .collect(),
             tainted: self.catalog().is_tainted(manifest.id),
             comment: manifest.comment.clone(),
             labels: manifest.labels.clone(),
@@ -230,7 +246,7 @@ impl Store {
 
     /// The inline bytes of a checkpoint's record, proven by the record's checksum.
     pub(crate) fn read_inline(&self, held: &Held) -> Result<Vec<u8>, ContentError> {
-        if root_of(&held.manifest).is_some() {
+        if held.manifest.state.as_ref().is_none_or(|part| part.root().is_some()) {
             return Ok(Vec::new());
         }
         Ok(self.read_state(held)?.unwrap_or_default())

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::catalog::{Held, root_of};
+use super::catalog::{BlockKey, Held};
 use super::read::{ContentError, OpenPacks};
 use super::views::{self, Listed, View, ViewError};
 use super::{Store, quarantine};
@@ -14,7 +14,7 @@ use crate::commit::scan::{self, Broken, Until};
 use crate::commit::segment::{self, Segment};
 use crate::commit::summary;
 use crate::commit::writer::AppendError;
-use crate::encode;
+use crate::encode::directory;
 use crate::encode::event::Sealed;
 use crate::encode::manifest::Manifest;
 use crate::state::{AgentId, CheckpointId, Seq};
@@ -289,15 +289,16 @@ impl Store {
 
     /// No damaged block of a checkpoint counts as present any more, as far as its nodes can be read.
     pub(crate) fn forget_blocks_of(&self, id: CheckpointId) {
-        let root = self.catalog().get(id).and_then(|held| root_of(&held.manifest));
-        let mut waiting: Vec<_> = root.into_iter().collect();
+        let mut waiting: Vec<BlockKey> = {
+            let catalog = self.catalog();
+            catalog.get(id).into_iter().flat_map(|held| held.manifest.roots()).collect()
+        };
         let mut packs = OpenPacks::default();
         while let Some(key) = waiting.pop() {
             let bytes = self.read_block(&key, &mut packs);
             let sound = bytes.as_ref().is_ok_and(|bytes| crate::state::Digest::of(bytes) == key.0);
-            if let (true, Ok(bytes), level @ 1..) = (sound, &bytes, key.1) {
-                let children = encode::children(level, bytes).unwrap_or_default();
-                waiting.extend(children.into_iter().map(|child| (child.digest, level - 1)));
+            if let (true, Ok(bytes)) = (sound, &bytes) {
+                waiting.extend(directory::references(key.1, bytes).unwrap_or_default());
             }
             if !sound {
                 self.catalog.write().drop_block(&key);

@@ -33,6 +33,8 @@ pub(super) struct Shown {
     unsummarised: Vec<Unsummarised>,
     /// Blocks that a commit in flight has brought ahead.
     pinned: HashMap<BlockKey, usize>,
+    /// Blocks that commits in flight name with all that those name.
+    pinned_roots: HashMap<BlockKey, usize>,
     /// The newest segment when it was last asked whether compaction pays.
     pub(super) compaction_looked_at: Option<u64>,
     /// What was found damaged when the store was opened.
@@ -46,17 +48,29 @@ pub(super) struct Shown {
 pub(crate) struct Pinned {
     store: Arc<Store>,
     keys: Vec<BlockKey>,
+    roots: Vec<BlockKey>,
+}
+
+impl Pinned {
+    pub(super) fn holds(&self, key: BlockKey) -> bool {
+        self.keys.contains(&key) || self.roots.contains(&key)
+    }
 }
 
 impl Drop for Pinned {
     fn drop(&mut self) {
         let mut shown = self.store.shown.lock();
-        for key in &self.keys {
-            if let Some(count) = shown.pinned.get_mut(key) {
-                *count -= 1;
-                if *count == 0 {
-                    shown.pinned.remove(key);
-                }
+        unpin(&mut shown.pinned, &self.keys);
+        unpin(&mut shown.pinned_roots, &self.roots);
+    }
+}
+
+fn unpin(pinned: &mut HashMap<BlockKey, usize>, keys: &[BlockKey]) {
+    for key in keys {
+        if let Some(count) = pinned.get_mut(key) {
+            *count -= 1;
+            if *count == 0 {
+                pinned.remove(key);
             }
         }
     }
@@ -90,7 +104,21 @@ impl Store {
         for key in &keys {
             *shown.pinned.entry(*key).or_default() += 1;
         }
-        Pinned { store: Arc::clone(self), keys }
+        Pinned { store: Arc::clone(self), keys, roots: Vec::new() }
+    }
+
+    /// Keeps these blocks and all that they name, directly or not, until the answer is dropped.
+    pub(crate) fn pin_trees(self: &Arc<Self>, roots: Vec<BlockKey>) -> Pinned {
+        let mut shown = self.shown.lock();
+        for key in &roots {
+            *shown.pinned_roots.entry(*key).or_default() += 1;
+        }
+        Pinned { store: Arc::clone(self), keys: Vec::new(), roots }
+    }
+
+    /// The blocks whose trees commits in flight name.
+    pub(super) fn pinned_roots(&self) -> Vec<BlockKey> {
+        self.shown.lock().pinned_roots.keys().copied().collect()
     }
 
     /// The blocks that commits in flight have brought ahead.

@@ -6,8 +6,10 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::Store;
+use super::ahead::Brought;
 use super::catalog::{BlockKey, Catalog};
 use super::read::OpenPacks;
 use super::upkeep::Pinned;
@@ -20,7 +22,7 @@ use crate::encode::{self, Block, Content, Encoded, encode_complete};
 use crate::state::CheckpointId;
 
 /// Content up to this many bytes goes into the batch of its checkpoint; more goes ahead.
-const BATCH_BYTES_MAX: usize = 4 << 20;
+pub(super) const BATCH_BYTES_MAX: usize = 4 << 20;
 
 /// The state of a draft.
 #[derive(Debug, Clone)]
@@ -31,18 +33,31 @@ pub(crate) enum DraftState {
     Kept(Vec<u8>),
 }
 
+impl Default for DraftState {
+    /// None.
+    fn default() -> Self {
+        Self::Kept(Vec::new())
+    }
+}
+
 /// A checkpoint on its way into a store.
 #[derive(Debug, Clone)]
 pub(crate) struct Draft {
     pub manifest: Manifest,
     pub state: DraftState,
+    /// Blocks of the other parts that were not brought ahead.
+    pub blocks: Vec<Block>,
+    /// Where the rest of them lies, kept from being let go.
+    pub brought: Vec<Arc<Brought>>,
+    /// What is to be said in the same batch.
+    pub events: Vec<What>,
 }
 
 /// A record that owns its bytes until the batch is laid out.
 enum Ready<'a> {
     Block([u8; summary::BLOCK_PREFIX], &'a Block),
     Checkpoint(Vec<u8>, &'a Draft),
-    Event(Vec<u8>, Event),
+    Event(Vec<u8>, Box<Event>),
 }
 
 impl Ready<'_> {
@@ -101,11 +116,16 @@ impl Draft {
         }
     }
 
-    fn blocks(&self) -> &[Block] {
-        match &self.state {
+    pub(crate) fn new(manifest: Manifest, state: DraftState) -> Self {
+        Self { manifest, state, blocks: Vec::new(), brought: Vec::new(), events: Vec::new() }
+    }
+
+    fn blocks(&self) -> impl Iterator<Item = &Block> {
+        let state: &[Block] = match &self.state {
             DraftState::Given { encoded, .. } => &encoded.blocks,
             DraftState::Kept(_) => &[],
-        }
+        };
+        state.iter().chain(&self.blocks)
     }
 
     /// Writes into the manifest what the encoding came to.
@@ -118,7 +138,8 @@ impl Draft {
                 Content::Tree { root, level, .. } => Lies::Tree { root: *root, level: *level },
             };
         }
-        self.manifest.stored_bytes = stored as u64;
+        let ahead: u64 = self.brought.iter().map(|brought| brought.written).sum();
+        self.manifest.stored_bytes = ahead + stored as u64;
     }
 }
 
@@ -141,14 +162,15 @@ impl Store {
         let _tenure = self.tenure_to_append()?;
         let mut writer = writer.lock();
         self.make_whole(drafts, options);
+        let said: Vec<What> = drafts.iter().flat_map(|draft| draft.events.clone()).collect();
         let mut fresh = HashSet::new();
         let mut ready = {
             let catalog = self.catalog.read();
             make_ready(drafts, &catalog, &mut fresh)
         };
-        ready.extend(events.into_iter().map(|what| {
+        ready.extend(said.into_iter().chain(events).map(|what| {
             let event = writer.event(what);
-            Ready::Event(event.encode(), event)
+            Ready::Event(event.encode(), Box::new(event))
         }));
         let outgoing: Vec<Outgoing<'_>> = ready.iter().map(Ready::outgoing).collect();
         let appended = writer.append(&outgoing)?;
@@ -162,6 +184,7 @@ impl Store {
         drop(writer);
         drop(outgoing);
         drop(ready);
+        self.commits.fetch_add(drafts.len() as u64, Ordering::Relaxed);
         self.note_unviewed(drafts);
         Ok(())
     }
@@ -180,7 +203,7 @@ impl Store {
     }
 
     /// While something is known to be damaged, a block counts as present only where it can be read.
-    fn prove(&self, blocks: &[Block]) {
+    pub(super) fn prove<'a>(&self, blocks: impl Iterator<Item = &'a Block>) {
         let mut packs = OpenPacks::default();
         for block in blocks {
             let key = (block.digest, block.level);
@@ -202,8 +225,6 @@ impl Store {
         base: Option<CheckpointId>,
         options: &encode::Options,
     ) -> Result<Pinned, AppendError> {
-        let writer = self.writer.as_ref().expect("callers ask is_writable first");
-        let _tenure = self.tenure_to_append()?;
         let leans = encoded.complete || base.is_some_and(|base| self.catalog().can_lean_on(base));
         let whole;
         let encoded = if leans {
@@ -212,27 +233,41 @@ impl Store {
             whole = encode_complete(Arc::clone(&encoded.bytes), options);
             &whole
         };
-        self.prove(&encoded.blocks);
         let pinned = self.pin(&encoded.blocks);
-        let absent: Vec<&Block> = {
-            let catalog = self.catalog.read();
-            let is_absent =
-                |block: &&Block| !catalog.blocks.contains_key(&(block.digest, block.level));
-            encoded.blocks.iter().filter(is_absent).collect()
-        };
-        for batch in batches(&absent) {
-            let ready: Vec<Ready<'_>> =
-                batch.iter().map(|block| Ready::Block(prefix(block), block)).collect();
-            let outgoing: Vec<Outgoing<'_>> = ready.iter().map(Ready::outgoing).collect();
-            let mut writer = writer.lock();
-            let appended = writer.append(&outgoing)?;
-            self.adopt_segment(&writer);
-            let mut catalog = self.catalog.write();
-            for (record, at) in ready.iter().zip(&appended.records) {
-                record.enter(&mut catalog, *at);
-            }
+        for batch in batches(&encoded.blocks, BATCH_BYTES_MAX) {
+            self.write_blocks(batch)?;
         }
         Ok(pinned)
+    }
+
+    /// Writes those of some blocks that are not present, as one batch; they are pinned, so that
+    /// those that are present stay so. Answers the bytes written.
+    pub(crate) fn write_blocks(&self, blocks: &[Block]) -> Result<u64, AppendError> {
+        let writer = self.writer.as_ref().expect("callers ask is_writable first");
+        let _tenure = self.tenure_to_append()?;
+        self.prove(blocks.iter());
+        // Under the lock: compaction, which lets dead blocks go under it, must have seen the pins.
+        let mut writer = writer.lock();
+        let mut fresh = HashSet::new();
+        let ready: Vec<Ready<'_>> = {
+            let catalog = self.catalog.read();
+            let absent = blocks.iter().filter(|block| {
+                let key = (block.digest, block.level);
+                !catalog.blocks.contains_key(&key) && fresh.insert(key)
+            });
+            absent.map(|block| Ready::Block(prefix(block), block)).collect()
+        };
+        if ready.is_empty() {
+            return Ok(0);
+        }
+        let outgoing: Vec<Outgoing<'_>> = ready.iter().map(Ready::outgoing).collect();
+        let appended = writer.append_ahead(&outgoing)?;
+        self.adopt_segment(&writer);
+        let mut catalog = self.catalog.write();
+        for (record, at) in ready.iter().zip(&appended.records) {
+            record.enter(&mut catalog, *at);
+        }
+        Ok(outgoing.iter().map(|one| one.payload_len() as u64).sum())
     }
 
     /// Writes events alone.
@@ -259,20 +294,18 @@ fn make_ready<'a>(
     let mut ready = Vec::with_capacity(drafts.len() * 2);
     for draft in drafts.iter_mut() {
         let mut stored = draft.inline().len();
-        let mut new = Vec::new();
-        for (index, block) in draft.blocks().iter().enumerate() {
+        let mut new = HashSet::new();
+        for block in draft.blocks() {
             let key = (block.digest, block.level);
             if !catalog.blocks.contains_key(&key) && fresh.insert(key) {
                 stored += block.data.len();
-                new.push(index);
+                new.insert(key);
             }
         }
         draft.note_content(stored);
         let draft = &*draft;
-        ready.extend(new.into_iter().map(|index| {
-            let block = &draft.blocks()[index];
-            Ready::Block(prefix(block), block)
-        }));
+        let is_new = |block: &&Block| new.remove(&(block.digest, block.level));
+        ready.extend(draft.blocks().filter(is_new).map(|block| Ready::Block(prefix(block), block)));
         ready.push(Ready::Checkpoint(draft.manifest.encode(), draft));
     }
     ready
@@ -285,7 +318,8 @@ fn prefix(block: &Block) -> [u8; summary::BLOCK_PREFIX] {
     prefix
 }
 
-fn batches<'a>(blocks: &'a [&'a Block]) -> Vec<&'a [&'a Block]> {
+/// Runs of blocks of at most `bytes_max` bytes, or of one block.
+pub(super) fn batches(blocks: &[Block], bytes_max: usize) -> Vec<&[Block]> {
     let mut batches = Vec::new();
     if blocks.is_empty() {
         return batches;
@@ -293,7 +327,7 @@ fn batches<'a>(blocks: &'a [&'a Block]) -> Vec<&'a [&'a Block]> {
     let mut start = 0;
     let mut bytes = 0;
     for (index, block) in blocks.iter().enumerate() {
-        if bytes + block.data.len() > BATCH_BYTES_MAX && index > start {
+        if bytes + block.data.len() > bytes_max && index > start {
             batches.push(&blocks[start..index]);
             start = index;
             bytes = 0;

@@ -1,9 +1,10 @@
 //! Reading everything.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::{DamagedCheckpoint, Finding, Progress, VerifyOptions, VerifyReport};
-use crate::store::{ContentError, Held, Store, ViewFault};
+use crate::store::{BlockKey, ContentError, Held, Store, ViewFault};
 
 /// Reads the whole log, the content of the checkpoints (or the share asked for, the newest of each
 /// agent always), and every view; views that are wrong are made anew where the store is writable.
@@ -21,12 +22,13 @@ pub(crate) fn scrub(
         progress(Progress { done, total });
     })?;
     let mut chosen = 0.0;
+    let mut proven = HashSet::new();
     for one in &held {
         chosen += options.subset_percent / 100.0;
         let newest = store.is_newest(one);
         if chosen >= 1.0 || newest {
             chosen -= f64::from(u8::from(chosen >= 1.0));
-            scrub_checkpoint(store, one, &mut report)?;
+            scrub_checkpoint(store, one, &mut proven, &mut report)?;
         }
         done += weight(one);
         progress(Progress { done, total });
@@ -43,7 +45,10 @@ pub(super) fn is_sound(report: &VerifyReport) -> bool {
 }
 
 fn weight(held: &Held) -> u64 {
-    held.manifest.state.as_ref().map_or(0, |part| part.len)
+    let state = held.manifest.state.as_ref().map_or(0, |part| part.len);
+    let files = held.manifest.state_files.iter().flat_map(|part| &part.files);
+    let workspace = held.manifest.workspace.as_ref().map_or(0, |part| part.bytes);
+    state + files.map(|(_, file)| file.len).sum::<u64>() + workspace
 }
 
 fn scrub_log(
@@ -67,12 +72,13 @@ fn scrub_log(
 fn scrub_checkpoint(
     store: &Arc<Store>,
     held: &Held,
+    proven: &mut HashSet<BlockKey>,
     report: &mut VerifyReport,
 ) -> Result<(), ContentError> {
     report.checkpoints += 1;
     let manifest = &held.manifest;
-    match store.read_state(held) {
-        Ok(_) => store.note_sound(manifest.id),
+    match store.read_state(held).and_then(|_| store.prove_parts(held, proven)) {
+        Ok(()) => store.note_sound(manifest.id),
         Err(ContentError::Damaged(why)) => {
             store.note_damaged(manifest.id);
             report.damaged_checkpoints.push(DamagedCheckpoint {

@@ -148,7 +148,7 @@ fn differences_are_told_by_path() {
     home.checkpoint("{\"b\":[1,2],\"c\":null}");
     let id = first["checkpoint_id"].as_str().unwrap();
     let changes = home.json(&["diff", id, "latest"]);
-    let told: Vec<_> = changes
+    let told: Vec<_> = changes["state"]
         .as_array()
         .unwrap()
         .iter()

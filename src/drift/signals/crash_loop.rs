@@ -20,7 +20,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { exits: 3, quick: Span::from_secs(60) }
+        Self { exits: 3, quick: Span::from_secs(10) }
     }
 }
 

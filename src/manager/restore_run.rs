@@ -1,0 +1,664 @@
+//! A restore in place, step by step.
+//!
+//! A `recovery` checkpoint of what is there, and with it the plan; what comes is staged in the
+//! workspace; the word that the restore begins; the workspace, then the state files, then the state
+//! get what is wanted; a checkpoint of its own says that it has finished. If one of the first three
+//! fails, nothing was touched. If a later one fails, what was done is taken back. A crash leaves a
+//! begun restore, which the next writing start finishes, or takes back where it cannot.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::admission::WantedPart;
+use super::agent::Agent;
+use super::error::Error;
+use super::files::Reader;
+use super::progress::Count;
+use super::resolve::Resolved;
+use super::restore_tree::{Begun, Target};
+use super::restoring::{RestoreOptions, Restored, take_state};
+use super::tree_plan::Asked;
+use super::workplace::Parts;
+use crate::encode::directory::FileNode;
+use crate::encode::event::What;
+use crate::encode::manifest::{self, Manifest};
+use crate::encode::parts::StateFiles;
+use crate::restore::{
+    self, Files, Report, Scope, Sessions, Staging, TreePlan, Way, discard_staging,
+};
+use crate::state::{CheckpointId, Kind, Receipt};
+
+/// What is to be put back, and where.
+pub(super) struct Job<'a> {
+    /// The agent with what is to be put back as its workspace and state files.
+    agent: Agent,
+    found: Resolved,
+    undoes: Option<CheckpointId>,
+    options: &'a RestoreOptions,
+    sessions: Sessions,
+    state: Option<Vec<u8>>,
+    file: Option<PathBuf>,
+    current: Option<Vec<u8>>,
+    state_files: Vec<(PathBuf, FileNode)>,
+    /// State files that were not there before the restore that is taken back.
+    made: Vec<PathBuf>,
+    target: Option<Target>,
+    reader: Reader,
+}
+
+/// What a restore does.
+#[derive(Default)]
+struct Planned {
+    tree: Option<TreePlan>,
+    files: Files,
+    /// State files that are written.
+    writes: Vec<(PathBuf, FileNode)>,
+    /// State files that go: those that were not there, and journals whose database comes without
+    /// them.
+    strays: Vec<PathBuf>,
+}
+
+/// What a restore came to.
+#[derive(Default)]
+struct Done {
+    recovery: Option<CheckpointId>,
+    finished: Option<CheckpointId>,
+    report: Report,
+    kept_aside: Vec<PathBuf>,
+}
+
+#[tracing::instrument(
+    name = "restore",
+    level = "info",
+    skip_all,
+    fields(agent = %agent.id(), reference, dry_run = options.dry_run)
+)]
+pub(super) fn run(
+    agent: &Agent,
+    reference: &str,
+    found: Resolved,
+    undoes: Option<CheckpointId>,
+    options: &RestoreOptions,
+) -> Result<Restored, Error> {
+    let mut job = Job::new(agent, found, undoes, options)?;
+    if options.dry_run {
+        let planned = job.look()?;
+        return Ok(job.answer(reference, planned, Done::default()));
+    }
+    if !options.live {
+        check_quiet(agent)?;
+    }
+    let (recovery, planned) = job.take_recovery()?;
+    let done = job.replace(recovery, &planned)?;
+    tracing::info!(seq = %job.found.held.manifest.seq, "restored");
+    Ok(job.answer(reference, planned, done))
+}
+
+/// An agent that showed itself within this time may be writing.
+const LIVE: Duration = Duration::from_secs(60);
+
+/// Refuses a restore by hand under an agent that was alive a moment ago.
+fn check_quiet(agent: &Agent) -> Result<(), Error> {
+    let Some(seen) = agent.last_seen().filter(|_| agent.committer().by_hand) else {
+        return Ok(());
+    };
+    let ago = agent.committer().clock.now().since(seen);
+    if ago >= LIVE {
+        return Ok(());
+    }
+    Err(Error::Refused {
+        why: format!("agent {} was seen {} seconds ago", agent.id(), ago.as_secs()),
+        way_out: "stop it first, or give --live if it will not mind".to_owned(),
+    })
+}
+
+/// The file a restore in place replaces. An imported checkpoint names none: it came from elsewhere.
+pub(super) fn in_place_target(manifest: &Manifest) -> Option<PathBuf> {
+    manifest.state_file.clone().filter(|_| !manifest.imported)
+}
+
+impl<'a> Job<'a> {
+    fn new(
+        agent: &Agent,
+        mut found: Resolved,
+        undoes: Option<CheckpointId>,
+        options: &'a RestoreOptions,
+    ) -> Result<Self, Error> {
+        let only_files = !options.paths.is_empty();
+        let state = if only_files { None } else { take_state(agent, &mut found)? };
+        let manifest = &found.held.manifest;
+        let file = in_place_target(manifest).filter(|_| state.is_some());
+        let current = match &file {
+            Some(path) => restore::read_current(agent.disk(), path)?,
+            None => None,
+        };
+        let target = if options.only_state { None } else { Target::of(agent, manifest, options)? };
+        let takes_files = !(only_files || options.only_state || manifest.imported);
+        let state_files = match &manifest.state_files {
+            Some(part) if takes_files => part.files.clone(),
+            _ => Vec::new(),
+        };
+        let made = if only_files { Vec::new() } else { made_by(agent, undoes, manifest) };
+        let sessions = agent.sessions();
+        let reader = Reader::of(agent, &found);
+        let mut agent = agent.clone();
+        if let Some(target) = &target {
+            agent = agent.at_workspace(&target.place)?;
+        }
+        for path in state_files.iter().map(|(path, _)| path).chain(&made) {
+            agent = agent.state_file(path)?;
+        }
+        Ok(Self {
+            agent,
+            found,
+            undoes,
+            options,
+            sessions,
+            state,
+            file,
+            current,
+            state_files,
+            made,
+            target,
+            reader,
+        })
+    }
+
+    /// Plans without changing or keeping anything.
+    fn look(&mut self) -> Result<Planned, Error> {
+        match (&self.target, self.agent.place()) {
+            (Some(target), Some(place)) if target.is_there() => {
+                let place = place.clone();
+                place.look(|parts| self.plan(Some(parts)))
+            }
+            _ => self.plan(None),
+        }
+    }
+
+    fn plan(&self, parts: Option<&Parts>) -> Result<Planned, Error> {
+        let mut planned = Planned::default();
+        if let (Some(path), Some(state)) = (&self.file, &self.state) {
+            planned.files = restore::plan(path.clone(), self.current.as_deref(), state, false);
+        }
+        self.plan_state_files(&mut planned)?;
+        if let Some(target) = &self.target {
+            let (paths, git) = (self.options.paths.clone(), self.options.git);
+            let scope = Scope { paths, git };
+            let asked = Asked {
+                scope: &scope,
+                sessions: &self.sessions,
+                force: self.options.force,
+                left: &[],
+            };
+            let plan = target.plan(&self.agent, &self.reader, parts, &asked)?;
+            planned.files.append(plan.files.clone());
+            planned.tree = Some(plan);
+        }
+        Ok(planned)
+    }
+
+    fn plan_state_files(&self, planned: &mut Planned) -> Result<(), Error> {
+        let disk = self.agent.disk();
+        let is_wanted = |path: &Path| self.state_files.iter().any(|(wanted, _)| wanted == path);
+        for (path, node) in &self.state_files {
+            let found = restore::look_at_state_file(disk, path, node)?;
+            match found {
+                Some(found) if found.is_wanted => planned.files.unchanged.push(path.clone()),
+                Some(found)
+                    if !self.options.force && self.sessions.is_foreign(found.stat.changed) =>
+                {
+                    planned.files.conflicts.push(path.clone());
+                }
+                _ => planned.files.written.push(path.clone()),
+            }
+            if found.is_none_or(|found| !found.is_wanted) {
+                planned.writes.push((path.clone(), *node));
+            }
+            planned.strays.extend(restore::stray_companions(disk, path, is_wanted)?);
+        }
+        let is_there = |path: &&PathBuf| disk.metadata(path).is_ok();
+        planned.strays.extend(self.made.iter().filter(is_there).cloned());
+        planned.files.removed.extend(planned.strays.iter().cloned());
+        Ok(())
+    }
+
+    /// Keeps what is about to be replaced: the workspace and the state files as they are, the state
+    /// file whatever it holds, or the agent's own state, or the newest one.
+    fn take_recovery(&mut self) -> Result<(Option<Receipt>, Planned), Error> {
+        if let Some(target) = &mut self.target {
+            target.make()?;
+        }
+        let request = self.agent.checkpoint(Kind::Recovery).comment("before a restore");
+        let request = match &self.current {
+            Some(bytes) => request.found_bytes(bytes.clone()),
+            None => request,
+        };
+        let request = match &self.file {
+            Some(path) => request.state_file(path),
+            None => request,
+        };
+        let mut planned = None;
+        let taken = request.commit_after(&mut |parts| {
+            let plan = self.plan(parts)?;
+            self.check_conflicts(&plan.files)?;
+            planned = Some(plan);
+            Ok(())
+        });
+        let planned = planned.unwrap_or_default();
+        match taken {
+            Ok(receipt) => Ok((Some(receipt), planned)),
+            // There is nothing yet that could be replaced.
+            Err(Error::NoState { .. }) => Ok((None, planned)),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn check_conflicts(&self, files: &Files) -> Result<(), Error> {
+        if files.conflicts.is_empty() || self.options.force {
+            return Ok(());
+        }
+        Err(Error::Conflicts { paths: files.conflicts.clone() })
+    }
+
+    fn replace(&self, recovery: Option<Receipt>, planned: &Planned) -> Result<Done, Error> {
+        let recovery = recovery.map(|receipt| receipt.checkpoint.checkpoint_id);
+        let content = self.reader.content_of_files();
+        let tree = match (&self.target, &planned.tree, recovery) {
+            (Some(target), Some(plan), Some(id)) if !plan.is_empty() => {
+                let count = Count::of_plan(self.agent.committer(), plan);
+                Some(target.begin(plan, id, &content, &|bytes| count.add(bytes))?)
+            }
+            _ => None,
+        };
+        if let Some(recovery) = recovery {
+            self.say_begun(recovery, tree.as_ref())?;
+        }
+        let mut report = Report::default();
+        if let Some(tree) = &tree {
+            report = self.replace_tree(tree)?;
+        }
+        if let Err(error) = self.replace_files(planned) {
+            self.take_back(recovery, tree.as_ref(), &error)?;
+            return Err(error);
+        }
+        if let Some(state) = &self.state {
+            self.agent.apply(state)?;
+        }
+        let whole = self.is_whole(planned, &report);
+        let finished = self.finish(recovery, whole)?;
+        let kept_aside = match &tree {
+            Some(tree) => tree.clear(Way::Forward, Some(&report)),
+            None => Vec::new(),
+        };
+        let finished = Some(finished.checkpoint.checkpoint_id);
+        Ok(Done { recovery, finished, report, kept_aside })
+    }
+
+    fn say_begun(&self, recovery: CheckpointId, tree: Option<&Begun<'_>>) -> Result<(), Error> {
+        let said = self.agent.manager().write_event(|_| What::RestoreBegun {
+            agent_id: self.agent.id().clone(),
+            from: self.found.held.manifest.id,
+            recovery,
+            undoes: self.undoes,
+            state_file: self.file.clone(),
+            state_files: !(self.state_files.is_empty() && self.made.is_empty()),
+            workspace: tree.map(|tree| tree.event(self.options)),
+        });
+        if let (Err(_), Some(tree)) = (&said, tree) {
+            tree.discard();
+        }
+        said
+    }
+
+    fn replace_tree(&self, tree: &Begun<'_>) -> Result<Report, Error> {
+        let force = self.options.force;
+        let applied = match self.agent.place() {
+            Some(place) => place.with_scanned(|workspace| {
+                Ok(tree.restore.apply(&|path| workspace.stat(path), force)?)
+            }),
+            None => Ok(tree.restore.apply(&|_| None, force)?),
+        };
+        let (why, report) = match applied? {
+            restore::Outcome::Done(report) => return Ok(report),
+            restore::Outcome::Changed(paths) => (Error::Conflicts { paths }, None),
+            restore::Outcome::RolledBack { why, report } => (why.into(), Some(report)),
+        };
+        self.say_rolled_back(&why)?;
+        tree.clear(Way::Back, report.as_ref());
+        Err(why)
+    }
+
+    fn replace_files(&self, planned: &Planned) -> Result<(), Error> {
+        let disk = self.agent.disk();
+        let content = self.reader.content_of_files();
+        for stray in &planned.strays {
+            restore::remove(disk, stray)?;
+        }
+        for (path, node) in &planned.writes {
+            restore::put_back_file(disk, path, node, &content)?;
+        }
+        if let (Some(state), Some(path)) = (&self.state, &self.file) {
+            self.check_untouched(path)?;
+            restore::put_back(disk, path, state)?;
+        }
+        Ok(())
+    }
+
+    /// Takes back what was replaced before an error.
+    fn take_back(
+        &self,
+        recovery: Option<CheckpointId>,
+        tree: Option<&Begun<'_>>,
+        why: &Error,
+    ) -> Result<(), Error> {
+        let report = tree.map(|tree| tree.restore.roll_back()).transpose()?;
+        if let Some(recovery) = recovery {
+            let reference = recovery.to_string();
+            let kept = self.agent.resolve(&reference)?;
+            put_state_files_back(&self.agent, &kept.held.manifest, &[], &self.reader)?;
+        }
+        self.say_rolled_back(why)?;
+        if let Some(tree) = tree {
+            tree.clear(Way::Back, report.as_ref());
+        }
+        Ok(())
+    }
+
+    fn say_rolled_back(&self, why: &Error) -> Result<(), Error> {
+        self.agent.manager().write_event(|_| What::RestoreRolledBack {
+            agent_id: self.agent.id().clone(),
+            from: self.found.held.manifest.id,
+            why: why.to_string(),
+        })
+    }
+
+    /// The file still holds what the recovery checkpoint keeps, or, where it lies in the workspace,
+    /// what that was put back with.
+    fn check_untouched(&self, path: &Path) -> Result<(), Error> {
+        let found = restore::read_current(self.agent.disk(), path)?;
+        if found == self.current || found == self.state {
+            return Ok(());
+        }
+        Err(Error::Conflicts { paths: vec![path.to_owned()] })
+    }
+
+    /// Whether the workspace is now just what the checkpoint holds.
+    fn is_whole(&self, planned: &Planned, report: &Report) -> bool {
+        let (Some(target), Some(plan)) = (&self.target, &planned.tree) else { return true };
+        target.is_in_its_place()
+            && self.options.paths.is_empty()
+            && plan.untouched.is_empty()
+            && report.is_empty()
+    }
+
+    fn finish(&self, recovery: Option<CheckpointId>, whole: bool) -> Result<Receipt, Error> {
+        let restored =
+            manifest::Restored { from: self.found.held.manifest.id, recovery, undoes: self.undoes };
+        finish(
+            &self.agent,
+            &self.found.held.manifest,
+            restored,
+            Held {
+                state: self.state.is_some(),
+                state_files: !self.state_files.is_empty(),
+                workspace: self.target.as_ref().map(|_| whole),
+            },
+        )
+    }
+
+    fn answer(&self, reference: &str, planned: Planned, done: Done) -> Restored {
+        let checkpoint = self.found.store.facts(&self.found.held);
+        let tree = planned.tree.unwrap_or_default();
+        let (made_dirs, gone_dirs) = (tree.made_dirs(), tree.gone_dirs());
+        let mut files = planned.files;
+        files.conflicts.extend(done.report.left.iter().cloned());
+        Restored {
+            requested: reference.to_owned(),
+            checkpoint_id: checkpoint.checkpoint_id,
+            walked_past: self.found.walked_past.clone(),
+            tainted: checkpoint.tainted,
+            recovery_checkpoint_id: done.recovery,
+            restored_as: done.finished,
+            files,
+            untouched: tree.untouched,
+            made_dirs,
+            gone_dirs,
+            kept_aside: [done.report.kept, done.kept_aside].concat(),
+            dry_run: self.options.dry_run,
+            checkpoint: Some(checkpoint),
+            state: self.state.clone(),
+        }
+    }
+}
+
+/// Which parts a finished restore put back; of a workspace, whether it is just as the checkpoint
+/// holds it.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    state: bool,
+    state_files: bool,
+    workspace: Option<bool>,
+}
+
+fn finish(
+    agent: &Agent,
+    from: &Manifest,
+    restored: manifest::Restored,
+    held: Held,
+) -> Result<Receipt, Error> {
+    let mut request = agent.checkpoint(Kind::Routine).finishes(restored);
+    request = if held.state { request.state_of(from.id) } else { request.inherited_state() };
+    request = request.state_files_part(if held.state_files {
+        WantedPart::Of(from.id)
+    } else {
+        WantedPart::Inherited
+    });
+    let request = match held.workspace {
+        Some(true) => request.workspace_part(WantedPart::Of(from.id)),
+        // What is there is neither of the two: it is looked at once more.
+        Some(false) => request.thorough(),
+        None => request.workspace_part(WantedPart::Inherited),
+    };
+    request.commit()
+}
+
+/// The state files that a restore which is taken back put where none was.
+fn made_by(agent: &Agent, undoes: Option<CheckpointId>, recovery: &Manifest) -> Vec<PathBuf> {
+    let paths = |manifest: &Manifest| -> Vec<PathBuf> {
+        let files = manifest.state_files.iter().flat_map(|part| &part.files);
+        files.map(|(path, _)| path.clone()).collect()
+    };
+    let held = |id: CheckpointId| agent.resolve(&id.to_string()).ok().map(|found| found.held);
+    let restored = undoes.and_then(held).and_then(|done| done.manifest.restored);
+    let Some(from) = restored.and_then(|restored| held(restored.from)) else { return Vec::new() };
+    let before = paths(recovery);
+    paths(&from.manifest).into_iter().filter(|path| !before.contains(path)).collect()
+}
+
+/// Puts the state files back as a checkpoint holds them, and takes away those that are not to be.
+fn put_state_files_back(
+    agent: &Agent,
+    from: &Manifest,
+    gone: &[PathBuf],
+    reader: &Reader,
+) -> Result<(), Error> {
+    for path in gone {
+        restore::remove(agent.disk(), path)?;
+    }
+    let content = reader.content_of_files();
+    let none = StateFiles::default();
+    let files = &from.state_files.as_ref().unwrap_or(&none).files;
+    let is_wanted = |path: &Path| files.iter().any(|(wanted, _)| wanted == path);
+    for (path, node) in files {
+        for stray in restore::stray_companions(agent.disk(), path, is_wanted)? {
+            restore::remove(agent.disk(), &stray)?;
+        }
+        let found = restore::look_at_state_file(agent.disk(), path, node)?;
+        if found.is_none_or(|found| !found.is_wanted) {
+            restore::put_back_file(agent.disk(), path, node, &content)?;
+        }
+    }
+    Ok(())
+}
+
+/// How a restore ended that was found begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    Finished,
+    TakenBack,
+}
+
+/// A restore that was found begun.
+struct Found<'a> {
+    agent: Agent,
+    from: &'a Manifest,
+    recovery: &'a Manifest,
+    state: Option<Vec<u8>>,
+    state_file: Option<&'a Path>,
+    state_files: bool,
+    /// State files that are not to be there.
+    made: Vec<PathBuf>,
+    reader: &'a Reader,
+}
+
+/// Finishes a restore that a crash left begun, or takes it back where that cannot be done. What was
+/// done already is done again, which changes nothing.
+pub(super) fn roll_on(agent: &Agent, begun: &What) -> Result<Ended, Error> {
+    let What::RestoreBegun { from, recovery, undoes, state_file, state_files, workspace, .. } =
+        begun
+    else {
+        return Ok(Ended::Finished);
+    };
+    let mut wanted = agent.resolve(&from.to_string())?;
+    let kept = agent.resolve(&recovery.to_string())?;
+    let only_files = workspace.as_ref().is_some_and(|begun| !begun.paths.is_empty());
+    let state = if only_files { None } else { take_state(agent, &mut wanted)? };
+    let reader = Reader::of(agent, &wanted);
+    let (from, recovered) = (&wanted.held.manifest, &kept.held.manifest);
+    let target = match workspace {
+        Some(begun) => Some((Target::begun(agent, from, begun)?, begun)),
+        None => None,
+    };
+    let mut own = agent.clone();
+    if let Some((target, _)) = &target {
+        own = own.at_workspace(&target.place)?;
+    }
+    let found = Found {
+        agent: own,
+        from,
+        recovery: recovered,
+        state,
+        state_file: state_file.as_deref(),
+        state_files: *state_files,
+        made: made_by(agent, *undoes, from),
+        reader: &reader,
+    };
+    let content = reader.content_of_files();
+    let plan = match &target {
+        Some((target, begun)) => Some(target.plan_again(&reader, recovered, begun)?),
+        None => None,
+    };
+    let tree = match (&target, &plan) {
+        (Some((target, _)), Some(plan)) => Some(target.resume(plan, *recovery, &content)?),
+        _ => None,
+    };
+    match found.forward(tree.as_ref()) {
+        Ok(report) => {
+            let whole = target.as_ref().map(|(target, begun)| {
+                begun.paths.is_empty()
+                    && target.is_in_its_place()
+                    && report.is_empty()
+                    && plan.as_ref().is_some_and(|plan| plan.untouched.is_empty())
+            });
+            let restored =
+                manifest::Restored { from: from.id, recovery: Some(*recovery), undoes: *undoes };
+            let held =
+                Held { state: found.state.is_some(), state_files: *state_files, workspace: whole };
+            finish(&found.agent, from, restored, held)?;
+            if let Some(tree) = &tree {
+                tree.clear(Way::Forward, Some(&report));
+            }
+            Ok(Ended::Finished)
+        }
+        Err(why) => {
+            tracing::warn!(agent = %agent.id(), %why, "a restore that had begun is taken back");
+            found.back(tree.as_ref(), &why)?;
+            Ok(Ended::TakenBack)
+        }
+    }
+}
+
+impl Found<'_> {
+    fn forward(&self, tree: Option<&Begun<'_>>) -> Result<Report, Error> {
+        let report = match tree {
+            Some(tree) => tree.restore.roll_forward()?,
+            None => Report::default(),
+        };
+        if self.state_files {
+            put_state_files_back(&self.agent, self.from, &self.made, self.reader)?;
+        }
+        if let (Some(path), Some(state)) = (self.state_file, &self.state) {
+            restore::put_back(self.agent.disk(), path, state)?;
+        }
+        Ok(report)
+    }
+
+    fn back(&self, tree: Option<&Begun<'_>>, why: &Error) -> Result<(), Error> {
+        let report = tree.map(|tree| tree.restore.roll_back()).transpose()?;
+        if self.state_files {
+            put_state_files_back(&self.agent, self.recovery, &[], self.reader)?;
+        }
+        if let Some(path) = self.state_file {
+            let mut kept = self.agent.resolve(&self.recovery.id.to_string())?;
+            if let Some(state) = take_state(&self.agent, &mut kept)? {
+                restore::put_back(self.agent.disk(), path, &state)?;
+            }
+        }
+        self.agent.manager().write_event(|_| What::RestoreRolledBack {
+            agent_id: self.agent.id().clone(),
+            from: self.from.id,
+            why: why.to_string(),
+        })?;
+        if let Some(tree) = tree {
+            tree.clear(Way::Back, report.as_ref());
+        }
+        Ok(())
+    }
+}
+
+/// Takes away what restores left staged in a workspace that never began, or that ended before their
+/// process could clear up. What cannot be taken away stays for the next time.
+pub(super) fn sweep_staging(agent: &Agent, root: &Path) {
+    let found = agent.disk().tree(root).and_then(|tree| {
+        let names = tree.read_dir(Path::new(""))?.entries;
+        let owners: Vec<CheckpointId> =
+            names.iter().filter_map(|(name, _)| Staging::owner(name)).collect();
+        Ok((tree, owners))
+    });
+    let Ok((tree, owners)) = found else { return };
+    for recovery in owners {
+        let swept = match agent.begun_restore(recovery) {
+            Some((begun, false)) => sweep(agent, &begun),
+            // It is still to be finished.
+            Some((_, true)) => Ok(()),
+            None => discard_staging(&*tree, recovery, None).map(drop).map_err(Error::from),
+        };
+        if let Err(error) = swept {
+            tracing::warn!(workspace = %root.display(), %error, "the staging of a restore stays");
+        }
+    }
+}
+
+fn sweep(agent: &Agent, begun: &What) -> Result<(), Error> {
+    let What::RestoreBegun { from, recovery, workspace: Some(begun), .. } = begun else {
+        return Ok(());
+    };
+    let (wanted, kept) = (agent.resolve(&from.to_string())?, agent.resolve(&recovery.to_string())?);
+    let reader = Reader::of(agent, &wanted);
+    let target = Target::begun(agent, &wanted.held.manifest, begun)?;
+    let plan = target.plan_again(&reader, &kept.held.manifest, begun)?;
+    let content = reader.content_of_files();
+    let way = if agent.has_finished(*recovery) { Way::Forward } else { Way::Back };
+    target.resume(&plan, *recovery, &content)?.clear(way, None);
+    Ok(())
+}

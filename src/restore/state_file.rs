@@ -1,0 +1,136 @@
+//! State files: what stands at their places, and putting them back.
+//!
+//! A state file is replaced as a whole: who reads it meets the old bytes or the new ones. Its mode
+//! and time follow once it is in place; doing it again changes nothing more. The journals of a
+//! database that is put back without them are removed, because with an older database they would
+//! damage it.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::Error;
+use super::write::Content;
+use crate::disk::{self, Disk, Durability, NodeKind, PublishError, Stat, publish_with};
+use crate::encode::directory::FileNode;
+use crate::encode::encode_file;
+
+/// What `SQLite` puts beside a database.
+const COMPANIONS: [&str; 3] = ["-wal", "-journal", "-shm"];
+
+/// What stands at the place of a state file.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Found {
+    pub stat: Stat,
+    /// Whether it is, byte for byte and in mode and time, what is wanted.
+    pub is_wanted: bool,
+}
+
+/// Looks at a state file; `None` where it is missing.
+pub(crate) fn look(
+    disk: &dyn Disk,
+    path: &Path,
+    wanted: &FileNode,
+) -> Result<Option<Found>, Error> {
+    let failed = |source| Error::Io { doing: "look at", path: path.to_owned(), source };
+    let Some(stat) = stat(disk, path).map_err(failed)? else { return Ok(None) };
+    let alike = stat.kind == NodeKind::File
+        && stat.len == wanted.len
+        && stat.mode == wanted.mode
+        && stat.modified == wanted.modified;
+    let is_wanted = alike && root_of(disk, path).map_err(failed)? == wanted.content;
+    Ok(Some(Found { stat, is_wanted }))
+}
+
+fn stat(disk: &dyn Disk, path: &Path) -> io::Result<Option<Stat>> {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let found = disk.tree(dir).and_then(|tree| tree.stat(Path::new(name)));
+    match found {
+        Ok(stat) => Ok(Some(stat)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn root_of(disk: &dyn Disk, path: &Path) -> io::Result<Option<crate::encode::directory::Root>> {
+    let file = disk.open(path, disk::Access::Read)?;
+    let mut at = 0;
+    let read = &mut |buffer: &mut [u8]| {
+        let read = file.read_at(buffer, at)?;
+        at += read as u64;
+        Ok::<_, io::Error>(read)
+    };
+    Ok(encode_file(read, &[], &mut |_| Ok(()))?.1)
+}
+
+/// Puts a state file back, durably.
+pub(crate) fn put_back_file(
+    disk: &dyn Disk,
+    path: &Path,
+    wanted: &FileNode,
+    content: &Content<'_>,
+) -> Result<(), Error> {
+    let failed = |source| Error::Io { doing: "put back", path: path.to_owned(), source };
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(failed(io::ErrorKind::InvalidInput.into()));
+    };
+    disk::create_dir_all_durable(disk, dir).map_err(failed)?;
+    let mut unreadable = None;
+    let published = publish_with(disk, path, Durability::Synced, |file| {
+        let mut at = 0;
+        let handed = content(wanted, &mut |bytes| {
+            file.write_all_at(bytes, at)?;
+            at += bytes.len() as u64;
+            Ok(())
+        });
+        handed.map_err(|cause| {
+            let told = io::Error::other(cause.to_string());
+            unreadable = Some(cause);
+            told
+        })
+    });
+    if let Some(source) = unreadable {
+        return Err(Error::Content { path: path.to_owned(), source });
+    }
+    published.map_err(PublishError::into_io).map_err(failed)?;
+    let tree = disk.tree(dir).map_err(failed)?;
+    let name = Path::new(name);
+    tree.set_mode(name, wanted.mode)
+        .and_then(|()| tree.set_modified(name, wanted.modified))
+        .and_then(|()| tree.open(name)?.sync_all())
+        .map_err(failed)
+}
+
+/// The journals that stand beside a file and are not among those that are wanted.
+pub(crate) fn stray_companions(
+    disk: &dyn Disk,
+    path: &Path,
+    wanted: impl Fn(&Path) -> bool,
+) -> Result<Vec<PathBuf>, Error> {
+    let mut strays = Vec::new();
+    for suffix in COMPANIONS {
+        let mut name = OsString::from(path);
+        name.push(suffix);
+        let companion = PathBuf::from(name);
+        let found = stat(disk, &companion).map_err(|source| Error::Io {
+            doing: "look at",
+            path: companion.clone(),
+            source,
+        })?;
+        if found.is_some_and(|stat| stat.kind == NodeKind::File) && !wanted(&companion) {
+            strays.push(companion);
+        }
+    }
+    Ok(strays)
+}
+
+/// Removes a file, durably; one that is gone already is no error.
+pub(crate) fn remove(disk: &dyn Disk, path: &Path) -> Result<(), Error> {
+    let removed = match disk.remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => path.parent().map_or(Ok(()), |dir| disk.sync_dir(dir)),
+    };
+    removed.map_err(|source| Error::Io { doing: "remove", path: path.to_owned(), source })
+}

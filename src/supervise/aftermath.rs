@@ -1,0 +1,189 @@
+//! After the command ended: what is kept of it, what is put back, and what follows.
+//!
+//! A crash is met with a recovery checkpoint of everything as it was found, damaged or not. Then what
+//! the configuration says is put back, and only then is another attempt made: damaged state never
+//! turns into a fresh start.
+
+use std::time::Duration;
+
+use super::attend::Attended;
+use super::claim::Child;
+use super::error::Error;
+use super::exit::Exit;
+use super::keeper::{Keeper, PutBack, Wanted};
+use super::life::Life;
+use super::options::{OnCrash, OnSuccess};
+use super::report::span;
+use super::restarts::{Cause, Ended, Next};
+use super::schedule::Parts;
+use crate::state::{CheckpointId, Digest, Timestamp};
+
+/// What the next attempt is told.
+#[derive(Debug, Default)]
+pub(super) struct Beginning {
+    /// What was put back before it.
+    pub restored: Option<CheckpointId>,
+    /// Operations that died with the attempt before.
+    pub failed_operations: Vec<String>,
+    /// How long to wait before it.
+    pub after: Duration,
+}
+
+/// What follows an attempt.
+#[derive(Debug)]
+pub(super) enum After {
+    Again(Beginning),
+    Over(Exit),
+}
+
+impl Life {
+    /// Keeps what there is, puts back what has to be, and decides what follows.
+    pub(super) async fn settle(
+        &mut self,
+        attended: Attended,
+        child: Child,
+    ) -> Result<After, Error> {
+        self.wait_for_checkpoint().await;
+        let Attended { exit, cause, lived } = attended;
+        let mut ended = Ended { exit, cause, lived, content: None };
+        let why = format!("attempt {} ended with {exit} after {}", self.attempt, span(lived));
+        let mut beginning = if ended.is_crash() {
+            self.talk.say(&why);
+            let (beginning, content) = self.recover(&why, child.started_at).await?;
+            ended.content = content;
+            beginning
+        } else {
+            self.conclude(&why, child.started_at).await
+        };
+        match self.restarts.after(&ended, self.setup.clock.monotonic()) {
+            Next::Again { after } => {
+                beginning.after = after;
+                return Ok(After::Again(beginning));
+            }
+            Next::Done if cause == Cause::Itself => self.let_go().await,
+            Next::Done | Next::Stay => {}
+            Next::CrashLoop { exits } => self.tell_loop(exits, ended.content).await,
+            Next::Exhausted { restarts } => {
+                let within = self.setup.options.restarts_within;
+                self.talk.say(&format!("started again {restarts} times within {within}: enough"));
+            }
+        }
+        Ok(After::Over(exit))
+    }
+
+    /// Meets a crash; what the next attempt is told, and the content it will find.
+    pub(super) async fn recover(
+        &mut self,
+        why: &str,
+        since: Timestamp,
+    ) -> Result<(Beginning, Option<Digest>), Error> {
+        let failed_operations = self.fail_operations(why, since).await;
+        let wanted = Wanted::recovery(why.to_owned());
+        let mut content = None;
+        match self.ask(move |keeper| keeper.take(&wanted)).await {
+            Ok(kept) => {
+                self.note_kept(&kept);
+                content = kept.receipt.map(|receipt| receipt.digest);
+            }
+            // What the crash left is still there; an agent that stands still helps nobody.
+            Err(error) => self.talk.say(&format!("no recovery checkpoint could be taken: {error}")),
+        }
+        let put_back = match self.setup.options.on_crash {
+            OnCrash::Keep => None,
+            OnCrash::State => self.ask(Keeper::mend).await?,
+            OnCrash::Both => {
+                let why = why.to_owned();
+                self.ask(move |keeper| keeper.go_back(&why)).await?
+            }
+        };
+        let restored = put_back.as_ref().map(|it| self.note_put_back(it));
+        let content = put_back.map(|it| it.from.digest).or(content);
+        Ok((Beginning { restored, failed_operations, after: Duration::ZERO }, content))
+    }
+
+    /// Puts back a state file that is missing or damaged; from which checkpoint.
+    pub(super) async fn mend(&mut self) -> Result<Option<CheckpointId>, Error> {
+        if self.setup.options.on_crash == OnCrash::Keep {
+            return Ok(None);
+        }
+        let put_back = self.ask(Keeper::mend).await?;
+        Ok(put_back.map(|it| self.note_put_back(&it)))
+    }
+
+    /// Says what was put back, and how far it lies from what was not.
+    fn note_put_back(&mut self, it: &PutBack) -> CheckpointId {
+        let now = self.setup.clock.now();
+        let age = span(now.since(it.from.created_at));
+        let seq = it.from.seq;
+        self.talk.say(&format!("put back from checkpoint {seq}, which is {age} old:"));
+        for what in &it.what {
+            self.talk.say(&format!("  {what}"));
+        }
+        match it.apart {
+            Some(0) => self.talk.say("  the workspace is as it was then"),
+            Some(apart) => {
+                let names = if apart == 1 { "name differs" } else { "names differ" };
+                self.talk
+                    .say(&format!("  the workspace stays as it is: {apart} {names} from then"));
+            }
+            None => {}
+        }
+        self.report.put_back(it, now);
+        it.from.checkpoint_id
+    }
+
+    /// Keeps what an attempt left that ended as it should.
+    async fn conclude(&mut self, why: &str, since: Timestamp) -> Beginning {
+        let failed_operations = self.fail_operations(why, since).await;
+        match self.ask(|keeper| keeper.take(&Wanted::routine(Parts::ALL))).await {
+            Ok(kept) => self.note_kept(&kept),
+            Err(error) => self.talk.say(&format!("no last checkpoint could be taken: {error}")),
+        }
+        Beginning { failed_operations, ..Beginning::default() }
+    }
+
+    async fn fail_operations(&mut self, why: &str, since: Timestamp) -> Vec<String> {
+        let reason = why.to_owned();
+        match self.ask(move |keeper| keeper.fail_operations(since, &reason)).await {
+            Ok(failed) => {
+                for name in &failed {
+                    self.talk.say(&format!("operation {name} failed: its process is gone"));
+                }
+                failed
+            }
+            Err(error) => {
+                self.talk.say(&format!("open operations could not be closed: {error}"));
+                Vec::new()
+            }
+        }
+    }
+
+    /// Lets old checkpoints go after a success, where that is wanted.
+    async fn let_go(&mut self) {
+        if self.setup.options.on_success == OnSuccess::Keep {
+            return;
+        }
+        let told = match self.ask(Keeper::forget_but_newest).await {
+            Ok(forgotten) => format!("forgot the checkpoints but the newest: {forgotten}"),
+            Err(error) => format!("the checkpoints could not be forgotten: {error}"),
+        };
+        self.talk.say(&told);
+    }
+
+    /// Names the way out of a crash loop.
+    async fn tell_loop(&mut self, exits: u32, content: Option<Digest>) {
+        self.talk.say(&format!(
+            "crash loop: {exits} quick exits on the same content; it is not started again"
+        ));
+        let Some(content) = content else { return };
+        let (agent, store) = (self.setup.agent.id(), self.setup.store.display());
+        let to = match self.ask(move |keeper| keeper.further_back(content)).await {
+            Ok(Some(id)) => {
+                format!("one further back: stateward --store {store} --agent {agent} restore {id}")
+            }
+            Ok(None) => "there is no checkpoint with other content to go back to".to_owned(),
+            Err(error) => format!("what lies further back cannot be told: {error}"),
+        };
+        self.talk.say(&to);
+    }
+}

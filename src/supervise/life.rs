@@ -1,0 +1,357 @@
+//! The life of an agent under `run`: claimed, started, attended, kept, started again.
+//!
+//! One attempt is one process of the command. Between two attempts nothing of the command runs: what
+//! it left behind is ended first, then what was lost is looked at, then the next one begins. The
+//! claim names the last command until all of that is done, so that a successor of a killed `run`
+//! does it instead.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tokio::task::spawn_blocking;
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
+use uuid::Uuid;
+
+use super::aftermath::{After, Beginning};
+use super::attend::UnderWay;
+use super::claim::{Child, Claim, Leader, Left, MARK, Registry};
+use super::error::Error;
+use super::group::{Group, Reaper, end_survivors};
+use super::job_control;
+use super::keeper::{Keeper, Prints, Wanted};
+use super::options::{Options, Restart};
+use super::patterns::Pattern;
+use super::report::{Report, span};
+use super::restarts::Restarts;
+use super::schedule::{Part, Parts, Schedule};
+use super::signals::Signals;
+use super::talk::Talk;
+use super::terminal::Terminal;
+use crate::clock::Clock;
+use crate::disk::{Disk, process};
+use crate::encode;
+use crate::manager::{self, Agent};
+
+/// How often files are looked at and decisions are made.
+const TICK: Duration = Duration::from_millis(200);
+
+/// What is to be run, and for whom.
+#[derive(Debug)]
+pub struct Setup {
+    /// The agent's handle in a store that is open to write, with its workspace.
+    pub agent: Agent,
+    /// Whether it has a workspace.
+    pub has_workspace: bool,
+    /// The store, absolute.
+    pub store: PathBuf,
+    /// How long a claim by another process is waited for.
+    pub claim_wait: Duration,
+    /// The command and its arguments; at least the command.
+    pub command: Vec<OsString>,
+    /// A command for `sh -c` that takes the place of the first where the agent starts again.
+    pub restart_command: Option<String>,
+    /// The file the agent keeps its state in, absolute.
+    pub state: Option<PathBuf>,
+    /// Files and patterns of files that are kept byte for byte.
+    pub state_files: Vec<Pattern>,
+    /// How states are checked.
+    pub limits: encode::Options,
+    /// Labels that pin a checkpoint.
+    pub pins: Vec<String>,
+    /// How it is run.
+    pub options: Options,
+    /// Take over what a killed predecessor left running, instead of ending it.
+    pub adopt: bool,
+    /// Say nothing.
+    pub quiet: bool,
+    /// Where files lie.
+    pub disk: Arc<dyn Disk>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+}
+
+enum Start {
+    Fresh(Beginning),
+    Adopted(Group, Child),
+}
+
+/// An agent that is being run.
+#[derive(Debug)]
+pub(super) struct Life {
+    pub setup: Setup,
+    pub keeper: Arc<Keeper>,
+    pub talk: Talk,
+    pub report: Report,
+    pub schedule: Schedule,
+    pub restarts: Restarts,
+    pub signals: Signals,
+    pub terminal: Option<Terminal>,
+    /// Whether the command gets the terminal as the foreground.
+    pub on_terminal: bool,
+    pub ticks: Interval,
+    pub under_way: Option<UnderWay>,
+    pub prints: Prints,
+    /// How many changes were noticed in the workspace.
+    pub noticed: u64,
+    /// When the workspace was last taken for changed because nobody watches it.
+    pub presumed: Duration,
+    /// The last trouble that was told, so that it is told once.
+    pub trouble: Option<String>,
+    pub attempt: u32,
+    reaper: Arc<Reaper>,
+    claim: Claim,
+}
+
+/// Runs an agent's command until it is over; the exit code to end with.
+///
+/// This process becomes the subreaper of all its descendants and waits for every child: nothing
+/// else in it may start processes meanwhile.
+///
+/// # Errors
+/// `locked` where the agent is being run already, what the store answers where the first checkpoint
+/// cannot be taken or a damaged state not be put back, `not_found` for a command that is not there.
+pub async fn run(setup: Setup) -> Result<u8, Error> {
+    let registry = Registry {
+        disk: Arc::clone(&setup.disk),
+        clock: Arc::clone(&setup.clock),
+        store: setup.store.clone(),
+        wait: setup.claim_wait,
+    };
+    let (claim, left) = registry.claim(setup.agent.id())?;
+    let mut life = Life::new(setup, claim)?;
+    let start = life.take_over(left).await?;
+    life.live(start).await
+}
+
+impl Life {
+    fn new(setup: Setup, claim: Claim) -> Result<Self, Error> {
+        let system = |doing| move |source| Error::System { doing, source };
+        let reaper = Reaper::begin().map_err(system("take charge of descendants"))?;
+        let signals = Signals::listen().map_err(system("listen for signals"))?;
+        let terminal = Terminal::of_stdin();
+        let on_terminal = terminal.as_ref().is_some_and(Terminal::is_ours);
+        let wanted = match setup.options.restart {
+            Restart::Auto => !on_terminal || setup.restart_command.is_some(),
+            Restart::Always => true,
+            Restart::Never => false,
+        };
+        let keeper = Keeper::of(&setup);
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Ok(Self {
+            schedule: Schedule::new(&setup.options, keeper.parts()),
+            restarts: Restarts::new(&setup.options, wanted),
+            talk: Talk::new(setup.quiet),
+            report: Report::default(),
+            prints: Prints::new(),
+            noticed: 0,
+            presumed: Duration::ZERO,
+            keeper: Arc::new(keeper),
+            under_way: None,
+            trouble: None,
+            attempt: 0,
+            setup,
+            signals,
+            terminal,
+            on_terminal,
+            ticks,
+            reaper,
+            claim,
+        })
+    }
+
+    pub(super) fn now(&self) -> Duration {
+        self.setup.clock.monotonic()
+    }
+
+    /// Does what blocks in a thread that may.
+    pub(super) async fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Keeper) -> Result<T, manager::Error> + Send + 'static,
+    ) -> Result<T, manager::Error> {
+        let keeper = Arc::clone(&self.keeper);
+        spawn_blocking(move || work(&keeper))
+            .await
+            .unwrap_or_else(|died| Err(manager::Error::Interrupted(died.to_string())))
+    }
+
+    /// Deals with what a killed predecessor left, and makes ready for the first attempt.
+    async fn take_over(&mut self, left: Option<Left>) -> Result<Start, Error> {
+        let Some(Left { child, survivors }) = left else {
+            let restored = self.mend().await?;
+            let first = self.ask(|keeper| keeper.take(&Wanted::routine(Parts::ALL))).await?;
+            self.note_kept(&first);
+            return Ok(Start::Fresh(Beginning { restored, ..Beginning::default() }));
+        };
+        self.attempt = child.attempt;
+        if let Some(leader) = child.leader.filter(|_| self.setup.adopt) {
+            match self.reaper.adopt(leader) {
+                Ok(group) => return Ok(Start::Adopted(group, child)),
+                Err(error) => {
+                    self.talk.say(&format!("process {} cannot be adopted: {error}", leader.pid));
+                }
+            }
+        }
+        if !survivors.is_empty() {
+            let pids: Vec<String> = survivors.iter().map(|one| one.pid.to_string()).collect();
+            let pids = pids.join(", ");
+            self.talk.say(&format!("ending what a killed run left running: {pids}"));
+            if !end_survivors(&child, self.grace()).await {
+                return Err(Error::Survives { pids });
+            }
+        }
+        let why = format!("attempt {} was under way when its run was killed", child.attempt);
+        self.talk.say(&why);
+        let (beginning, _) = self.recover(&why, child.started_at).await?;
+        Ok(Start::Fresh(beginning))
+    }
+
+    pub(super) fn grace(&self) -> Duration {
+        self.setup.options.stop_grace.as_duration()
+    }
+
+    async fn live(&mut self, mut start: Start) -> Result<u8, Error> {
+        loop {
+            let (mut group, child) = match start {
+                Start::Adopted(group, child) => {
+                    let child = self.adopted(&group, child);
+                    (group, child)
+                }
+                Start::Fresh(beginning) => {
+                    if let Some(signal) = self.pause(beginning.after).await {
+                        self.talk.say("ended while it waited to start again");
+                        return Ok(self.end(128_u8.saturating_add(signal)));
+                    }
+                    self.begin(&beginning)?
+                }
+            };
+            self.enter(&group);
+            let attended = self.attend(&mut group).await;
+            self.leave(&group).await;
+            start = match self.settle(attended, child).await? {
+                After::Again(beginning) => Start::Fresh(beginning),
+                After::Over(exit) => {
+                    self.talk.close_line();
+                    self.talk.say(&self.report.words(exit));
+                    return Ok(self.end(exit.code()));
+                }
+            };
+        }
+    }
+
+    fn adopted(&mut self, group: &Group, child: Child) -> Child {
+        let (pid, attempt) = (group.pid(), child.attempt);
+        self.talk.say(&format!("adopted process {pid}, attempt {attempt} of a killed run"));
+        self.claim.runs(child);
+        child
+    }
+
+    /// Gives the command what it needs while it runs.
+    fn enter(&mut self, group: &Group) {
+        self.report.attempt();
+        self.prints = self.keeper.prints();
+        // What a crash left is worth keeping for good as soon as a command goes on with it.
+        let now = self.now();
+        for part in [Part::State, Part::Workspace] {
+            self.schedule.changed(part, now);
+        }
+        if let Some(terminal) = &mut self.terminal {
+            terminal.forget_modes();
+            terminal.give(group.pid());
+        }
+        if !self.on_terminal {
+            self.talk.open_line();
+        }
+        // It may have stopped already because the terminal was not its own yet.
+        group.signal(Signal::CONT);
+    }
+
+    /// Takes it back, and ends what the command left behind.
+    async fn leave(&mut self, group: &Group) {
+        if let Some(terminal) = &mut self.terminal {
+            terminal.take_from(group.pid());
+        }
+        let left = group.clear(self.grace()).await;
+        if left > 0 {
+            self.talk.say(&format!("ended {left} of its processes that it left behind"));
+        }
+    }
+
+    /// Waits before an attempt; the number of a signal that came instead.
+    async fn pause(&mut self, after: Duration) -> Option<u8> {
+        if after.is_zero() {
+            return None;
+        }
+        self.talk.say(&format!("starting again in {}", span(after)));
+        let wait = sleep(after);
+        tokio::pin!(wait);
+        loop {
+            tokio::select! {
+                () = &mut wait => return None,
+                signal = self.signals.next() => match signal {
+                    Signal::TERM | Signal::INT | Signal::HUP | Signal::QUIT => {
+                        return u8::try_from(signal.as_raw()).ok();
+                    }
+                    Signal::TSTP => job_control::stop_this_process(),
+                    Signal::WINCH => self.talk.resized(),
+                    _ => {}
+                },
+            }
+        }
+    }
+
+    /// Starts the command.
+    fn begin(&mut self, beginning: &Beginning) -> Result<(Group, Child), Error> {
+        self.attempt += 1;
+        let (mark, started_at) = (Uuid::new_v4(), self.setup.clock.now());
+        let mut child = Child { mark, attempt: self.attempt, started_at, leader: None };
+        self.claim.runs(child);
+        let mut command = self.command(beginning);
+        command.env(MARK, mark.to_string());
+        let group = self.reaper.spawn(&mut command).map_err(|source| {
+            // Nothing was started, so nothing is left behind.
+            self.claim.rests();
+            Error::Spawn { command: command.get_program().display().to_string(), source }
+        })?;
+        child.leader =
+            process::process(group.pid().as_raw_nonzero().get()).as_ref().map(Leader::of);
+        self.claim.runs(child);
+        Ok((group, child))
+    }
+
+    fn command(&self, beginning: &Beginning) -> Command {
+        let mut command = match &self.setup.restart_command {
+            Some(text) if self.attempt > 1 => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", text]);
+                shell
+            }
+            _ => {
+                let (program, rest) =
+                    self.setup.command.split_first().expect("there is at least a command");
+                let mut command = Command::new(program);
+                command.args(rest);
+                command
+            }
+        };
+        let restored = beginning.restored.map(|id| id.to_string()).unwrap_or_default();
+        command
+            .env("STATEWARD_AGENT", self.setup.agent.id().as_str())
+            .env("STATEWARD_ATTEMPT", self.attempt.to_string())
+            .env("STATEWARD_RESTORED_FROM", restored)
+            .env("STATEWARD_FAILED_OPERATIONS", beginning.failed_operations.join(","))
+            .env("STATEWARD_STORE__PATH", &self.setup.store);
+        command
+    }
+
+    /// Says that nothing of the command is left; the exit code.
+    fn end(&mut self, code: u8) -> u8 {
+        self.talk.close_line();
+        self.claim.rests();
+        code
+    }
+}
