@@ -284,6 +284,7 @@ impl Watch {
             learnt.surroundings.earliest_onset(),
             self.memory.findings.earliest_onset(),
             learnt.series.values().map(|series| series.earliest_onset()).min(),
+            self.memory.counted.spending.values().filter_map(Spending::earliest_onset).min(),
         ];
         onsets.into_iter().flatten().min().unwrap_or(u64::MAX).min(self.number() + 1)
     }

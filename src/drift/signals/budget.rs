@@ -106,6 +106,10 @@ impl Spending {
         }
     }
 
+    pub fn earliest_onset(&self) -> Option<u64> {
+        self.slices.front().map(|(_, first, _)| *first)
+    }
+
     pub fn explain(&self, budget: &Budget) -> Evidence {
         let spent = self.spent(budget);
         let words = format!("{}: {spent:.2} of {:.2} are spent", budget.name(), budget.most);
