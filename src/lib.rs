@@ -105,6 +105,9 @@ pub mod retention;
 // The way back. Found sound, or not.
 pub mod verify;
 
+// Why to go back, and how far.
+pub mod drift;
+
 // Put where it was.
 pub mod restore;
 
@@ -139,6 +142,11 @@ pub use commit::Options as LogOptions;
 pub use config::Settings;
 #[doc(inline)]
 pub use disk::{Disk, DiskFile, DiskLock, DiskTree, MemoryDisk, RealDisk, Retry};
+#[doc(inline)]
+pub use drift::{
+    Detector, Finding as DriftFinding, Level, Observation, Occasion, Opinion,
+    Options as DriftOptions, Sighting, Signal, Verdict,
+};
 #[doc(inline)]
 pub use encode::event::Outcome;
 #[doc(inline)]

@@ -44,5 +44,10 @@ pub(super) fn bounds(found: &Configuration) -> Result<(), Error> {
         key: "state",
         origin: found.origin_within("state."),
         why: error.to_string(),
+    })?;
+    found.settings.drift.check().map_err(|error| Error::Bounds {
+        key: "drift",
+        origin: found.origin_within("drift."),
+        why: error.to_string(),
     })
 }

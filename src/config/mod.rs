@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::disk::Retry;
 use crate::error::ErrorKind;
 use crate::state::AgentId;
-use crate::{collect, commit, encode, manager, retention, store, supervise};
+use crate::{collect, commit, drift, encode, manager, retention, store, supervise};
 
 pub use keys::Entry;
 pub use layers::{Configuration, Flag, Sources};
@@ -45,6 +45,8 @@ pub struct Settings {
     pub retention: retention::Policy,
     /// How failing calls are tried again.
     pub retry: Retry,
+    /// What counts as drift, and what is done about it.
+    pub drift: drift::Options,
     /// How an agent's command is run.
     pub run: supervise::Options,
 }

@@ -68,7 +68,13 @@ fn is_called(word: &str, extension: &str) -> bool {
 #[test]
 fn the_files_that_documents_name_are_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let documents = ["README.md", "docs/architecture.md", "docs/format.md", "docs/guarantees.md"];
+    let documents = [
+        "README.md",
+        "docs/architecture.md",
+        "docs/drift.md",
+        "docs/format.md",
+        "docs/guarantees.md",
+    ];
     let mut missing = Vec::new();
     for name in documents {
         let text = document(name);

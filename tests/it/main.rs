@@ -20,6 +20,7 @@ mod damage_cases;
 mod damage_flips;
 mod damage_matrix;
 mod documents;
+mod drift_streams;
 mod example;
 mod fallback;
 mod fallback_real;
