@@ -4,7 +4,7 @@
 //! restore. [`SavePolicy`] answers a loop that asks whether a checkpoint is due; it is a function of
 //! its arguments and asks no clock.
 //!
-//! A [`Workspace`](workspace::Workspace) is a directory tree that is scanned again and again: it
+//! A [`Workspace`] is a directory tree that is scanned again and again: it
 //! remembers what it saw ([`known`]), so that a scan costs what changed. The way of a scan: [`walk`]
 //! looks at directories with several threads and compares each name ([`visit`]), [`rules`] says what
 //! is ignored, [`reading`] turns changed files into blocks, [`sqlite`] takes a database together with

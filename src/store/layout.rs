@@ -90,10 +90,12 @@ impl Layout {
         self.caches().join(format!("{}.stat", &place[..32]))
     }
 
+    #[cfg(feature = "cli")]
     pub(crate) fn runs(&self) -> PathBuf {
         self.root.join("runs")
     }
 
+    #[cfg(feature = "cli")]
     pub(crate) fn run_of(&self, agent: &AgentId) -> PathBuf {
         self.runs().join(format!("{}.lock", agent_dir(agent)))
     }
