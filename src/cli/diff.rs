@@ -112,7 +112,7 @@ fn sum<'a>(files: impl Iterator<Item = &'a FileDifference>) -> String {
 
 /// What could not be compared.
 fn remarks(found: &Differences) -> String {
-    let unplaced = found.unplaced.iter().map(|part| match *part {
+    let unplaced = found.unplaced.iter().map(|part| match part.as_str() {
         "workspace" => "workspace: not compared; name the directory with --workspace".to_owned(),
         part => format!("{}: not compared; it is not known where it is", part.replace('_', " ")),
     });

@@ -27,7 +27,7 @@ impl Request {
             }
             Ok(())
         });
-        if stands_still { Ok(None) } else { answer.map(Some) }
+        if stands_still { Ok(None) } else { answer.map(|(receipt, _)| Some(receipt)) }
     }
 }
 
