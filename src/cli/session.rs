@@ -28,6 +28,8 @@ pub(super) struct Session {
     directory: PathBuf,
     /// Where state is kept: `$XDG_STATE_HOME`, or `~/.local/state`.
     state_home: Option<PathBuf>,
+    /// Where sockets are kept: `$XDG_RUNTIME_DIR`.
+    runtime_home: Option<PathBuf>,
     /// The workspace that the command is about.
     workspace: Option<PathBuf>,
     yes: bool,
@@ -42,11 +44,14 @@ pub(super) struct Named {
 
 /// `$XDG_STATE_HOME`, or `~/.local/state`.
 fn state_home(variables: &[(String, OsString)]) -> Option<PathBuf> {
-    let variable = |name: &str| {
-        let found = variables.iter().find(|(known, _)| known == name);
-        found.map(|(_, value)| PathBuf::from(value)).filter(|path| path.is_absolute())
-    };
+    let variable = |name| absolute_path(variables, name);
     variable("XDG_STATE_HOME").or_else(|| variable("HOME").map(|home| home.join(".local/state")))
+}
+
+/// The path that a variable holds; none where it is not absolute.
+fn absolute_path(variables: &[(String, OsString)], name: &str) -> Option<PathBuf> {
+    let found = variables.iter().find(|(known, _)| known == name);
+    found.map(|(_, value)| PathBuf::from(value)).filter(|path| path.is_absolute())
 }
 
 impl Session {
@@ -59,6 +64,7 @@ impl Session {
         let Surroundings { variables, directory } = surroundings.clone();
         let flags = flags(global, &directory)?;
         let state_home = state_home(&variables);
+        let runtime_home = absolute_path(&variables, "XDG_RUNTIME_DIR");
         let workspace = workspace.map(|path| {
             let path = directory.join(path);
             disk.canonical(&path).unwrap_or(path)
@@ -72,6 +78,7 @@ impl Session {
             clock: SystemClock::shared(),
             directory,
             state_home,
+            runtime_home,
             workspace,
             yes: global.yes,
         })
@@ -90,6 +97,11 @@ impl Session {
         };
         let store = settings.path.clone().or_else(by_default);
         self.directory.join(store.unwrap_or_else(|| settings.place()))
+    }
+
+    /// Where sockets are kept, where the surroundings say so.
+    pub(super) fn runtime_home(&self) -> Option<&Path> {
+        self.runtime_home.as_deref()
     }
 
     pub(super) fn agent_id(&self) -> &AgentId {
