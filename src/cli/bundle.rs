@@ -77,7 +77,10 @@ pub(super) fn import(session: &Session, arguments: &Import) -> Result<(), Failur
             let file = std::env::temp_dir().join(format!("stateward-import-{}", Uuid::new_v4()));
             keep_stdin(session, &file)?;
             let taken = take_in(session, reach, owner, file.clone());
-            session.disk.remove_file(&file).map_err(|source| Failure::Write { path: file, source })?;
+            session
+                .disk
+                .remove_file(&file)
+                .map_err(|source| Failure::Write { path: file, source })?;
             taken
         }
         _ => take_in(session, reach, owner, session.absolute(&arguments.file)),

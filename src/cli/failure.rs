@@ -13,7 +13,7 @@ use super::output::talk;
 use crate::error::ErrorKind;
 use crate::server::reach::ReachError;
 use crate::state::{Attempt, NounError};
-use crate::{config, disk, manager, supervise};
+use crate::{config, disk, manager, server, supervise};
 
 /// Why a command did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +27,9 @@ pub(super) enum Failure {
     /// What running an agent came to.
     #[error(transparent)]
     Supervise(#[from] supervise::Error),
+    /// What serving came to.
+    #[error(transparent)]
+    Server(#[from] server::Error),
     #[error(transparent)]
     Config(#[from] config::Error),
     #[error(transparent)]
@@ -76,6 +79,7 @@ impl Failure {
             Self::Manager(error) => error.kind(),
             Self::Reach(error) => error.kind(),
             Self::Supervise(error) => error.kind(),
+            Self::Server(error) => error.kind(),
             Self::Config(error) => error.kind(),
             Self::Noun(_) | Self::Usage { .. } => ErrorKind::Usage,
             Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
@@ -95,6 +99,7 @@ impl Failure {
             Self::Manager(error) => error.hint(),
             Self::Reach(error) => error.hint(),
             Self::Supervise(error) => error.hint(),
+            Self::Server(error) => error.hint().map(str::to_owned),
             Self::Usage { hint, .. } | Self::Refused { hint, .. } => Some((*hint).to_owned()),
             Self::Config(_) => Some("`config.toml` in the repository shows every key".to_owned()),
             _ => None,
@@ -108,6 +113,7 @@ impl Failure {
                 error.attempts()
             }
             Self::Reach(error) => error.attempts(),
+            Self::Supervise(supervise::Error::Sidecar(error)) => error.attempts(),
             _ => &[],
         }
     }

@@ -52,7 +52,8 @@ pub(super) fn forget(session: &Session, arguments: &Forget) -> Result<(), Failur
         keep_within: arguments.keep_within,
         dry_run: arguments.dry_run,
     };
-    let reports = session.reach(&session.store(), |reach| session.call(reach, api::Forget { request }))?;
+    let reports =
+        session.reach(&session.store(), |reach| session.call(reach, api::Forget { request }))?;
     session.out.data(&reports, || {
         reports.iter().map(|report| in_words(report, arguments.dry_run)).collect()
     })

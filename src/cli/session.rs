@@ -21,6 +21,7 @@ use crate::server::client::Client;
 use crate::server::reach::{Reach, ReachError, socket_of};
 use crate::state::AgentId;
 use crate::store::ViewPath;
+use crate::supervise::SidecarSetup;
 
 /// What a command works with.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub(super) struct Session {
     directory: PathBuf,
     /// Where state is kept: `$XDG_STATE_HOME`, or `~/.local/state`.
     state_home: Option<PathBuf>,
+    /// Where sockets are kept: `$XDG_RUNTIME_DIR`.
+    runtime_home: Option<PathBuf>,
     /// The workspace that the command is about.
     workspace: Option<PathBuf>,
     sidecar: NamedSidecar,
@@ -70,11 +73,14 @@ pub(super) struct Named {
 
 /// `$XDG_STATE_HOME`, or `~/.local/state`.
 fn state_home(variables: &[(String, OsString)]) -> Option<PathBuf> {
-    let variable = |name: &str| {
-        let found = variables.iter().find(|(known, _)| known == name);
-        found.map(|(_, value)| PathBuf::from(value)).filter(|path| path.is_absolute())
-    };
+    let variable = |name| absolute_path(variables, name);
     variable("XDG_STATE_HOME").or_else(|| variable("HOME").map(|home| home.join(".local/state")))
+}
+
+/// The path that a variable holds; none where it is not absolute.
+fn absolute_path(variables: &[(String, OsString)], name: &str) -> Option<PathBuf> {
+    let found = variables.iter().find(|(known, _)| known == name);
+    found.map(|(_, value)| PathBuf::from(value)).filter(|path| path.is_absolute())
 }
 
 impl Session {
@@ -88,6 +94,7 @@ impl Session {
         let flags = flags(global, &directory)?;
         let state_home = state_home(&variables);
         let sidecar = NamedSidecar::of(&variables);
+        let runtime_home = absolute_path(&variables, "XDG_RUNTIME_DIR");
         let workspace = workspace.map(|path| {
             let path = directory.join(path);
             disk.canonical(&path).unwrap_or(path)
@@ -101,6 +108,7 @@ impl Session {
             clock: SystemClock::shared(),
             directory,
             state_home,
+            runtime_home,
             workspace,
             sidecar,
             yes: global.yes,
@@ -120,6 +128,11 @@ impl Session {
         };
         let store = settings.path.clone().or_else(by_default);
         self.directory.join(store.unwrap_or_else(|| settings.place()))
+    }
+
+    /// Where sockets are kept, where the surroundings say so.
+    pub(super) fn runtime_home(&self) -> Option<&Path> {
+        self.runtime_home.as_deref()
     }
 
     pub(super) fn agent_id(&self) -> &AgentId {
@@ -213,6 +226,15 @@ impl Session {
             Reach::There(_) => reach.call(call),
         };
         Ok(answer?)
+    }
+
+    /// How a store is served by a command that goes on.
+    pub(super) fn sidecar_setup(&self, store: &Path) -> SidecarSetup {
+        SidecarSetup {
+            store: Options { background: true, by_hand: false, ..self.options(store) },
+            server: self.configuration.settings.server.clone(),
+            runtime_home: self.runtime_home.clone(),
+        }
     }
 
     /// Makes the store, or opens it, whatever the registry remembers: the user asked for it.
@@ -311,7 +333,9 @@ impl Session {
 /// What only a store whose files can be reached answers.
 pub(super) fn elsewhere(what: &str) -> Failure {
     Failure::Refused {
-        message: format!("the store lies elsewhere, and {what} is not to be had through its sidecar"),
+        message: format!(
+            "the store lies elsewhere, and {what} is not to be had through its sidecar"
+        ),
         hint: "do it on the machine where the store is",
     }
 }

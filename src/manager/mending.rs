@@ -4,8 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::admission::WantedPart;
 use super::CheckpointManager;
+use super::admission::WantedPart;
 use super::agent::Agent;
 use super::error::Error;
 use super::files::Reader;

@@ -135,17 +135,18 @@ impl Client {
     /// # Errors
     /// `usage` where the text is neither.
     pub fn of_url(url: &str, token: Option<String>) -> Result<Self, ClientError> {
-        let place = if let Some(path) = url.strip_prefix("unix:").filter(|path| path.starts_with('/')) {
-            Place::Socket(path.into())
-        } else if let Some(host) = url.strip_prefix("http://") {
-            let host = host.trim_end_matches('/');
-            if host.is_empty() || host.contains('/') {
+        let place =
+            if let Some(path) = url.strip_prefix("unix:").filter(|path| path.starts_with('/')) {
+                Place::Socket(path.into())
+            } else if let Some(host) = url.strip_prefix("http://") {
+                let host = host.trim_end_matches('/');
+                if host.is_empty() || host.contains('/') {
+                    return Err(ClientError::Address { url: url.to_owned() });
+                }
+                Place::Tcp(if host.contains(':') { host.to_owned() } else { format!("{host}:80") })
+            } else {
                 return Err(ClientError::Address { url: url.to_owned() });
-            }
-            Place::Tcp(if host.contains(':') { host.to_owned() } else { format!("{host}:80") })
-        } else {
-            return Err(ClientError::Address { url: url.to_owned() });
-        };
+            };
         Ok(Self { place, token })
     }
 
@@ -199,7 +200,8 @@ impl Client {
                 self.exchange(stream.map_err(|source| self.unreachable(source))?, wire).await
             }
             Place::Tcp(host) => {
-                let connected = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(host)).await;
+                let connected =
+                    tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(host)).await;
                 let stream = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
                 self.exchange(stream.map_err(|source| self.unreachable(source))?, wire).await
             }
@@ -269,7 +271,8 @@ mod tests {
         for url in ["unix:/run/s.sock", "http://127.0.0.1:8700", "http://[::1]:8700"] {
             assert_eq!(Client::of_url(url, None).unwrap().url(), url);
         }
-        for url in ["", "unix:", "unix:s.sock", "https://a", "http://", "http://a/b", "/run/s.sock"] {
+        for url in ["", "unix:", "unix:s.sock", "https://a", "http://", "http://a/b", "/run/s.sock"]
+        {
             let error = Client::of_url(url, None).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Usage, "{url}");
         }

@@ -53,13 +53,18 @@ pub(super) struct Posting {
 }
 
 /// A session with the sidecar that keeps an agent.
-#[derive(Debug)]
 pub(super) struct Post {
     pub line: Line,
     news: mpsc::Receiver<News>,
     ending: watch::Sender<bool>,
     keeping: JoinHandle<Option<Sidecar>>,
     token: String,
+}
+
+impl std::fmt::Debug for Post {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Post").field("line", &self.line).finish_non_exhaustive()
+    }
 }
 
 /// What can be asked through, from any thread of the runtime.
@@ -94,7 +99,11 @@ impl Posting {
         }
     }
 
-    async fn register(&self, client: &Client, token: &str) -> Result<Response<Incoming>, ClientError> {
+    async fn register(
+        &self,
+        client: &Client,
+        token: &str,
+    ) -> Result<Response<Incoming>, ClientError> {
         let body = Registration { belongings: self.belongings.clone(), token: token.to_owned() };
         client.open(&Wire::post(agent_path(&self.agent, "/session"), &body)?).await
     }
@@ -280,7 +289,8 @@ impl Line {
 
 /// Whether the sidecar went away, or does not know of the session any more.
 fn has_gone(error: &ClientError) -> bool {
-    let forgot = |error: &ClientError| matches!(error, ClientError::Answered(it) if it.status == GONE);
+    let forgot =
+        |error: &ClientError| matches!(error, ClientError::Answered(it) if it.status == GONE);
     error.is_gone() || forgot(error)
 }
 
@@ -307,4 +317,3 @@ fn pause() -> Duration {
     let spread = u32::from(uuid::Uuid::new_v4().as_bytes()[0]) * 4;
     LOOK_EVERY + LOOK_EVERY * spread / 256
 }
-

@@ -87,7 +87,10 @@ fn serve(
     runtime.block_on(async {
         let server = match Server::open(app, places).await {
             Ok(server) => server,
-            Err(error) => return _ = tell.send(Err(error)).ok(),
+            Err(error) => {
+                tell.send(Err(error)).ok();
+                return;
+            }
         };
         let socket = server.socket().map(Path::to_owned).unwrap_or_default();
         tell.send(Ok(socket)).ok();

@@ -31,8 +31,8 @@ pub(crate) use checkpoint::{Condition, Made, MakeCheckpoint, Opening, RawState};
 pub(crate) use look::{
     Agents, Diff, Files, List, Log, ReadState, Show, Shown, StatusNow, reference_path,
 };
-pub(crate) use operation::{Close, Closed, Operations, roll_back_options};
 pub use operation::{BeginBody, CloseBody};
+pub(crate) use operation::{Close, Closed, Operations, roll_back_options};
 pub use owner::OwnerWords;
 pub(crate) use restore::{Reset, Restore, RestoreAnswer, Undo};
 pub use restore::{RestoreBody, RestorePathBody};
@@ -113,7 +113,10 @@ mod tests {
         let agent = AgentId::new("a/b.c").unwrap();
         assert_eq!(agent_path(&agent, "/undo"), "/v1/agents/a%2Fb.c/undo");
         assert_eq!(escaped("latest:pre_operation ?#ä"), "latest%3Apre_operation%20%3F%23%C3%A4");
-        assert_eq!(query(&[("a", None), ("b", Some("x&y".into())), ("c", Some("1".into()))]), "?b=x%26y&c=1");
+        assert_eq!(
+            query(&[("a", None), ("b", Some("x&y".into())), ("c", Some("1".into()))]),
+            "?b=x%26y&c=1"
+        );
         assert_eq!(query(&[("a", None)]), "");
     }
 }

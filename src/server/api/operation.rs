@@ -6,9 +6,7 @@ use super::checkpoint::RawState;
 use super::restore::RestoreAnswer;
 use super::{Call, CheckpointBody, OwnerWords, Wire, agent_path, escaped};
 use crate::encode::event::Outcome;
-use crate::manager::{
-    Agent, CheckpointManager, Error, OperationStatus, RestoreOptions, Standing,
-};
+use crate::manager::{Agent, CheckpointManager, Error, OperationStatus, RestoreOptions, Standing};
 use crate::state::{AgentId, Kind, OperationRef};
 
 /// An operation that is to be opened, with the checkpoint before it.

@@ -71,7 +71,8 @@ impl RestoreAnswer {
     }
 
     pub(crate) fn of(restored: Restored) -> Self {
-        let is_json = |state: &&[u8]| serde_json::from_slice::<&serde_json::value::RawValue>(state).is_ok();
+        let is_json =
+            |state: &&[u8]| serde_json::from_slice::<&serde_json::value::RawValue>(state).is_ok();
         Self {
             state: restored.state_bytes().filter(is_json).map(|state| RawState(state.to_vec())),
             made_dirs: restored.made_dirs().to_vec(),
