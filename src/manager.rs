@@ -38,9 +38,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 pub use agent::{Agent, Filter};
-pub(crate) use committer::Committer;
 #[cfg(feature = "server")]
 pub(crate) use committer::CommitEnd;
+pub(crate) use committer::Committer;
 pub use differences::{Aspect, Differences, FileDifference};
 pub use error::Error;
 pub use files::{FileFacts, FileKind, KeptFile};

@@ -33,6 +33,8 @@ pub(super) struct Session {
     /// The workspace that the command is about.
     workspace: Option<PathBuf>,
     yes: bool,
+    /// Where the configuration is read from.
+    sources: Sources,
 }
 
 /// What a reference names: a store and an agent of their own where it is a path.
@@ -73,6 +75,7 @@ impl Session {
             Sources { flags, file: global.config.clone(), variables, directory: directory.clone() };
         Ok(Self {
             configuration: Configuration::load(&*disk, &sources)?,
+            sources,
             out: Output { json: global.json, quiet: global.quiet },
             disk,
             clock: SystemClock::shared(),
@@ -82,6 +85,11 @@ impl Session {
             workspace,
             yes: global.yes,
         })
+    }
+
+    /// Reads the configuration again, from where it came.
+    pub(super) fn read_again(&self) -> Result<Configuration, Failure> {
+        Ok(Configuration::load(&*self.disk, &self.sources)?)
     }
 
     /// The store that is meant, absolute: the one that is named, else that of the workspace that is

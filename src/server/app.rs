@@ -99,6 +99,17 @@ impl App {
         &self.inner.feed
     }
 
+    /// Serves by other options from now on: timeouts, sizes and the like. The numbers of connections,
+    /// requests, agents and queued events stay until the next start.
+    pub(crate) fn set_options(&self, options: Options) {
+        *self.inner.options.write() = Arc::new(options);
+    }
+
+    /// Tells every stream of events something that is not in the log.
+    pub(crate) fn announce(&self, entry: &str, detail: serde_json::Value) {
+        self.feed().announce(self.manager().now(), entry, detail);
+    }
+
     /// Time since some fixed moment.
     pub(super) fn elapsed(&self) -> Duration {
         self.manager().monotonic()

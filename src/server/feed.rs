@@ -10,15 +10,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use serde_json::{Value, json};
 use tokio::sync::{Notify, broadcast};
 use tokio::task::spawn_blocking;
-use tokio::time::sleep;
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::app::App;
 use crate::manager::{CheckpointManager, LogEntry};
+use crate::state::Timestamp;
 
 /// After this long another millisecond has begun.
 const ANOTHER_MILLISECOND: Duration = Duration::from_millis(2);
+
+/// How often it is looked whether everything is as it should be, while somebody listens.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What is heard and who listens.
 #[derive(Debug)]
@@ -67,11 +72,20 @@ impl Feed {
         Subscription { feed: Arc::clone(self), receiver: self.sender.subscribe() }
     }
 
-    /// Passes on what is heard, until the sidecar ends.
+    /// Passes on what is heard, and what is amiss, until the sidecar ends.
     pub(super) async fn run(self: Arc<Self>, app: App) {
+        let mut looks = interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut amiss = Vec::new();
         loop {
             tokio::select! {
                 () = self.news.notified() => {}
+                _ = looks.tick() => {
+                    if self.streams.load(Ordering::SeqCst) > 0 {
+                        amiss = self.tell_amiss(&app, amiss).await;
+                    }
+                    continue;
+                }
                 () = app.ended() => return,
             }
             let until = settled(app.manager()).await;
@@ -80,6 +94,24 @@ impl Feed {
                 self.sender.send(Arc::new(entry)).ok();
             }
         }
+    }
+
+    /// Tells what is amiss, where that has changed; what it is now.
+    async fn tell_amiss(&self, app: &App, before: Vec<String>) -> Vec<String> {
+        let Ok(now) = app.ask(|manager| Ok(manager.troubles())).await else { return before };
+        if now != before {
+            let entry = if now.is_empty() { "recovered" } else { "degraded" };
+            self.announce(app.manager().now(), entry, json!({ "reasons": now }));
+        }
+        now
+    }
+
+    /// Tells every listener something that is not in the log, and so has no id.
+    pub(super) fn announce(&self, at: Timestamp, entry: &str, detail: Value) {
+        let entry = entry.to_owned();
+        let told = LogEntry { id: String::new(), at, entry, agent_id: None, detail };
+        // Without a listener there is nobody to tell.
+        self.sender.send(Arc::new(told)).ok();
     }
 
     /// Takes what happened up to a millisecond, in order; what came later waits for its turn.

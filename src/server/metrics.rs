@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -63,7 +63,6 @@ pub(super) struct Metrics {
     log_bytes: Gauges<2>,
     damage: Gauge<i64, AtomicI64>,
     troubles: Gauge<i64, AtomicI64>,
-    streams: AtomicU64,
 }
 
 impl fmt::Debug for Metrics {
@@ -96,7 +95,6 @@ impl Metrics {
             log_bytes: Family::default(),
             damage: Gauge::default(),
             troubles: Gauge::default(),
-            streams: AtomicU64::default(),
         };
         metrics.register_counts();
         metrics.register_standings();
@@ -189,11 +187,6 @@ impl Metrics {
 
     pub(super) fn connection_refused(&self) {
         self.refused.inc();
-    }
-
-    /// A number that no stream of events had before.
-    pub(super) fn next_stream(&self) -> u64 {
-        self.streams.fetch_add(1, Ordering::Relaxed)
     }
 
     /// The name an agent is counted under.

@@ -69,7 +69,8 @@ async fn log(
 /// the stream begins behind that entry: nothing is missed and nothing comes twice, also across a
 /// restart of the sidecar; checkpoints that were let go meanwhile are told by what let them go.
 /// Without it the stream begins now. A client that is too slow gets a last event `too_slow` and
-/// resumes; `ending` is the last event of a sidecar that ends. These two have no id.
+/// resumes; `ending` is the last event of a sidecar that ends. These, and `degraded`, `recovered`,
+/// `reloaded` and `reload_refused`, are not in the log and have no id.
 #[utoipa::path(get, path = "/v1/events",
     params(("Last-Event-ID" = Option<String>, Header, description = "The id behind which the stream begins")),
     responses(
@@ -171,7 +172,8 @@ impl Stream {
     async fn tell(&self, entry: &LogEntry) -> Result<(), Gone> {
         // JSON has no line breaks of its own, so the data is one line.
         let data = serde_json::to_string(entry).expect("an entry has only fields of JSON");
-        self.say(format!("id: {}\nevent: {}\ndata: {data}\n\n", entry.id, entry.entry)).await
+        let id = if entry.id.is_empty() { String::new() } else { format!("id: {}\n", entry.id) };
+        self.say(format!("{id}event: {}\ndata: {data}\n\n", entry.entry)).await
     }
 
     async fn say(&self, text: String) -> Result<(), Gone> {
