@@ -45,6 +45,11 @@ pub(super) fn bounds(found: &Configuration) -> Result<(), Error> {
         origin: found.origin_within("state."),
         why: error.to_string(),
     })?;
+    found.settings.run.transcript.check().map_err(|error| Error::Bounds {
+        key: "run.transcript",
+        origin: found.origin_within("run.transcript."),
+        why: error.to_string(),
+    })?;
     found.settings.drift.check().map_err(|error| Error::Bounds {
         key: "drift",
         origin: found.origin_within("drift."),

@@ -32,6 +32,7 @@ mod patterns;
 mod report;
 mod restarts;
 mod schedule;
+mod sense;
 #[cfg(feature = "cli")]
 mod signals;
 #[cfg(feature = "cli")]
@@ -51,3 +52,4 @@ pub use options::{OnCrash, OnSuccess, Options, Restart};
 pub use patterns::Pattern;
 pub use restarts::{Cause, Ended, Next, Restarts};
 pub use schedule::{Due, Part, Parts, Schedule};
+pub use sense::transcript;
