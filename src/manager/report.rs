@@ -246,12 +246,20 @@ fn entry_of(checkpoint: &Checkpoint) -> LogEntry {
 /// An event as a person reads it; those that only concern the log's own keeping are left out.
 fn event_entry(at: Timestamp, what: &What) -> Option<LogEntry> {
     let agent_id = match what {
-        What::SegmentBegun { .. } | What::SegmentCompacted { .. } => return None,
+        What::SegmentBegun { .. } | What::SegmentCompacted { .. } | What::Observed { .. } => {
+            return None;
+        }
         What::Forgotten { agent_id, .. }
         | What::OperationClosed { agent_id, .. }
         | What::RestoreBegun { agent_id, .. }
         | What::RestoreRolledBack { agent_id, .. }
         | What::Reset { agent_id, .. }
+        | What::DriftFound { agent_id, .. }
+        | What::DriftCalmed { agent_id, .. }
+        | What::DriftShared { agent_id, .. }
+        | What::DriftAnswered { agent_id, .. }
+        | What::DriftReleased { agent_id, .. }
+        | What::DriftHookFailed { agent_id, .. }
         | What::Diverged { agent_id, .. } => Some(agent_id.clone()),
         _ => None,
     };

@@ -8,11 +8,12 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::admission::{Submission, Wanted, WantedPart, Words};
+use super::admission::{Submission, Told, Wanted, WantedPart, Words};
 use super::agent::Agent;
 use super::error::Error;
 use super::serialized::{Serialized, serialize};
 use super::workplace::{Inspect, Takes};
+use crate::encode::event::What;
 use crate::encode::manifest::Restored;
 use crate::encode::parts;
 use crate::state::{CheckpointId, Kind, OperationRef, Receipt, Seq};
@@ -54,6 +55,8 @@ pub struct Request {
     workspace: WantedPart<parts::Workspace>,
     state_files: WantedPart<parts::StateFiles>,
     brought: Option<Arc<Brought>>,
+    says: Vec<What>,
+    told: Option<Told>,
 }
 
 impl Request {
@@ -75,6 +78,8 @@ impl Request {
             workspace: WantedPart::Inherited,
             state_files: WantedPart::Inherited,
             brought: None,
+            says: Vec::new(),
+            told: None,
         }
     }
 
@@ -237,6 +242,18 @@ impl Request {
         self
     }
 
+    /// Says this in the same batch.
+    pub(super) fn says(mut self, words: Vec<What>) -> Self {
+        self.says.extend(words);
+        self
+    }
+
+    /// Records that the agent stands so, which the caller found out.
+    pub(super) fn told(mut self, told: Option<Told>) -> Self {
+        self.told = told;
+        self
+    }
+
     /// Keeps no state.
     pub(crate) fn without_state(mut self) -> Self {
         self.source = Source::Nothing;
@@ -275,7 +292,8 @@ impl Request {
             tracing::debug_span!("checkpoint", agent = %agent.id(), kind = %self.kind).entered();
         self.check_words()?;
         let takes = self.takes;
-        let submission = self.into_submission()?;
+        let mut submission = self.into_submission()?;
+        let noted = agent.note_watched(&mut submission);
         let large =
             matches!(&submission.state, Wanted::Given { encoded, .. } if encoded.len > (4 << 20));
         let pinned = if large { agent.bring_ahead(&submission) } else { None };
@@ -285,6 +303,7 @@ impl Request {
             inspect(None).and_then(|()| agent.committer().submit(submission))
         };
         drop(pinned);
+        agent.note_told(noted, answer.is_ok());
         match &answer {
             Ok(receipt) => agent.note_committed(receipt),
             Err(error) => {
@@ -336,7 +355,8 @@ impl Request {
             parent: self.parent,
             imported: self.imported,
             raw: self.raw,
-            events: Vec::new(),
+            events: self.says,
+            told: self.told,
         })
     }
 }
