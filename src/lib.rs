@@ -117,6 +117,10 @@ pub mod manager;
 // The edges. Settings from files and the environment.
 pub mod config;
 
+// What is answered on a socket.
+#[cfg(feature = "server")]
+pub mod server;
+
 // An agent's command, run and kept.
 pub mod supervise;
 

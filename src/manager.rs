@@ -289,6 +289,25 @@ impl CheckpointManager {
         *self.committer().progress.write() = Some(Box::new(tell));
     }
 
+    /// Says in the locks of the stores where this process answers, for whoever finds them held; or
+    /// that it answers nowhere any more.
+    #[cfg(feature = "server")]
+    pub(crate) fn name_socket(&self, socket: Option<&Path>) {
+        self.committer().targets.name_socket(socket);
+    }
+
+    /// The primary store, absolute.
+    #[cfg(feature = "server")]
+    pub(crate) fn store_path(&self) -> &Path {
+        self.committer().targets.primary.path()
+    }
+
+    /// The clock that everything here goes by.
+    #[cfg(feature = "server")]
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.committer().clock
+    }
+
     /// The handle of an agent.
     ///
     /// # Errors

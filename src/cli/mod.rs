@@ -19,6 +19,7 @@ mod plan;
 mod restore;
 mod retain;
 mod run;
+mod serve;
 mod session;
 mod setup;
 mod show;
@@ -69,6 +70,7 @@ fn perform(line: &CommandLine, surroundings: &Surroundings) -> Result<ExitCode, 
     let session = || Session::new(&line.global, surroundings, workspace);
     match &line.command {
         Command::Run(it) => return run::run(&session()?, it),
+        Command::Serve(it) => return serve::run(&session()?, it),
         Command::Checkpoint(it) => checkpoint::run(&session()?, it)?,
         Command::List(it) => list::run(&session()?, it)?,
         Command::Show(it) => show::run(&session()?, it)?,

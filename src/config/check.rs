@@ -50,6 +50,8 @@ pub(super) fn bounds(found: &Configuration) -> Result<(), Error> {
         origin: found.origin_within("run.transcript."),
         why: error.to_string(),
     })?;
+    #[cfg(feature = "server")]
+    found.settings.server.check().map_err(|(key, why)| wrong(key, why.to_owned()))?;
     found.settings.drift.check().map_err(|error| Error::Bounds {
         key: "drift",
         origin: found.origin_within("drift."),

@@ -22,6 +22,7 @@ pub mod process;
 pub mod publish;
 mod real;
 pub mod retry;
+pub mod socket;
 mod tree;
 
 pub use crash::Loss;

@@ -12,6 +12,7 @@
 mod answer;
 mod command;
 mod judging;
+mod put_back;
 mod report;
 mod watches;
 mod words;

@@ -14,6 +14,7 @@ use crate::verify::{self, Progress, VerifyOptions, VerifyReport};
 
 /// An agent as it is listed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct AgentSummary {
     /// Which.
     pub agent_id: AgentId,
@@ -29,8 +30,10 @@ pub struct AgentSummary {
 
 /// A target as it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct TargetStatus {
     /// Where it is.
+    #[cfg_attr(feature = "server", schema(value_type = String))]
     pub path: PathBuf,
     /// `primary` or `fallback`.
     pub role: String,
@@ -51,10 +54,13 @@ pub struct TargetStatus {
 
 /// How everything stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Status {
     /// The primary store.
+    #[cfg_attr(feature = "server", schema(value_type = String))]
     pub store: PathBuf,
     /// Its identity, where it can be seen.
+    #[cfg_attr(feature = "server", schema(value_type = Option<String>))]
     pub store_id: Option<uuid::Uuid>,
     /// Every target, the primary first.
     pub targets: Vec<TargetStatus>,
@@ -76,6 +82,7 @@ pub struct Status {
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct LogEntry {
     /// When.
     pub at: Timestamp,

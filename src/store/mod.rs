@@ -413,6 +413,14 @@ impl Store {
         }
     }
 
+    /// Says in the lock where this process answers.
+    #[cfg(feature = "server")]
+    pub(crate) fn name_socket(&self, socket: Option<PathBuf>) {
+        if let Some(lock) = &*self.lock.read() {
+            lock.name_socket(socket);
+        }
+    }
+
     /// The right to write and remove, as long as the answer is held.
     pub(super) fn tenure(&self) -> io::Result<Tenure<'_>> {
         let held = self.lock.try_read_recursive().filter(|lock| lock.is_some());

@@ -43,6 +43,8 @@ mod run_life;
 mod run_signals;
 mod run_terminal;
 mod run_workspace;
+mod server_home;
+mod server_life;
 mod tidy;
 mod tracing;
 mod workspace_crash;

@@ -20,6 +20,8 @@ mod settling;
 pub mod transcript;
 #[cfg(feature = "cli")]
 mod usage;
+#[cfg(feature = "cli")]
+mod workspace;
 
 #[cfg(feature = "cli")]
 pub(crate) use gather::{Gathered, Gatherer};
@@ -27,3 +29,5 @@ pub(crate) use gather::{Gathered, Gatherer};
 pub(crate) use places::Places;
 #[cfg(feature = "cli")]
 pub(crate) use relay::{Laid, Pipes, Relay};
+#[cfg(feature = "cli")]
+pub(crate) use workspace::Contents;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use crate::disk::Disk;
 use crate::drift::sighting::Condition;
 use crate::encode;
+use crate::supervise::keeper::StateFiles;
 use crate::supervise::life::Setup;
-use crate::supervise::patterns::Pattern;
 use crate::supervise::state_file::{self, Found, Print, Wrong};
 
 /// Where an agent's state files are.
@@ -16,31 +16,24 @@ use crate::supervise::state_file::{self, Found, Print, Wrong};
 pub(crate) struct Places {
     disk: Arc<dyn Disk>,
     limits: encode::Options,
-    state: Option<PathBuf>,
-    files: Vec<Pattern>,
+    files: StateFiles,
 }
 
 impl Places {
-    pub(crate) fn of(setup: &Setup) -> Self {
-        Self {
-            disk: Arc::clone(&setup.disk),
-            limits: setup.limits,
-            state: setup.state.clone(),
-            files: setup.state_files.clone(),
-        }
+    pub(crate) fn of(setup: &Setup, files: &StateFiles) -> Self {
+        let limits = setup.sidecar.store.state;
+        Self { disk: Arc::clone(&setup.disk), limits, files: files.clone() }
     }
 
     /// Every state file there should be, and what it looks like from outside.
     pub(crate) fn standing(&self) -> Vec<(PathBuf, Option<Print>)> {
-        let others = self.files.iter().flat_map(|pattern| pattern.files(&*self.disk));
-        let all = self.state.iter().cloned().chain(others);
-        let places = all.map(|path| state_file::place(&*self.disk, &path));
+        let places = self.files.all().into_iter().map(|path| state_file::place(&*self.disk, &path));
         places.map(|place| (place.clone(), Print::of(&*self.disk, &place))).collect()
     }
 
     /// How a state file is found; none where nobody can tell.
     pub(crate) fn judge(&self, place: &Path) -> io::Result<Option<Condition>> {
-        let state = self.state.as_ref().map(|path| state_file::place(&*self.disk, path));
+        let state = self.files.state().map(|path| state_file::place(&*self.disk, path));
         if state.is_some_and(|state| state == place) {
             return Ok(match state_file::read(&*self.disk, place, &self.limits)? {
                 Found::Whole(_) => Some(Condition::Whole),
