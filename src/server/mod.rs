@@ -44,7 +44,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::time::{sleep, timeout};
 
 pub use api::{
-    BeginBody, CheckpointBody, CloseBody, ForgetSingleBody, ImportBody, OwnerWords, RestoreBody,
+    BeginBody, CheckpointBody, CloseBody, ForgetSingleBody, ImportBody, MarkBody, OwnerWords, RestoreBody,
     RestorePathBody,
 };
 pub use app::App;

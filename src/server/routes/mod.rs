@@ -9,6 +9,7 @@
 mod agent;
 mod checkpoints;
 mod document;
+mod drift;
 mod events;
 mod health;
 mod operations;
@@ -42,6 +43,7 @@ pub(super) fn router(app: &App) -> Router {
         .merge(checkpoints::router())
         .merge(restores::router())
         .merge(operations::router())
+        .merge(drift::router())
         .merge(upkeep::router());
     #[cfg(feature = "cli")]
     let routes = routes.merge(session::router());
