@@ -298,6 +298,12 @@ impl CheckpointManager {
         self.committer().targets.primary.path()
     }
 
+    /// The clock that everything here goes by.
+    #[cfg(feature = "server")]
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.committer().clock
+    }
+
     /// The handle of an agent.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::output::talk;
 use crate::error::ErrorKind;
+use crate::server::reach::ReachError;
 use crate::state::{Attempt, NounError};
 use crate::{config, disk, manager, server, supervise};
 
@@ -20,6 +21,9 @@ pub(super) enum Failure {
     /// The library's answer.
     #[error(transparent)]
     Manager(#[from] manager::Error),
+    /// The library's answer, here or through a sidecar.
+    #[error(transparent)]
+    Reach(#[from] ReachError),
     /// What running an agent came to.
     #[error(transparent)]
     Supervise(#[from] supervise::Error),
@@ -73,6 +77,7 @@ impl Failure {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Manager(error) => error.kind(),
+            Self::Reach(error) => error.kind(),
             Self::Supervise(error) => error.kind(),
             Self::Server(error) => error.kind(),
             Self::Config(error) => error.kind(),
@@ -92,6 +97,7 @@ impl Failure {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Manager(error) => error.hint(),
+            Self::Reach(error) => error.hint(),
             Self::Supervise(error) => error.hint(),
             Self::Server(error) => error.hint().map(str::to_owned),
             Self::Usage { hint, .. } | Self::Refused { hint, .. } => Some((*hint).to_owned()),
@@ -106,6 +112,8 @@ impl Failure {
             Self::Manager(error) | Self::Supervise(supervise::Error::Manager(error)) => {
                 error.attempts()
             }
+            Self::Reach(error) => error.attempts(),
+            Self::Supervise(supervise::Error::Sidecar(error)) => error.attempts(),
             _ => &[],
         }
     }

@@ -246,7 +246,7 @@ impl Committer {
             seq_provisional: self.targets.primary.store().is_none(),
             imported: submission.imported,
             raw,
-            by_hand: self.by_hand,
+            by_hand: submission.by_hand,
             kind: submission.kind,
             parent: submission.parent.or(before.id),
             created_at: self.clock.now(),
@@ -312,6 +312,12 @@ impl Committer {
         if let Some(target) = failed {
             target.fail(why.to_owned());
         }
+    }
+
+    /// The receipt of what was asked for under a key before.
+    pub(super) fn known(&self, submission: &Submission) -> Result<Option<Receipt>, Error> {
+        let Some(key) = &submission.words.key else { return Ok(None) };
+        self.remembered(&self.targets.sighted(), &submission.agent, key, submission.body())
     }
 
     fn remembered(

@@ -164,6 +164,14 @@ pub enum Error {
     /// A bundle is not one of ours, or not whole.
     #[error("the bundle cannot be imported: {0}")]
     Bundle(String),
+    /// What was to be read is not there or cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Unread {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The disk refused.
     #[error("cannot {doing}: {source}")]
     Io {
@@ -201,7 +209,12 @@ impl Error {
             | Self::Refused { .. }
             | Self::Conflicts { .. }
             | Self::LooksOnly { .. } => ErrorKind::Refused,
-            Self::Source(_) | Self::Interrupted(_) | Self::Io { .. } => ErrorKind::Failed,
+            Self::Unread { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                ErrorKind::NotFound
+            }
+            Self::Source(_) | Self::Interrupted(_) | Self::Io { .. } | Self::Unread { .. } => {
+                ErrorKind::Failed
+            }
         }
     }
 

@@ -17,7 +17,8 @@ use crate::state::{AgentId, Checkpoint, CheckpointId, Seq, Span};
 use crate::store::{self, Catalog, CompactionError, Held, Store, Which};
 
 /// Which checkpoints retention is to look at, and by which rule.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct ForgetRequest {
     /// Only this agent's; every agent's where absent.
     pub agent: Option<AgentId>,

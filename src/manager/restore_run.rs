@@ -99,7 +99,7 @@ const LIVE: Duration = Duration::from_secs(60);
 
 /// Refuses a restore by hand under an agent that was alive a moment ago.
 fn check_quiet(agent: &Agent) -> Result<(), Error> {
-    let Some(seen) = agent.last_seen().filter(|_| agent.committer().by_hand) else {
+    let Some(seen) = agent.last_seen().filter(|_| agent.is_by_hand()) else {
         return Ok(());
     };
     let ago = agent.committer().clock.now().since(seen);
@@ -246,7 +246,7 @@ impl<'a> Job<'a> {
         });
         let planned = planned.unwrap_or_default();
         match taken {
-            Ok(receipt) => Ok((Some(receipt), planned)),
+            Ok((receipt, _)) => Ok((Some(receipt), planned)),
             // There is nothing yet that could be replaced.
             Err(Error::NoState { .. }) => Ok((None, planned)),
             Err(error) => Err(error),

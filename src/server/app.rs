@@ -10,10 +10,15 @@ use tokio::time::timeout;
 
 use super::Options;
 use super::body::Budget;
+use super::caller::Caller;
+use super::due::Dues;
 use super::feed::Feed;
+use super::flight::Flights;
 use super::guard::Rules;
 use super::metrics::Metrics;
 use super::problem::Problem;
+#[cfg(feature = "cli")]
+use super::sessions::Sessions;
 use super::tokens::Tokens;
 use crate::manager::{self, CheckpointManager};
 
@@ -36,6 +41,11 @@ struct Inner {
     bodies: Budget,
     metrics: Arc<Metrics>,
     feed: Arc<Feed>,
+    /// The agents that are being run.
+    #[cfg(feature = "cli")]
+    sessions: Sessions,
+    dues: Dues,
+    flights: Flights,
     /// Turns true when the sidecar is told to end.
     ending: watch::Sender<bool>,
 }
@@ -56,6 +66,10 @@ impl App {
             bodies: Budget::default(),
             options: RwLock::new(Arc::new(options)),
             metrics,
+            #[cfg(feature = "cli")]
+            sessions: Sessions::default(),
+            dues: Dues::default(),
+            flights: Flights::default(),
             ending: watch::Sender::new(false),
         };
         Self { inner: Arc::new(inner) }
@@ -79,12 +93,36 @@ impl App {
         &self.inner.tokens
     }
 
+    /// Who comes with this text for a token.
+    pub(super) fn caller_of(&self, token: &str) -> Option<Caller> {
+        let known = self.tokens().find(token);
+        #[cfg(feature = "cli")]
+        let known = known.or_else(|| self.sessions().agent_of(token.as_bytes()).map(Caller::Agent));
+        known
+    }
+
     pub(super) fn rules(&self) -> Arc<Rules> {
         Arc::clone(&self.inner.rules.read())
     }
 
     pub(super) fn set_rules(&self, rules: Rules) {
         *self.inner.rules.write() = Arc::new(rules);
+    }
+
+    /// The agents that are being run.
+    #[cfg(feature = "cli")]
+    pub(crate) fn sessions(&self) -> &Sessions {
+        &self.inner.sessions
+    }
+
+    /// When the agents' next checkpoints are due.
+    pub(crate) fn dues(&self) -> &Dues {
+        &self.inner.dues
+    }
+
+    /// The idempotency keys that are being worked on.
+    pub(crate) fn flights(&self) -> &Flights {
+        &self.inner.flights
     }
 
     pub(super) fn bodies(&self) -> &Budget {

@@ -11,20 +11,27 @@
 //!
 //! It decides nothing about checkpoints: each route is a call on the library.
 
+pub(crate) mod api;
 mod app;
 mod body;
 mod caller;
+pub(crate) mod client;
 mod connection;
+mod due;
 mod error;
 mod feed;
+mod flight;
 mod guard;
 mod listener;
 mod metrics;
 mod options;
 mod places;
 mod problem;
+pub(crate) mod reach;
 mod routes;
 mod scope;
+#[cfg(feature = "cli")]
+pub(crate) mod sessions;
 mod token_file;
 mod tokens;
 
@@ -36,7 +43,12 @@ use std::time::Duration;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::time::{sleep, timeout};
 
+pub use api::{
+    BeginBody, CheckpointBody, CloseBody, ForgetSingleBody, ImportBody, OwnerWords, RestoreBody,
+    RestorePathBody,
+};
 pub use app::App;
+pub use client::{Client, ClientError};
 pub use error::Error;
 use guard::Rules;
 use listener::Listener;

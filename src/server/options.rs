@@ -4,12 +4,15 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::collect::SavePolicy;
 use crate::state::{ByteSize, Span};
 
 /// How the sidecar serves.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
+    /// When the state of an agent that posts with `?if_due` is kept.
+    pub save_policy: SavePolicy,
     /// Connections at once; further ones are answered that it is busy.
     pub connections_max: usize,
     /// Requests that are worked on at once; further ones wait.
@@ -47,6 +50,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            save_policy: SavePolicy::default(),
             connections_max: 1024,
             requests_max: 256,
             queue_timeout: Span::from_secs(5),

@@ -35,9 +35,11 @@ fn reaches(method: &Method, path: &str, agent: &AgentId) -> bool {
                 | ["operations"]
                 | ["operations", _, "complete" | "fail"] => reads || writes,
                 ["undo" | "observe"] => writes,
-                ["checkpoints", _] | ["checkpoints", _, "state"] | ["diff", _, _] | ["drift"] => {
-                    reads
-                }
+                ["checkpoints", _]
+                | ["checkpoints", _, "state" | "files"]
+                | ["checkpoints", _, "diff", _]
+                | ["diff", _, _]
+                | ["drift"] => reads,
                 _ => false,
             }
         }

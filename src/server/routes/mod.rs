@@ -6,10 +6,17 @@
 //! From outside to inside, a request is counted, kept from bringing the sidecar down by a fault of
 //! ours, checked by the guard, given its turn, and answered by its route.
 
+mod agent;
+mod checkpoints;
 mod document;
 mod events;
 mod health;
+mod operations;
+mod restores;
+#[cfg(feature = "cli")]
+mod session;
 mod store;
+mod upkeep;
 
 use std::any::Any;
 
@@ -27,11 +34,18 @@ use crate::error::ErrorKind;
 
 /// Every route behind everything a request must get past.
 pub(super) fn router(app: &App) -> Router {
-    Router::new()
+    let router = Router::new()
         .merge(health::router())
         .merge(store::router())
+        .merge(checkpoints::router())
+        .merge(restores::router())
+        .merge(operations::router())
+        .merge(upkeep::router())
         .merge(events::router())
-        .merge(document::router())
+        .merge(document::router());
+    #[cfg(feature = "cli")]
+    let router = router.merge(session::router());
+    router
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(from_fn_with_state(app.clone(), turn))
