@@ -10,6 +10,7 @@ mod asynchronous;
 mod bundle;
 mod committer;
 mod differences;
+mod drift;
 mod error;
 mod files;
 mod homecoming;
@@ -42,6 +43,7 @@ pub use agent::{Agent, Filter};
 pub(crate) use committer::CommitEnd;
 pub(crate) use committer::Committer;
 pub use differences::{Aspect, Differences, FileDifference};
+pub use drift::{DriftChoice, DriftPassed, DriftReport, DriftResponse, Observed, Word};
 pub use error::Error;
 pub use files::{FileFacts, FileKind, KeptFile};
 pub use left_out::LeftOut;
@@ -85,6 +87,8 @@ pub struct Options {
     pub workspace: collect::Options,
     /// What is kept.
     pub retention: retention::Policy,
+    /// What counts as drift, and what is done about it.
+    pub drift: crate::drift::Options,
     /// How often a failed write is tried again, and for how long.
     pub retry: Retry,
     /// Where the stores lie.
@@ -115,6 +119,7 @@ impl Options {
             state: encode::Options::default(),
             workspace: collect::Options::default(),
             retention: retention::Policy::default(),
+            drift: crate::drift::Options::default(),
             retry: Retry::default(),
             disk: RealDisk::shared(),
             clock: SystemClock::shared(),
@@ -170,6 +175,13 @@ fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
+/// What a manager is for.
+#[derive(Debug, Clone, Copy)]
+struct Role {
+    background: bool,
+    looks_only: bool,
+}
+
 struct Inner {
     committer: Arc<Committer>,
     tracks: track::Tracks,
@@ -202,6 +214,7 @@ impl CheckpointManager {
     pub fn open(options: Options) -> Result<Self, Error> {
         options.state.check()?;
         options.log.check().map_err(Error::Setting)?;
+        let watches = drift::Watches::new(&options.drift, &options.clock, &*options.disk)?;
         let mut targets = options.targets();
         let background = options.background;
         let primary = targets.primary.path().to_owned();
@@ -226,7 +239,8 @@ impl CheckpointManager {
                 targets.primary.look_meanwhile();
             }
         }
-        let manager = Self::assemble(options, targets, background, false);
+        let manager =
+            Self::assemble(options, targets, watches, Role { background, looks_only: false });
         manager.come_home();
         manager.finish_begun_restores()?;
         Ok(manager)
@@ -239,6 +253,7 @@ impl CheckpointManager {
     /// `not_found` where there is none, `damaged` where no segment can be read, `unavailable` where
     /// the disk refuses.
     pub fn open_to_look(options: Options) -> Result<Self, Error> {
+        let watches = drift::Watches::new(&options.drift, &options.clock, &*options.disk)?;
         let targets = options.targets();
         let opened = targets.primary.open_to_look();
         let mut seen = opened.is_ok();
@@ -256,11 +271,17 @@ impl CheckpointManager {
             }
             targets.primary.fail(error.to_string());
         }
-        Ok(Self::assemble(options, targets, false, true))
+        let role = Role { background: false, looks_only: true };
+        Ok(Self::assemble(options, targets, watches, role))
     }
 
-    fn assemble(options: Options, targets: Targets, background: bool, looks_only: bool) -> Self {
-        let committer = Arc::new(Committer::new(targets, &options));
+    fn assemble(
+        options: Options,
+        targets: Targets,
+        watches: drift::Watches,
+        Role { background, looks_only }: Role,
+    ) -> Self {
+        let committer = Arc::new(Committer::new(targets, &options, watches));
         let disk = options.disk;
         let housekeeper =
             background.then(|| housekeeping::Housekeeper::start(Arc::clone(&committer)));
@@ -328,6 +349,7 @@ impl CheckpointManager {
     pub fn settle(&self) -> Result<(), Error> {
         if !self.inner.looks_only {
             self.come_home();
+            self.committer().watches.write_down(self.committer(), true)?;
         }
         if self.inner.housekeeper.is_none() && !self.inner.looks_only {
             letting_go::compact_when_worthwhile(self.committer())?;
@@ -503,6 +525,13 @@ impl CheckpointManager {
 
     fn shared_disk(&self) -> &Arc<dyn Disk> {
         &self.inner.disk
+    }
+
+    /// Has the housekeeper look after what was seen.
+    fn wake(&self) {
+        if let Some(housekeeper) = &self.inner.housekeeper {
+            housekeeper.nudge();
+        }
     }
 
     fn note_activity(&self) {

@@ -410,6 +410,22 @@ fn write_in_whole_units(
     }
 }
 
+/// How an agent stands, by one signal or by all of them.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// Nothing is wrong, as far as can be seen.
+    #[default]
+    Ok,
+    /// Something changed that may be nothing.
+    Suspect,
+    /// The agent left the behaviour or the state it should have.
+    Drifting,
+}
+
 /// How far a commit's durability reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -470,6 +486,12 @@ pub struct Checkpoint {
     pub inherited: BTreeMap<String, Seq>,
     /// Made after a drift's onset: kept as evidence, never chosen automatically.
     pub tainted: bool,
+    /// The newest observation of the agent when it was made; absent where nobody watched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observation: Option<u64>,
+    /// How the agent stood then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Level>,
     /// The user's words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,

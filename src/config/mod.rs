@@ -196,6 +196,7 @@ impl Settings {
         options.state = self.state;
         options.workspace = self.workspace.clone();
         options.retention = self.retention.clone();
+        options.drift = self.drift.clone();
         options.retry = self.retry;
         options
     }

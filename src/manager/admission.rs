@@ -9,6 +9,7 @@ use super::resolve;
 use crate::encode::event::What;
 use crate::encode::manifest::{Lies, Manifest, Part, Restored};
 use crate::encode::parts::{StateFiles, Workspace};
+use crate::encode::watched::Watched;
 use crate::encode::{Block, Encoded};
 use crate::state::{AgentId, CheckpointId, Digest, Kind, OperationRef, Seq};
 use crate::store::{self, Brought, Catalog, Draft, DraftState, Store};
@@ -40,6 +41,21 @@ pub(crate) struct Submission {
     pub patch: Option<Digest>,
     /// What is to be said in the same batch.
     pub events: Vec<What>,
+    /// How the agent stands, where it is watched.
+    pub told: Option<Told>,
+}
+
+/// How an agent stands, with what its detectors remember.
+#[derive(Debug, Clone)]
+pub(crate) struct Told {
+    pub watched: Watched,
+    pub memory: Block,
+}
+
+impl Told {
+    pub(super) fn into_parts(self) -> (Option<Watched>, Option<Block>) {
+        (Some(self.watched), Some(self.memory))
+    }
 }
 
 /// The caller's own words on a checkpoint.

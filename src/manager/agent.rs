@@ -165,7 +165,10 @@ impl Agent {
     /// # Errors
     /// As [`Agent::restore_checkpoint`].
     pub fn restore(&self, reference: &str, options: &RestoreOptions) -> Result<Restored, Error> {
-        restoring::restore(self, reference, options)
+        let said: Vec<What> = self.release("a checkpoint was restored").into_iter().collect();
+        let restored = restoring::restore_saying(self, reference, options, said)?;
+        self.note_released();
+        Ok(restored)
     }
 
     /// Tells what [`Agent::restore`] would do: what it would write, remove and leave, and what is
@@ -179,7 +182,7 @@ impl Agent {
         options: &RestoreOptions,
     ) -> Result<Restored, Error> {
         let options = RestoreOptions { dry_run: true, ..options.clone() };
-        restoring::restore(self, reference, &options)
+        restoring::restore_saying(self, reference, &options, Vec::new())
     }
 
     /// Reads a checkpoint and changes nothing.
@@ -306,6 +309,7 @@ impl Agent {
     pub fn reset(&self) -> Result<(), Error> {
         let last = self.manager.last_seq(&self.id);
         self.manager.write_event(|_| What::Reset { agent_id: self.id.clone(), seq: last })?;
+        self.note_released();
         self.forget_track();
         Ok(())
     }
@@ -432,7 +436,8 @@ impl Agent {
     }
 
     pub(super) fn resolve(&self, reference: &str) -> Result<Resolved, Error> {
-        resolve::resolve(&self.committer().targets, &self.id, reference)
+        let onset = if reference == "good" { self.suspected_since() } else { None };
+        resolve::resolve(&self.committer().targets, &self.id, reference, onset)
     }
 
     /// The state of the agent's own source, where it has one.

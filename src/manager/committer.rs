@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 
-use super::admission::{Before, Sight, Submission, Taken, TakenState, content, in_flight};
+use super::admission::{Before, Sight, Submission, Taken, TakenState, Told, content, in_flight};
+use super::drift::Watches;
 use super::error::Error;
 use super::progress::WorkProgress;
 use super::{letting_go, retained};
@@ -19,9 +20,9 @@ use crate::clock::Clock;
 use crate::collect;
 use crate::commit::group::Group;
 use crate::disk::{Retry, RetryError, retry};
-use crate::encode;
 use crate::encode::event::What;
 use crate::encode::manifest::{Idempotency, Lies, Manifest, Part};
+use crate::encode::{self, Block};
 use crate::retention::Policy;
 use crate::state::{AgentId, Attempt, CheckpointId, Digest, Kind, OperationRef, Receipt, Seq};
 use crate::store::{
@@ -47,6 +48,8 @@ pub(crate) struct Committer {
     numbers: Mutex<HashMap<AgentId, Seq>>,
     plans: Mutex<retained::Pace>,
     over_budget: Mutex<bool>,
+    /// Every agent under watch.
+    pub(super) watches: Watches,
     /// Whom to tell how far long work has come.
     pub(super) progress: RwLock<Option<Tell>>,
     /// Whom to tell what commits came to.
@@ -86,7 +89,7 @@ enum Admitted {
 }
 
 impl Committer {
-    pub(crate) fn new(targets: Targets, options: &super::Options) -> Self {
+    pub(crate) fn new(targets: Targets, options: &super::Options, watches: Watches) -> Self {
         Self {
             targets,
             clock: Arc::clone(&options.clock),
@@ -99,6 +102,7 @@ impl Committer {
             numbers: Mutex::default(),
             plans: Mutex::default(),
             over_budget: Mutex::default(),
+            watches,
             progress: RwLock::default(),
             counting: RwLock::default(),
             homecoming: Mutex::default(),
@@ -233,12 +237,13 @@ impl Committer {
         let TakenState { part, content, raw, file } = state;
         let digest = |part: &Option<Part>| part.as_ref().map(|part| part.digest);
         let unchanged = digest(&before.state) == digest(&part);
-        let blocks = submission.rest();
+        let mut blocks = submission.rest();
+        let (watched, memory) = submission.told.map(Told::into_parts).unwrap_or_default();
+        blocks.extend(memory);
         let opens = submission.opens.map(|name| OperationRef {
             id: submission.id,
             name: if name.is_empty() { submission.id.to_string() } else { name },
         });
-        let reference = self.targets.primary.store().or_else(|| self.targets.sighted().pop());
         let manifest = Manifest {
             id: submission.id,
             agent: submission.agent,
@@ -250,7 +255,7 @@ impl Committer {
             kind: submission.kind,
             parent: submission.parent.or(before.id),
             created_at: self.clock.now(),
-            store_time_ms: reference.map_or(0, |store| store.store_time_ms()),
+            store_time_ms: self.store_time_ms(),
             state: part,
             state_changed: if unchanged { before.state_changed } else { seq },
             state_file: submission.words.state_file.or(file),
@@ -263,6 +268,7 @@ impl Committer {
             stored_bytes: 0,
             workspace,
             state_files,
+            watched,
             unknown: Vec::new(),
         };
         let brought = submission.brought.into_iter().collect();
@@ -304,6 +310,12 @@ impl Committer {
         let given = numbers.entry(agent.clone()).or_default();
         *given = (*given).max(seq);
         seq
+    }
+
+    /// The store's own time, in milliseconds; 0 where no store can be seen.
+    pub(super) fn store_time_ms(&self) -> u64 {
+        let store = self.targets.primary.store().or_else(|| self.targets.sighted().pop());
+        store.map_or(0, |store| store.store_time_ms())
     }
 
     /// Notes that the target whose store this is failed.
@@ -405,11 +417,21 @@ impl Committer {
     /// Writes one event to the first target that takes it, as a checkpoint would be; where none
     /// does, those that are left alone after a failure are tried all the same.
     pub(super) fn write_event(&self, what: impl Fn(&Store) -> What) -> Result<(), Error> {
+        self.write_words(|store| vec![what(store)], &[])
+    }
+
+    /// Writes events as one batch, with the blocks that they name, as [`Committer::write_event`]
+    /// does.
+    pub(super) fn write_words(
+        &self,
+        words: impl Fn(&Store) -> Vec<What>,
+        blocks: &[Block],
+    ) -> Result<(), Error> {
         let _turn = self.turn.lock();
         let mut attempts = Vec::new();
         let resting = self.targets.resting();
         let say = |target: &Target, store: &Arc<Store>| {
-            letting_go::say(store, what(store)).map_err(|error| {
+            letting_go::say_all(store, &words(store), blocks).map_err(|error| {
                 target.fail(error.to_string());
                 error.to_string()
             })

@@ -11,6 +11,7 @@ use super::committer::Committer;
 use super::error::Error;
 use super::retained::{self, Why};
 use super::{CheckpointManager, Progress};
+use crate::encode::Block;
 use crate::encode::event::What;
 use crate::retention::{self, Plan};
 use crate::state::{AgentId, Checkpoint, CheckpointId, Seq, Span};
@@ -245,14 +246,19 @@ fn forget_in(store: &Arc<Store>, held: &Held, erase: bool) -> Result<(), Error> 
 
 /// Makes a word durable; on a full disk the reserve makes room for it.
 pub(super) fn say(store: &Arc<Store>, word: What) -> Result<(), Error> {
-    let said = store.write_events(vec![word.clone()]).or_else(|error| {
+    say_all(store, &[word], &[])
+}
+
+/// Makes words durable in one batch, with the blocks that they name.
+pub(super) fn say_all(store: &Arc<Store>, words: &[What], blocks: &[Block]) -> Result<(), Error> {
+    let said = store.write_words(words.to_vec(), blocks).or_else(|error| {
         if error.io().is_some_and(is_full) && store.release_reserve().is_ok() {
-            store.write_events(vec![word])
+            store.write_words(words.to_vec(), blocks)
         } else {
             Err(error)
         }
     });
-    said.map(drop).map_err(|error| store::Error::from(error).into())
+    said.map_err(|error| store::Error::from(error).into())
 }
 
 fn pruning(error: &CompactionError) -> Error {

@@ -369,12 +369,20 @@ fn entry_of(checkpoint: &Checkpoint) -> LogEntry {
 fn event_entry(store: Uuid, event: &Event) -> Option<LogEntry> {
     let (at, what) = (event.at, &event.what);
     let agent_id = match what {
-        What::SegmentBegun { .. } | What::SegmentCompacted { .. } => return None,
+        What::SegmentBegun { .. } | What::SegmentCompacted { .. } | What::Observed { .. } => {
+            return None;
+        }
         What::Forgotten { agent_id, .. }
         | What::OperationClosed { agent_id, .. }
         | What::RestoreBegun { agent_id, .. }
         | What::RestoreRolledBack { agent_id, .. }
         | What::Reset { agent_id, .. }
+        | What::DriftFound { agent_id, .. }
+        | What::DriftCalmed { agent_id, .. }
+        | What::DriftShared { agent_id, .. }
+        | What::DriftAnswered { agent_id, .. }
+        | What::DriftReleased { agent_id, .. }
+        | What::DriftHookFailed { agent_id, .. }
         | What::Diverged { agent_id, .. } => Some(agent_id.clone()),
         _ => None,
     };

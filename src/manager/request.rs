@@ -8,11 +8,12 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::admission::{Submission, Wanted, WantedPart, Words};
+use super::admission::{Submission, Told, Wanted, WantedPart, Words};
 use super::agent::Agent;
 use super::error::Error;
 use super::serialized::{Serialized, serialize};
 use super::workplace::{Inspect, Takes};
+use crate::encode::event::What;
 use crate::encode::manifest::Restored;
 use crate::encode::parts;
 use crate::state::{CheckpointId, Digest, Kind, OperationRef, Receipt, Seq};
@@ -54,6 +55,8 @@ pub struct Request {
     workspace: WantedPart<parts::Workspace>,
     state_files: WantedPart<parts::StateFiles>,
     brought: Option<Arc<Brought>>,
+    says: Vec<What>,
+    told: Option<Told>,
 }
 
 impl Request {
@@ -75,6 +78,8 @@ impl Request {
             workspace: WantedPart::Inherited,
             state_files: WantedPart::Inherited,
             brought: None,
+            says: Vec::new(),
+            told: None,
         }
     }
 
@@ -237,6 +242,18 @@ impl Request {
         self
     }
 
+    /// Says this in the same batch.
+    pub(super) fn says(mut self, words: Vec<What>) -> Self {
+        self.says.extend(words);
+        self
+    }
+
+    /// Records that the agent stands so, which the caller found out.
+    pub(super) fn told(mut self, told: Option<Told>) -> Self {
+        self.told = told;
+        self
+    }
+
     /// Keeps no state.
     pub(crate) fn without_state(mut self) -> Self {
         self.source = Source::Nothing;
@@ -287,7 +304,8 @@ impl Request {
             return Ok((receipt, true));
         }
         let takes = self.takes;
-        let submission = self.into_submission()?;
+        let mut submission = self.into_submission()?;
+        let noted = agent.note_watched(&mut submission);
         let id = submission.id;
         let large =
             matches!(&submission.state, Wanted::Given { encoded, .. } if encoded.len > (4 << 20));
@@ -298,6 +316,7 @@ impl Request {
             inspect(None).and_then(|()| agent.committer().submit(submission))
         };
         drop(pinned);
+        agent.note_told(noted, answer.is_ok());
         match &answer {
             Ok(receipt) => agent.note_committed(receipt),
             Err(error) => {
@@ -369,7 +388,8 @@ impl Request {
             raw: self.raw,
             by_hand: self.agent.is_by_hand(),
             patch,
-            events: Vec::new(),
+            events: self.says,
+            told: self.told,
         })
     }
 }

@@ -10,7 +10,6 @@ use tokio::time::timeout;
 
 use super::Options;
 use super::body::Budget;
-use super::caller::Caller;
 use super::due::Dues;
 use super::feed::Feed;
 use super::flight::Flights;
@@ -37,15 +36,15 @@ struct Inner {
     rules: RwLock<Arc<Rules>>,
     /// Requests that may be worked on.
     turns: Arc<Semaphore>,
-    /// What the bodies of all requests take.
-    bodies: Budget,
-    metrics: Arc<Metrics>,
-    feed: Arc<Feed>,
     /// The agents that are being run.
     #[cfg(feature = "cli")]
     sessions: Sessions,
+    /// What the bodies of all requests take.
+    bodies: Budget,
     dues: Dues,
     flights: Flights,
+    metrics: Arc<Metrics>,
+    feed: Arc<Feed>,
     /// Turns true when the sidecar is told to end.
     ending: watch::Sender<bool>,
 }
@@ -63,13 +62,13 @@ impl App {
             tokens: Tokens::default(),
             rules: RwLock::default(),
             turns: Arc::new(Semaphore::new(options.requests_max)),
-            bodies: Budget::default(),
-            options: RwLock::new(Arc::new(options)),
-            metrics,
             #[cfg(feature = "cli")]
             sessions: Sessions::default(),
+            bodies: Budget::default(),
             dues: Dues::default(),
             flights: Flights::default(),
+            options: RwLock::new(Arc::new(options)),
+            metrics,
             ending: watch::Sender::new(false),
         };
         Self { inner: Arc::new(inner) }
@@ -91,14 +90,6 @@ impl App {
     #[must_use]
     pub fn tokens(&self) -> &Tokens {
         &self.inner.tokens
-    }
-
-    /// Who comes with this text for a token.
-    pub(super) fn caller_of(&self, token: &str) -> Option<Caller> {
-        let known = self.tokens().find(token);
-        #[cfg(feature = "cli")]
-        let known = known.or_else(|| self.sessions().agent_of(token.as_bytes()).map(Caller::Agent));
-        known
     }
 
     pub(super) fn rules(&self) -> Arc<Rules> {

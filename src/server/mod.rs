@@ -44,8 +44,8 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::time::{sleep, timeout};
 
 pub use api::{
-    BeginBody, CheckpointBody, CloseBody, ForgetSingleBody, ImportBody, OwnerWords, RestoreBody,
-    RestorePathBody,
+    BeginBody, CheckpointBody, CloseBody, ForgetSingleBody, ImportBody, MarkBody, OwnerWords,
+    RestoreBody, RestorePathBody,
 };
 pub use app::App;
 pub use client::{Client, ClientError};

@@ -27,6 +27,8 @@ fn reaches(method: &Method, path: &str, agent: &AgentId) -> bool {
     let rest: Vec<&str> = parts.collect();
     match (first, second, third) {
         (Some("livez" | "readyz" | "openapi.json"), None, None) => reads,
+        // What can wait is done now: it changes nothing that anybody could mind.
+        (Some("v1"), Some("settle"), None) => *method == Method::POST,
         (Some("v1"), Some("agents"), Some(named)) if is(named, agent) => {
             let writes = *method == Method::POST;
             match rest[..] {
@@ -38,7 +40,6 @@ fn reaches(method: &Method, path: &str, agent: &AgentId) -> bool {
                 ["checkpoints", _]
                 | ["checkpoints", _, "state" | "files"]
                 | ["checkpoints", _, "diff", _]
-                | ["diff", _, _]
                 | ["drift"] => reads,
                 _ => false,
             }
@@ -80,7 +81,8 @@ mod tests {
             (Method::POST, "/v1/agents/team%2Fa/checkpoints"),
             (Method::GET, "/v1/agents/team%2fa/checkpoints"),
             (Method::GET, "/v1/agents/team%2Fa/checkpoints/latest/state"),
-            (Method::GET, "/v1/agents/team%2Fa/diff/1/2"),
+            (Method::GET, "/v1/agents/team%2Fa/checkpoints/1/diff/2"),
+            (Method::POST, "/v1/settle"),
             (Method::POST, "/v1/agents/team%2Fa/checkpoints/good/restore"),
             (Method::POST, "/v1/agents/team%2Fa/operations/x/fail"),
             (Method::POST, "/v1/agents/%74eam%2Fa/observe"),
@@ -99,6 +101,7 @@ mod tests {
             (Method::POST, "/v1/agents/team%2Fa/drift/mark"),
             (Method::DELETE, "/v1/agents/team%2Fa/checkpoints"),
             (Method::POST, "/v1/agents/team%2Fa/reset"),
+            (Method::POST, "/v1/agents/team%2Fa/session"),
             (Method::POST, "/v1/restore"),
             (Method::POST, "/v1/forget"),
             (Method::POST, "/v1/verify"),

@@ -96,6 +96,12 @@ impl Tokens {
         self.known.write().retain(|known| known.hash != hash);
     }
 
+    /// Takes a token as an agent's that was made elsewhere: a `run` that changes its sidecar brings
+    /// its agent's along.
+    pub(crate) fn accept_for(&self, token: &Token, agent: &AgentId) {
+        self.know(token, Caller::Agent(agent.clone()));
+    }
+
     fn know(&self, token: &Token, caller: Caller) {
         self.known.write().push(Known { hash: hash(token.reveal()), caller });
     }

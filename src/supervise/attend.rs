@@ -42,6 +42,8 @@ pub(super) struct Watch {
     pub stopped: bool,
     /// The last signal that was passed on, and when.
     passed_on: Option<(Signal, Duration)>,
+    /// It was told that nobody reads what it prints.
+    unread: bool,
     ending: Option<Ending>,
 }
 
@@ -54,7 +56,7 @@ struct Ending {
 
 impl Watch {
     fn new(now: Duration) -> Self {
-        Self { began: now, sign: now, stopped: false, passed_on: None, ending: None }
+        Self { began: now, sign: now, stopped: false, passed_on: None, unread: false, ending: None }
     }
 
     /// Notes that it may act again.
@@ -127,6 +129,7 @@ impl Life {
     fn on_tick(&mut self, group: &Group, watch: &mut Watch) {
         let now = self.now();
         self.look(watch, now);
+        self.tell_of_closed_reader(group, watch, now);
         let grace = self.grace();
         if let Some(ending) = &mut watch.ending {
             if now >= ending.kill_at {
@@ -143,6 +146,14 @@ impl Life {
         }
         let (agent, wall) = (self.setup.agent.as_str(), self.setup.clock.now());
         self.talk.show(&self.report.line(agent, self.attempt, wall));
+    }
+
+    /// Hands on that nobody reads what the command prints, as it would learn by printing.
+    fn tell_of_closed_reader(&self, group: &Group, watch: &mut Watch, now: Duration) {
+        if self.relay.is_closed() && !std::mem::replace(&mut watch.unread, true) {
+            watch.passed_on = Some((Signal::PIPE, now));
+            group.signal_first(Signal::PIPE);
+        }
     }
 
     /// Looks at what the command may have changed.

@@ -5,6 +5,8 @@
 //! what is asked ([`Ask`]) and what is answered can be sent. Everything here blocks, and is called
 //! from threads that may.
 
+mod watching;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,10 +15,13 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use self::watching::Tree;
+pub(crate) use self::watching::{Due, Responded, Seen};
 use super::patterns::Pattern;
 use super::schedule::Parts;
 use super::state_file::{self, Found, Print, Wrong};
 use crate::disk::Disk;
+use crate::drift::Sighting;
 use crate::encode;
 use crate::encode::event::Outcome;
 use crate::manager::{
@@ -62,6 +67,13 @@ pub(crate) enum Ask {
     FurtherBack { content: Digest },
     /// Answered with how many were forgotten.
     ForgetButNewest,
+    /// Show what was seen, and that time passed; answered with how the agent stands ([`Seen`]).
+    See { sightings: Vec<Sighting>, terminal: bool },
+    /// Put state files back because they drift; answered as [`Ask::Mend`].
+    PutBack { why: String },
+    /// Do what drift asks for now that the command has ended; answered with what was done
+    /// ([`Responded`]).
+    Respond { why: String },
 }
 
 /// A checkpoint that is to be taken.
@@ -119,10 +131,20 @@ impl StateFiles {
         self.state.is_some() || !self.others.is_empty()
     }
 
+    /// The file that is the state.
+    pub(crate) fn state(&self) -> Option<&Path> {
+        self.state.as_deref()
+    }
+
+    /// Every one, the others as far as they are there now.
+    pub(crate) fn all(&self) -> Vec<PathBuf> {
+        self.state.iter().cloned().chain(self.others()).collect()
+    }
+
     /// What they look like.
     pub(crate) fn prints(&self) -> Prints {
         let mut prints = Prints::new();
-        for path in self.state.iter().cloned().chain(self.others()) {
+        for path in self.all() {
             let place = state_file::place(&*self.disk, &path);
             let ahead = state_file::write_ahead(&place);
             for place in [place, ahead] {
@@ -150,6 +172,7 @@ pub(crate) struct Keeper {
     has_workspace: bool,
     /// Labels that keep a checkpoint whatever happens.
     pins: Vec<String>,
+    tree: Mutex<Tree>,
 }
 
 impl Wanted {
@@ -184,6 +207,7 @@ impl Keeper {
             files: StateFiles::of(manager.disk_in_use(), it)?,
             has_workspace: it.workspace.is_some(),
             pins: manager.pin_labels(),
+            tree: Mutex::default(),
         })
     }
 
@@ -196,6 +220,9 @@ impl Keeper {
             Ask::FailOperations { since, why } => sent(&self.fail_operations(since, &why)?),
             Ask::FurtherBack { content } => sent(&self.further_back(content)?),
             Ask::ForgetButNewest => sent(&self.forget_but_newest()?),
+            Ask::See { sightings, terminal } => sent(&self.see(sightings, terminal)?),
+            Ask::PutBack { why } => sent(&self.put_back(&why)?),
+            Ask::Respond { why } => sent(&self.respond(&why)?),
             Ask::Carry { order } => Err(Error::Refused {
                 why: format!("order {order} is not known"),
                 way_out: "ask for the restore again".to_owned(),
@@ -251,6 +278,9 @@ impl Keeper {
             Err(Error::NoState { .. }) => None,
             other => other?,
         };
+        if let Some(receipt) = &receipt {
+            self.show_workspace(receipt);
+        }
         Ok(Kept { receipt, left_out: damaged.or(torn) })
     }
 

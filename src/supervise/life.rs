@@ -26,8 +26,9 @@ use super::keeper::{Ask, Belongings, Prints, StateFiles, Wanted};
 use super::options::{Options, Restart};
 use super::post::{Post, Posting};
 use super::report::{Report, span};
-use super::restarts::Restarts;
+use super::restarts::{Cause, Restarts};
 use super::schedule::{Part, Parts, Schedule};
+use super::sense::{Laid, Relay};
 use super::sidecar::SidecarSetup;
 use super::signals::Signals;
 use super::talk::Talk;
@@ -98,6 +99,8 @@ pub(super) struct Life {
     /// The last trouble that was told, so that it is told once.
     pub trouble: Option<String>,
     pub attempt: u32,
+    /// What the command prints, where that does not go to a terminal.
+    pub relay: Relay,
     reaper: Arc<Reaper>,
     claim: Claim,
 }
@@ -168,6 +171,7 @@ impl Life {
             under_way: None,
             trouble: None,
             attempt: 0,
+            relay: Relay::default(),
             setup,
             signals,
             terminal,
@@ -244,8 +248,10 @@ impl Life {
                 }
             };
             self.enter(&group);
-            let attended = self.attend(&mut group).await;
-            self.leave(&group).await;
+            let mut attended = self.attend(&mut group).await;
+            if self.leave(&group).await {
+                attended.cause = Cause::Asked;
+            }
             start = match self.settle(attended, child).await? {
                 After::Again(beginning) => Start::Fresh(beginning),
                 After::Over(exit) => {
@@ -260,6 +266,10 @@ impl Life {
     fn adopted(&mut self, group: &Group, child: Child) -> Child {
         let (pid, attempt) = (group.pid(), child.attempt);
         self.talk.say(&format!("adopted process {pid}, attempt {attempt} of a killed run"));
+        match Relay::over(pid.as_raw_nonzero().get(), child.output) {
+            Ok(relay) => self.relay = relay,
+            Err(error) => self.talk.say(&format!("what it prints cannot be read on: {error}")),
+        }
         self.claim.runs(child);
         child
     }
@@ -284,14 +294,34 @@ impl Life {
         group.signal(Signal::CONT);
     }
 
-    /// Takes it back, and ends what the command left behind.
-    async fn leave(&mut self, group: &Group) {
+    /// Takes it back, ends what the command left behind, and passes on what it printed; whether this
+    /// process was asked to end meanwhile.
+    async fn leave(&mut self, group: &Group) -> bool {
         if let Some(terminal) = &mut self.terminal {
             terminal.take_from(group.pid());
         }
         let left = group.clear(self.grace()).await;
         if left > 0 {
             self.talk.say(&format!("ended {left} of its processes that it left behind"));
+        }
+        self.pass_on_the_rest().await
+    }
+
+    async fn pass_on_the_rest(&mut self) -> bool {
+        let patience = self.grace();
+        loop {
+            tokio::select! {
+                () = self.relay.finish(patience) => return false,
+                signal = self.signals.next() => match signal {
+                    Signal::TERM | Signal::INT | Signal::HUP | Signal::QUIT => {
+                        self.talk.say("nobody reads what it printed last: it is not passed on");
+                        return true;
+                    }
+                    Signal::TSTP => job_control::stop_this_process(),
+                    Signal::WINCH => self.talk.resized(),
+                    _ => {}
+                },
+            }
         }
     }
 
@@ -323,19 +353,31 @@ impl Life {
     fn begin(&mut self, beginning: &Beginning) -> Result<(Group, Child), Error> {
         self.attempt += 1;
         let (mark, started_at) = (Uuid::new_v4(), self.setup.clock.now());
-        let mut child = Child { mark, attempt: self.attempt, started_at, leader: None };
-        self.claim.runs(child);
         let mut command = self.command(beginning);
         command.env(MARK, mark.to_string());
+        let laid = self.lay_pipes(&mut command)?;
+        let (attempt, output) = (self.attempt, laid.pipes());
+        let mut child = Child { mark, attempt, started_at, output, leader: None };
+        self.claim.runs(child);
         let group = self.reaper.spawn(&mut command).map_err(|source| {
             // Nothing was started, so nothing is left behind.
             self.claim.rests();
             Error::Spawn { command: command.get_program().display().to_string(), source }
         })?;
+        self.relay = laid.begun();
         child.leader =
             process::process(group.pid().as_raw_nonzero().get()).as_ref().map(Leader::of);
         self.claim.runs(child);
         Ok((group, child))
+    }
+
+    /// Puts pipes in place of what the command would print to, where that is wanted.
+    fn lay_pipes(&self, command: &mut Command) -> Result<Laid, Error> {
+        if !self.setup.options.watch_output {
+            return Ok(Laid::default());
+        }
+        let doing = "lay the pipes for what the command prints";
+        Laid::before(command).map_err(|source| Error::System { doing, source })
     }
 
     fn command(&self, beginning: &Beginning) -> Command {

@@ -34,6 +34,7 @@ mod post;
 mod report;
 mod restarts;
 mod schedule;
+mod sense;
 #[cfg(feature = "cli")]
 mod sidecar;
 #[cfg(feature = "cli")]
@@ -59,5 +60,6 @@ pub use options::{OnCrash, OnSuccess, Options, Restart};
 pub use patterns::Pattern;
 pub use restarts::{Cause, Ended, Next, Restarts};
 pub use schedule::{Due, Part, Parts, Schedule};
+pub use sense::transcript;
 #[cfg(feature = "cli")]
 pub use sidecar::SidecarSetup;

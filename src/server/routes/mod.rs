@@ -9,6 +9,7 @@
 mod agent;
 mod checkpoints;
 mod document;
+mod drift;
 mod events;
 mod health;
 mod operations;
@@ -34,18 +35,19 @@ use crate::error::ErrorKind;
 
 /// Every route behind everything a request must get past.
 pub(super) fn router(app: &App) -> Router {
-    let router = Router::new()
+    let routes = Router::new()
         .merge(health::router())
         .merge(store::router())
+        .merge(events::router())
+        .merge(document::router())
         .merge(checkpoints::router())
         .merge(restores::router())
         .merge(operations::router())
-        .merge(upkeep::router())
-        .merge(events::router())
-        .merge(document::router());
+        .merge(drift::router())
+        .merge(upkeep::router());
     #[cfg(feature = "cli")]
-    let router = router.merge(session::router());
-    router
+    let routes = routes.merge(session::router());
+    routes
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(from_fn_with_state(app.clone(), turn))
