@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests look at the disk past the seam they test")]
 
 mod api;
+mod api_unsaved;
 mod asynchronous;
 mod cli_config;
 mod cli_contract;

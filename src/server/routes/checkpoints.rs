@@ -7,11 +7,12 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::json;
+use utoipa::OpenApi;
 
 use super::agent::{Asked, At, OfAgent, OfCheckpoint, check, handle, note_sign};
 use crate::collect::{Moment, Saved};
 use crate::error::ErrorKind;
-use crate::manager::{Differences, Filter, KeptFile};
+use crate::manager::{Differences, Error, Filter, KeptFile};
 use crate::server::api::{
     Call, CheckpointBody, Condition, Diff, Files, List, Made, MakeCheckpoint, Opening, ReadState,
     Show,
@@ -20,10 +21,14 @@ use crate::server::app::App;
 use crate::server::body::Given;
 use crate::server::caller::Caller;
 use crate::server::problem::Problem;
-use crate::state::{AgentId, Checkpoint, Kind, Seq};
+use crate::state::{AgentId, Checkpoint, Kind, Receipt, Seq};
 
 /// Checkpoints in a list where the request does not say how many.
 const LIMIT_DEFAULT: usize = 1000;
+
+#[derive(OpenApi)]
+#[openapi(paths(make, list, show, state, files, diff))]
+pub(super) struct Document;
 
 pub(super) fn router() -> Router<App> {
     Router::new()
@@ -57,6 +62,17 @@ fn is_said(flag: Option<&str>, name: &str) -> Result<bool, Problem> {
     }
 }
 
+/// Makes a checkpoint; it is durable when this answers.
+#[utoipa::path(post, path = "/v1/agents/{agent}/checkpoints", params(("agent" = String, Path, description = "The agent; a / in its id is written %2F"), ("if_due" = Option<bool>, Query, description = "Only where the save policy says so"), ("progress" = Option<f64>, Query, description = "How far the work is, for the policy"), ("belongs" = Option<bool>, Query, description = "The operation that is named is one that the checkpoint belongs to, whatever its kind"), ("If-Match" = Option<String>, Header, description = "Only if the state last changed at this number"), ("If-None-Match" = Option<String>, Header, description = "`*`: only if there is no state yet"), ("Idempotency-Key" = Option<String>, Header, description = "The same key again answers the first receipt")), request_body = CheckpointBody, responses(
+    (status = 201, description = "It is durable", body = Receipt),
+    (status = 200, description = "It was made before under the same key, or is not due", body = serde_json::Value),
+    (status = 404, description = "There is no such thing", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "Refused, because it would do harm, or a request under the same key is under way", body = Problem, content_type = "application/problem+json"),
+    (status = 412, description = "The state changed since", body = Problem, content_type = "application/problem+json"),
+    (status = 422, description = "The key was used for another request", body = Problem, content_type = "application/problem+json"),
+    (status = 423, description = "The store is held by another process", body = Problem, content_type = "application/problem+json"),
+    (status = 507, description = "No target could store it", body = Problem, content_type = "application/problem+json"),
+))]
 async fn make(
     State(app): State<App>,
     caller: Caller,
@@ -94,24 +110,69 @@ pub(super) async fn make_checkpoint(
         .work(move || {
             // Held until the work is done, also where the client hangs up before.
             let _flight = flight;
-            let clock = own.manager().clock();
-            let began = clock.monotonic();
-            let agent = wanted.agent.clone();
-            let by_agent = wanted.body.owner.is_none();
-            let handle = handle(&own, &agent, wanted.body.owner.as_ref())?;
-            let made = wanted.make(&handle)?;
-            let at = clock.monotonic();
-            let cost = at.saturating_sub(began);
-            own.dues().note(&agent, Saved { at, progress, step: 0, cost });
-            note_saved(&own, &agent, &made, by_agent);
-            let id = made.receipt.checkpoint.checkpoint_id.to_string();
-            Ok((made, handle.state_changed(&id).ok()))
+            let spare = wanted.clone();
+            perform(&own, wanted, progress).map_err(|error| unsaved(&own, spare, error))
         })
         .await?;
     let status = if made.repeated { StatusCode::OK } else { StatusCode::CREATED };
     let mut answer = (status, Json(made.receipt)).into_response();
     tag(&mut answer, changed);
     Ok(answer)
+}
+
+/// Makes a checkpoint, and notes that its agent has saved. Blocks.
+fn perform(
+    app: &App,
+    wanted: MakeCheckpoint,
+    progress: Option<f64>,
+) -> Result<(Made, Option<Seq>), Error> {
+    let clock = app.manager().clock();
+    let began = clock.monotonic();
+    let agent = wanted.agent.clone();
+    let (by_agent, has_state) = (wanted.body.owner.is_none(), wanted.body.state.is_some());
+    let handle = handle(app, &agent, wanted.body.owner.as_ref())?;
+    let made = wanted.make(&handle)?;
+    let at = clock.monotonic();
+    let cost = at.saturating_sub(began);
+    app.dues().note(&agent, Saved { at, progress, step: 0, cost });
+    if has_state {
+        app.unstored().let_go(&agent);
+    }
+    note_saved(app, &agent, &made, by_agent);
+    let id = made.receipt.checkpoint.checkpoint_id.to_string();
+    let changed = handle.state_changed(&id).ok();
+    Ok((made, changed))
+}
+
+/// Keeps in memory what no store could take, and says so.
+fn unsaved(app: &App, mut wanted: MakeCheckpoint, error: Error) -> Problem {
+    let unstored = error.kind() == ErrorKind::Unstored;
+    let mut problem = Problem::from(error);
+    // What the agent saves meanwhile is newer, and must not be replaced by this.
+    wanted.condition = wanted.condition.or_else(|| unless_changed(app, &wanted.agent));
+    if unstored && app.unstored().keep(wanted, app.manager().clock().now()) {
+        problem.detail.push_str("; it is kept in memory and tried again, and is not durable");
+    }
+    problem
+}
+
+/// That the state of an agent is still what it is now.
+fn unless_changed(app: &App, agent: &AgentId) -> Option<Condition> {
+    let agent = app.manager().agent(agent.as_str()).ok()?;
+    let one = Filter { limit: Some(1), ..Filter::default() };
+    let newest = agent.list_checkpoints(one).ok()?.pop();
+    let Some(newest) = newest else { return Some(Condition::First) };
+    let changed = agent.state_changed(&newest.checkpoint_id.to_string());
+    changed.ok().map(Condition::Match)
+}
+
+/// Makes a checkpoint that could not be stored when it was asked for.
+pub(in crate::server) async fn make_again(
+    app: &App,
+    wanted: MakeCheckpoint,
+) -> Result<(), Problem> {
+    let own = app.clone();
+    app.work(move || Ok(perform(&own, wanted, None).map(|_| ())?)).await
 }
 
 #[cfg(feature = "cli")]
@@ -185,6 +246,10 @@ struct ListQuery {
     limit: Option<usize>,
 }
 
+/// Lists the checkpoints of an agent.
+#[utoipa::path(get, path = "/v1/agents/{agent}/checkpoints", params(("agent" = String, Path, description = "The agent; a / in its id is written %2F"), ("kind" = Option<String>, Query, description = "routine, pre_operation or recovery"), ("before" = Option<u64>, Query, description = "Only those before this number"), ("limit" = Option<usize>, Query, description = "At most so many; 1000 where absent")), responses(
+    (status = 200, description = "The newest first", body = Vec<Checkpoint>),
+))]
 async fn list(
     State(app): State<App>,
     caller: Caller,
@@ -197,6 +262,11 @@ async fn list(
     app.ask(move |manager| list.perform(manager)).await.map(Json)
 }
 
+/// Shows a checkpoint, and what its workspace left out.
+#[utoipa::path(get, path = "/v1/agents/{agent}/checkpoints/{reference}", params(("agent" = String, Path, description = "The agent; a / in its id is written %2F"), ("reference" = String, Path, description = "A path, an id, latest, latest:KIND or good")), responses(
+    (status = 200, description = "Its facts", body = serde_json::Value),
+    (status = 404, description = "There is no such thing", body = Problem, content_type = "application/problem+json"),
+))]
 async fn show(
     State(app): State<App>,
     caller: Caller,
@@ -218,6 +288,11 @@ async fn show(
     Ok(answer)
 }
 
+/// Reads the state of a checkpoint.
+#[utoipa::path(get, path = "/v1/agents/{agent}/checkpoints/{reference}/state", params(("agent" = String, Path, description = "The agent; a / in its id is written %2F"), ("reference" = String, Path, description = "A path, an id, latest, latest:KIND or good")), responses(
+    (status = 200, description = "The state, byte for byte", body = serde_json::Value),
+    (status = 404, description = "There is no such thing", body = Problem, content_type = "application/problem+json"),
+))]
 async fn state(
     State(app): State<App>,
     caller: Caller,
@@ -248,6 +323,11 @@ async fn state(
     Ok(answer)
 }
 
+/// Lists the files of a checkpoint.
+#[utoipa::path(get, path = "/v1/agents/{agent}/checkpoints/{reference}/files", params(("agent" = String, Path, description = "The agent; a / in its id is written %2F"), ("reference" = String, Path, description = "A path, an id, latest, latest:KIND or good")), responses(
+    (status = 200, description = "Its workspace and its state files", body = serde_json::Value),
+    (status = 404, description = "There is no such thing", body = Problem, content_type = "application/problem+json"),
+))]
 async fn files(
     State(app): State<App>,
     caller: Caller,
@@ -267,6 +347,12 @@ struct OfTwo {
     to: String,
 }
 
+/// Compares two checkpoints.
+#[utoipa::path(get, path = "/v1/agents/{agent}/checkpoints/{reference}/diff/{to}", params(("agent" = String, Path, description = "The agent; a / in its id is written %2F"), ("reference" = String, Path, description = "A path, an id, latest, latest:KIND or good"), ("to" = String, Path, description = "The checkpoint that it is compared with")), responses(
+    (status = 200, description = "What differs", body = serde_json::Value),
+    (status = 404, description = "There is no such thing", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "Refused, because it would do harm, or a request under the same key is under way", body = Problem, content_type = "application/problem+json"),
+))]
 async fn diff(
     State(app): State<App>,
     caller: Caller,

@@ -8,7 +8,7 @@ use utoipa::openapi::OpenApi as Description;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{events, health, store};
+use super::{checkpoints, drift, events, health, operations, restores, store, upkeep};
 use crate::server::app::App;
 
 /// What is said of all routes.
@@ -38,9 +38,17 @@ async fn openapi() -> Response {
 /// The whole description.
 fn description() -> Description {
     let mut whole = Document::openapi();
-    for part in
-        [health::Document::openapi(), store::Document::openapi(), events::Document::openapi()]
-    {
+    let parts = [
+        health::Document::openapi(),
+        store::Document::openapi(),
+        checkpoints::Document::openapi(),
+        restores::Document::openapi(),
+        operations::Document::openapi(),
+        drift::Document::openapi(),
+        events::Document::openapi(),
+        upkeep::Document::openapi(),
+    ];
+    for part in parts {
         whole.merge(part);
     }
     Everywhere.modify(&mut whole);

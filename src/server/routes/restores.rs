@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::routing::post;
 use axum::{Json, Router};
 use serde::Deserialize;
+use utoipa::OpenApi;
 
 use super::agent::{Asked, At, OfAgent, OfCheckpoint, check, handle};
 use super::checkpoints::find;
@@ -21,6 +22,10 @@ use crate::server::problem::Problem;
 use crate::server::sessions::Ordered;
 use crate::state::AgentId;
 use crate::store::ViewPath;
+
+#[derive(OpenApi)]
+#[openapi(paths(restore, restore_path, undo, reset))]
+pub(super) struct Document;
 
 pub(super) fn router() -> Router<App> {
     Router::new()
@@ -60,6 +65,13 @@ fn check_options(caller: &Caller, options: &RestoreOptions) -> Result<(), Proble
     Ok(())
 }
 
+/// Restores a checkpoint in place; an agent that is being run is ended for it and started again.
+#[utoipa::path(post, path = "/v1/agents/{agent}/checkpoints/{reference}/restore", params(("agent" = String, Path, description = "The agent; a / in its id is written %2F"), ("reference" = String, Path, description = "A path, an id, latest, latest:KIND or good"), ("dry_run" = Option<bool>, Query, description = "Only tell what would be done")), request_body = RestoreBody, responses(
+    (status = 200, description = "What was done", body = serde_json::Value),
+    (status = 404, description = "There is no such thing", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "Refused, because it would do harm, or a request under the same key is under way", body = Problem, content_type = "application/problem+json"),
+    (status = 507, description = "No target could store it", body = Problem, content_type = "application/problem+json"),
+))]
 async fn restore(
     State(app): State<App>,
     caller: Caller,
@@ -73,6 +85,13 @@ async fn restore(
     perform(app, Restore { agent, reference, body }).await.map(Json)
 }
 
+/// Restores the checkpoint that a path leads to.
+#[utoipa::path(post, path = "/v1/restore", params(("dry_run" = Option<bool>, Query, description = "Only tell what would be done")), request_body = RestorePathBody, responses(
+    (status = 200, description = "What was done", body = serde_json::Value),
+    (status = 404, description = "There is no such thing", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "Refused, because it would do harm, or a request under the same key is under way", body = Problem, content_type = "application/problem+json"),
+    (status = 507, description = "No target could store it", body = Problem, content_type = "application/problem+json"),
+))]
 async fn restore_path(
     State(app): State<App>,
     caller: Caller,
@@ -118,6 +137,13 @@ fn session_for(
     app.sessions().of(agent).filter(|_| !options.dry_run && !options.live)
 }
 
+/// Takes the newest restore back that was not taken back yet.
+#[utoipa::path(post, path = "/v1/agents/{agent}/undo", params(("agent" = String, Path, description = "The agent; a / in its id is written %2F"), ("dry_run" = Option<bool>, Query, description = "Only tell what would be done")), request_body = RestoreBody, responses(
+    (status = 200, description = "What was done", body = serde_json::Value),
+    (status = 404, description = "There is no such thing", body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "Refused, because it would do harm, or a request under the same key is under way", body = Problem, content_type = "application/problem+json"),
+    (status = 507, description = "No target could store it", body = Problem, content_type = "application/problem+json"),
+))]
 async fn undo(
     State(app): State<App>,
     caller: Caller,
@@ -142,6 +168,11 @@ async fn undo(
     .map(Json)
 }
 
+/// Starts an agent afresh; what was kept stays as evidence.
+#[utoipa::path(post, path = "/v1/agents/{agent}/reset", params(("agent" = String, Path, description = "The agent; a / in its id is written %2F")), responses(
+    (status = 200, description = "It starts afresh", body = serde_json::Value),
+    (status = 507, description = "No target could store it", body = Problem, content_type = "application/problem+json"),
+))]
 async fn reset(
     State(app): State<App>,
     caller: Caller,
