@@ -21,8 +21,8 @@ use super::patterns::Pattern;
 use super::schedule::Parts;
 use super::state_file::{self, Found, Print, Wrong};
 use crate::disk::Disk;
-use crate::encode;
 use crate::drift::Sighting;
+use crate::encode;
 use crate::encode::event::Outcome;
 use crate::manager::{
     Agent, CheckpointManager, Error, Filter, Pulse, Request, RestoreOptions, Standing,

@@ -67,11 +67,7 @@ impl Keeper {
     }
 
     /// What is due, after what can be done under a running command was done.
-    fn due(
-        &self,
-        agent: &Agent,
-        observed: &Observed,
-    ) -> Result<(Vec<String>, Option<Due>), Error> {
+    fn due(&self, agent: &Agent, observed: &Observed) -> Result<(Vec<String>, Option<Due>), Error> {
         if let Some(why) = agent.halted() {
             return Ok((Vec::new(), Some(Due::Halted(why))));
         }
@@ -82,9 +78,7 @@ impl Keeper {
         let of_a_file = decision.causes.iter().any(|cause| cause.signal == Signal::StateFile);
         Ok(match decision.measure {
             Measure::Checkpoint => (words_of(&self.agent()?.respond()?), None),
-            Measure::Restore { .. } if of_a_file => {
-                (Vec::new(), Some(Due::PutBack(decision.why)))
-            }
+            Measure::Restore { .. } if of_a_file => (Vec::new(), Some(Due::PutBack(decision.why))),
             Measure::Restart | Measure::Restore { .. } | Measure::Halt => {
                 (Vec::new(), Some(Due::End(decision.why)))
             }
@@ -112,7 +106,9 @@ impl Keeper {
         let restored = response.restored.zip(from).map(|(restored, from)| {
             let foreign = restored.files.conflicts.iter();
             let mut what = vec![format!("everything: {}", response.decision.why)];
-            what.extend(foreign.map(|path| format!("also {}, which others changed", path.display())));
+            what.extend(
+                foreign.map(|path| format!("also {}, which others changed", path.display())),
+            );
             PutBack { from, what, apart: None }
         });
         Ok(Responded { said, restored, halted: self.bare_agent().halted() })

@@ -59,7 +59,10 @@ impl Contents {
 /// Whether a file or a link is another than before, and not only its times or its mode.
 fn is_of_content(it: &FileDifference) -> bool {
     let another = it.change != ChangeKind::Changed
-        || it.what.iter().any(|what| matches!(what, Aspect::Kind | Aspect::Content | Aspect::Target));
+        || it
+            .what
+            .iter()
+            .any(|what| matches!(what, Aspect::Kind | Aspect::Content | Aspect::Target));
     it.kind != FileKind::Dir && another
 }
 
@@ -84,9 +87,7 @@ mod tests {
             (Some(_), None) => (ChangeKind::Removed, Vec::new()),
             (None, _) => (ChangeKind::Added, Vec::new()),
             (Some(a), Some(b)) if a == b => (ChangeKind::Changed, vec![Aspect::Modified]),
-            (Some(_), Some(_)) => {
-                (ChangeKind::Changed, vec![Aspect::Content, Aspect::Modified])
-            }
+            (Some(_), Some(_)) => (ChangeKind::Changed, vec![Aspect::Content, Aspect::Modified]),
         };
         FileDifference {
             path: path.into(),
