@@ -166,6 +166,7 @@ impl Life {
         });
         let places = Places::of(&setup, &files);
         let gatherer = Gatherer::new(places, follower, &setup.options);
+        let senses = Senses::new(gatherer, &setup.options);
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Self {
@@ -183,7 +184,7 @@ impl Life {
             trouble: None,
             attempt: 0,
             relay: Relay::default(),
-            senses: Senses::new(gatherer),
+            senses,
             setup,
             signals,
             terminal,

@@ -15,6 +15,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::keeper::{Ask, Due, PutBack, Seen};
 use super::life::Life;
+use super::options::Options;
 use super::post::Line;
 use super::sense::{Gathered, Gatherer, Relay};
 use crate::drift::Level;
@@ -23,7 +24,7 @@ use crate::server::client::ClientError;
 use crate::state::Span;
 use crate::supervise::restarts::{Cause, Ended};
 
-/// How often it is looked at what is new.
+/// It is looked at what is new as often as this, or as often as output is told.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Sightings that are sent as one.
@@ -37,6 +38,7 @@ pub(super) struct Senses {
     /// Sightings that nobody has to look for.
     waiting: Vec<Sighting>,
     looked: Duration,
+    every: Duration,
     pub level: Level,
     /// A state file is to be put back for this reason.
     put_back: Option<String>,
@@ -67,8 +69,9 @@ pub(super) struct Looked {
 }
 
 impl Senses {
-    pub(super) fn new(gatherer: Gatherer) -> Self {
+    pub(super) fn new(gatherer: Gatherer, options: &Options) -> Self {
         Self {
+            every: LOOK_EVERY.min(options.look_every.as_duration()),
             gatherer: Arc::new(Mutex::new(gatherer)),
             job: None,
             waiting: Vec::new(),
@@ -137,7 +140,7 @@ impl Life {
             self.senses.job = Some(Job::PutBack(tokio::spawn(job)));
             return;
         }
-        if now.saturating_sub(self.senses.looked) < LOOK_EVERY {
+        if now.saturating_sub(self.senses.looked) < self.senses.every {
             return;
         }
         self.senses.looked = now;
