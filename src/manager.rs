@@ -39,6 +39,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 pub use agent::{Agent, Filter};
+#[cfg(feature = "server")]
+pub(crate) use committer::CommitEnd;
 pub(crate) use committer::Committer;
 pub use differences::{Aspect, Differences, FileDifference};
 pub use drift::{DriftChoice, DriftPassed, DriftReport, DriftResponse, Observed, Word};
@@ -65,7 +67,7 @@ pub use crate::encode::event::Outcome;
 use crate::encode::event::What;
 use crate::error::ErrorKind;
 use crate::state::{AgentId, Checkpoint, CheckpointId, Seq};
-use crate::store::{Ground, IfMissing, Store, Target, Targets};
+use crate::store::{Ground, IfMissing, News, Store, Target, Targets};
 use crate::{collect, commit, encode, retention, store};
 
 /// How a manager is opened.
@@ -141,26 +143,29 @@ impl Options {
         self
     }
 
-    fn ground(&self, path: &Path) -> Ground {
+    fn ground(&self, path: &Path, news: &News) -> Ground {
         Ground {
             disk: Arc::clone(&self.disk),
             clock: Arc::clone(&self.clock),
             path: absolute(path),
             store: self.store.clone(),
             commit: self.log.clone(),
+            news: news.clone(),
         }
     }
 
     fn targets(&self) -> Targets {
+        let news = News::default();
         Targets {
-            primary: Target::new(self.ground(&self.path)),
+            primary: Target::new(self.ground(&self.path, &news)),
             fallbacks: self
                 .fallbacks
                 .iter()
-                .map(|path| Target::impatient(self.ground(path)))
+                .map(|path| Target::impatient(self.ground(path, &news)))
                 .collect(),
             registered: false,
             homecomings: AtomicU64::new(0),
+            news,
         }
     }
 }
@@ -294,6 +299,18 @@ impl CheckpointManager {
     #[cfg(feature = "server")]
     pub(crate) fn name_socket(&self, socket: Option<&Path>) {
         self.committer().targets.name_socket(socket);
+    }
+
+    /// The wall clock that everything here goes by.
+    #[cfg(feature = "server")]
+    pub(crate) fn now(&self) -> crate::state::Timestamp {
+        self.committer().clock.now()
+    }
+
+    /// Time since some fixed moment of this process.
+    #[cfg(feature = "server")]
+    pub(crate) fn monotonic(&self) -> std::time::Duration {
+        self.committer().clock.monotonic()
     }
 
     /// The primary store, absolute.

@@ -58,7 +58,7 @@ fn print(
 
 /// The moment, what happened, to whom, and what is told of it.
 fn in_words(entry: &LogEntry) -> String {
-    let LogEntry { at, entry, agent_id, detail } = entry;
+    let LogEntry { id: _, at, entry, agent_id, detail } = entry;
     let mut words = vec![at.to_string(), entry.clone()];
     words.extend(agent_id.as_ref().map(ToString::to_string));
     match detail {

@@ -41,6 +41,8 @@ pub(super) struct Session {
     workspace: Option<PathBuf>,
     sidecar: NamedSidecar,
     yes: bool,
+    /// Where the configuration is read from.
+    sources: Sources,
 }
 
 /// The sidecar that the surroundings name.
@@ -107,6 +109,7 @@ impl Session {
             Sources { flags, file: global.config.clone(), variables, directory: directory.clone() };
         Ok(Self {
             configuration: Configuration::load(&*disk, &sources)?,
+            sources,
             out: Output { json: global.json, quiet: global.quiet },
             disk,
             clock: SystemClock::shared(),
@@ -118,6 +121,11 @@ impl Session {
             sidecar,
             yes: global.yes,
         })
+    }
+
+    /// Reads the configuration again, from where it came.
+    pub(super) fn read_again(&self) -> Result<Configuration, Failure> {
+        Ok(Configuration::load(&*self.disk, &self.sources)?)
     }
 
     /// The store that is meant, absolute: the one that is named, else that of the workspace that is

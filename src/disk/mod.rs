@@ -19,6 +19,7 @@ mod crash;
 mod fault;
 pub mod lock;
 mod memory;
+pub mod private;
 pub mod process;
 pub mod publish;
 mod real;

@@ -8,8 +8,10 @@ use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{self, FileType, Mode, RawMode};
+use rustix::fs::{self, FileType, Mode};
 use rustix::io::Errno;
+
+use super::private;
 
 /// The longest path that every system takes for a socket: macOS has 104 bytes with the closing zero.
 pub const PATH_BYTES_MAX: usize = 100;
@@ -50,47 +52,6 @@ pub enum SocketError {
     },
 }
 
-/// Who this process is to the file system.
-#[must_use]
-pub fn own_uid() -> u32 {
-    rustix::process::geteuid().as_raw()
-}
-
-/// Checks that a directory is this user's alone.
-///
-/// # Errors
-/// [`SocketError::Directory`] where it is a link, somebody else's, or open to others.
-pub fn check_directory(path: &Path) -> Result<(), SocketError> {
-    let wrong = |why: String| SocketError::Directory { path: path.to_owned(), why };
-    let stat = fs::lstat(path).map_err(|error| wrong(io::Error::from(error).to_string()))?;
-    match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Directory => {}
-        FileType::Symlink => return Err(wrong("it is a link".to_owned())),
-        _ => return Err(wrong("it is no directory".to_owned())),
-    }
-    if stat.st_uid != own_uid() {
-        return Err(wrong(format!("it belongs to user {}", stat.st_uid)));
-    }
-    let mode = permissions(stat.st_mode);
-    if mode & 0o077 != 0 {
-        return Err(wrong(format!(
-            "its mode is {mode:04o}, and others may enter unless it is 0700"
-        )));
-    }
-    Ok(())
-}
-
-/// Makes a directory with mode 0700 where none is; whether it is fit is not checked.
-///
-/// # Errors
-/// As the system gives them.
-pub fn make_directory(path: &Path) -> io::Result<()> {
-    match fs::mkdir(path, Mode::RWXU) {
-        Err(error) if error != Errno::EXIST => Err(error.into()),
-        _ => Ok(()),
-    }
-}
-
 /// Opens a socket with mode 0600.
 ///
 /// # Errors
@@ -101,7 +62,9 @@ pub fn listen(path: &Path) -> Result<UnixListener, SocketError> {
         return Err(SocketError::TooLong { path: path.to_owned() });
     }
     let failed = |source| SocketError::Io { path: path.to_owned(), source };
-    check_directory(path.parent().unwrap_or(Path::new("/")))?;
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    private::check_directory(directory)
+        .map_err(|why| SocketError::Directory { path: directory.to_owned(), why })?;
     clear(path)?;
     let listener = UnixListener::bind(path).map_err(failed)?;
     // The directory keeps others out until this has happened.
@@ -150,7 +113,7 @@ fn clear(path: &Path) -> Result<(), SocketError> {
     if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
         return Err(taken("it is no socket"));
     }
-    if stat.st_uid != own_uid() {
+    if stat.st_uid != private::own_uid() {
         return Err(taken("it is another user's socket"));
     }
     match UnixStream::connect(path) {
@@ -160,10 +123,6 @@ fn clear(path: &Path) -> Result<(), SocketError> {
         }
         Err(error) => Err(failed(error)),
     }
-}
-
-fn permissions(mode: RawMode) -> RawMode {
-    mode & 0o7777
 }
 
 #[cfg(test)]
@@ -184,7 +143,7 @@ mod tests {
         let home = home(0o700);
         let path = home.path().join("s");
         let first = listen(&path).unwrap();
-        let mode = permissions(fs::lstat(&path).unwrap().st_mode);
+        let mode = fs::lstat(&path).unwrap().st_mode & 0o7777;
         assert_eq!(mode, 0o600);
         let error = listen(&path).unwrap_err();
         assert!(error.to_string().contains("another process answers"), "{error}");

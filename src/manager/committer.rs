@@ -24,9 +24,10 @@ use crate::encode::event::What;
 use crate::encode::manifest::{Idempotency, Lies, Manifest, Part};
 use crate::encode::{self, Block};
 use crate::retention::Policy;
-use crate::state::{AgentId, Attempt, CheckpointId, Digest, OperationRef, Receipt, Seq};
+use crate::state::{AgentId, Attempt, CheckpointId, Digest, Kind, OperationRef, Receipt, Seq};
 use crate::store::{
-    self, Ahead, BlockKey, Brought, Draft, DraftState, IfMissing, Shelf, Store, Target, Targets,
+    self, Ahead, BlockKey, Brought, Draft, DraftState, Fresh, IfMissing, Shelf, Store, Target,
+    Targets,
 };
 
 /// How long an idempotency key is remembered after its checkpoint was forgotten.
@@ -40,7 +41,8 @@ pub(crate) struct Committer {
     /// What is done here is done by a person, not by an agent.
     pub by_hand: bool,
     pub workspace: collect::Options,
-    pub policy: Policy,
+    /// Changed when the configuration is read again.
+    pub policy: RwLock<Policy>,
     pub retry: Retry,
     group: Group<Submission, Answer>,
     numbers: Mutex<HashMap<AgentId, Seq>>,
@@ -50,6 +52,8 @@ pub(crate) struct Committer {
     pub(super) watches: Watches,
     /// Whom to tell how far long work has come.
     pub(super) progress: RwLock<Option<Tell>>,
+    /// Whom to tell what commits came to.
+    pub(super) counting: RwLock<Option<Count>>,
     /// One homecoming at a time.
     pub(super) homecoming: Mutex<()>,
     /// Held while numbers are given and written, so that homecoming comes between two batches.
@@ -64,6 +68,17 @@ impl std::fmt::Debug for Committer {
 
 /// Told of progress, from several threads.
 pub(super) type Tell = Box<dyn Fn(WorkProgress) + Send + Sync>;
+
+/// What a commit came to, and how long it took.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CommitEnd<'a> {
+    pub kind: Kind,
+    pub took: Duration,
+    pub answer: Result<&'a Receipt, &'a Error>,
+}
+
+/// Told of each commit, from several threads.
+pub(super) type Count = Box<dyn Fn(CommitEnd<'_>) + Send + Sync>;
 
 /// A submission that was let in.
 enum Admitted {
@@ -81,7 +96,7 @@ impl Committer {
             encode: options.state,
             by_hand: options.by_hand,
             workspace: options.workspace.clone(),
-            policy: options.retention.clone(),
+            policy: RwLock::new(options.retention.clone()),
             retry: options.retry,
             group: Group::default(),
             numbers: Mutex::default(),
@@ -89,6 +104,7 @@ impl Committer {
             over_budget: Mutex::default(),
             watches,
             progress: RwLock::default(),
+            counting: RwLock::default(),
             homecoming: Mutex::default(),
             turn: Mutex::default(),
         }
@@ -96,6 +112,16 @@ impl Committer {
 
     /// Makes a submission durable, together with whatever else waits.
     pub(crate) fn submit(&self, submission: Submission) -> Result<Receipt, Error> {
+        let (kind, began) = (submission.kind, self.clock.monotonic());
+        let answer = self.submit_uncounted(submission);
+        if let Some(count) = &*self.counting.read() {
+            let took = self.clock.monotonic().saturating_sub(began);
+            count(CommitEnd { kind, took, answer: answer.as_ref() });
+        }
+        answer
+    }
+
+    fn submit_uncounted(&self, submission: Submission) -> Result<Receipt, Error> {
         let bytes = submission.given_bytes();
         let answer = self
             .group
@@ -147,6 +173,7 @@ impl Committer {
             .collect();
         let stored = if drafts.is_empty() { Err(Vec::new()) } else { self.store(&mut drafts) };
         let written = Arc::new(Written { drafts, stored });
+        self.tell_checkpoints(&written);
         admitted
             .into_iter()
             .map(|one| match one {
@@ -155,6 +182,17 @@ impl Committer {
                 Err(error) => Answer::Refused(error),
             })
             .collect()
+    }
+
+    /// Tells whoever listens of the checkpoints that were written, before the next group is.
+    fn tell_checkpoints(&self, written: &Written) {
+        let (true, Ok((store, _))) = (self.targets.news.is_heard(), &written.stored) else {
+            return;
+        };
+        for draft in &written.drafts {
+            let facts = store.facts_of(&draft.manifest, draft.manifest.digest());
+            self.targets.news.tell(Fresh::Checkpoint(&facts));
+        }
     }
 
     /// Checks a submission against what is known and makes a draft of it.
@@ -483,7 +521,7 @@ impl Committer {
     ) -> Result<Vec<Attempt>, RetryError> {
         // Forgetting rides in the batch of the commit that causes it.
         let forgets = if retained {
-            self.plans.lock().forgets(store, drafts, &self.policy)
+            self.plans.lock().forgets(store, drafts, &self.policy.read())
         } else {
             Vec::new()
         };

@@ -38,7 +38,8 @@ use judging::{is_quiet, judge};
 use watches::{Seat, Watching};
 
 /// A person's word on a checkpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Word {
     /// It may be gone back to.
     Good,

@@ -90,9 +90,9 @@ impl CheckpointManager {
         let committer = self.committer();
         let narrowed = request.keep_last.is_some() || request.keep_within.is_some();
         let policy = if narrowed {
-            committer.policy.narrowed(request.keep_last, request.keep_within)
+            committer.policy.read().narrowed(request.keep_last, request.keep_within)
         } else {
-            committer.policy.clone()
+            committer.policy.read().clone()
         };
         let mut reports = Vec::new();
         for store in self.seen("what to forget")? {
@@ -324,7 +324,7 @@ pub(super) fn keep_budget(committer: &Committer, store: &Arc<Store>) -> Result<(
         .space(store.path())
         .map_err(|source| Error::Io { doing: "ask for the free space".to_owned(), source })?;
     let used = store.log_bytes();
-    let allowed = committer.policy.allowed_bytes(used, space.free, space.total);
+    let allowed = committer.policy.read().allowed_bytes(used, space.free, space.total);
     if used <= allowed {
         committer.set_over_budget(false);
         return Ok(());
@@ -336,7 +336,7 @@ pub(super) fn keep_budget(committer: &Committer, store: &Arc<Store>) -> Result<(
             .agents
             .keys()
             .map(|agent| {
-                let plan = retained::plan_for(&catalog, agent, &[], &committer.policy, now);
+                let plan = retained::plan_for(&catalog, agent, &[], &committer.policy.read(), now);
                 (agent.clone(), plan)
             })
             .collect();

@@ -1,17 +1,24 @@
 //! What every route works with.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::watch;
+use parking_lot::RwLock;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use super::Options;
 use super::body::Budget;
 use super::due::Dues;
 use super::flight::Flights;
+use super::feed::Feed;
+use super::guard::Rules;
+use super::metrics::Metrics;
 use super::problem::Problem;
 #[cfg(feature = "cli")]
 use super::sessions::Sessions;
+use super::tokens::Tokens;
 use crate::manager::{self, CheckpointManager};
 
 /// What every route works with. Cheap to clone; clones share everything.
@@ -23,7 +30,12 @@ pub struct App {
 #[derive(Debug)]
 struct Inner {
     manager: CheckpointManager,
-    options: Options,
+    options: RwLock<Arc<Options>>,
+    tokens: Tokens,
+    /// What `Host` and `Origin` may say.
+    rules: RwLock<Arc<Rules>>,
+    /// Requests that may be worked on.
+    turns: Arc<Semaphore>,
     /// The agents that are being run.
     #[cfg(feature = "cli")]
     sessions: Sessions,
@@ -31,24 +43,33 @@ struct Inner {
     bodies: Budget,
     dues: Dues,
     flights: Flights,
+    metrics: Arc<Metrics>,
+    feed: Arc<Feed>,
     /// Turns true when the sidecar is told to end.
     ending: watch::Sender<bool>,
 }
 
 impl App {
-    /// An application over an open store.
+    /// An application over an open store. It hears of every commit there from now on.
     #[must_use]
     pub fn new(manager: CheckpointManager, options: Options) -> Self {
-        let ending = watch::Sender::new(false);
+        let metrics = Arc::new(Metrics::new(options.agents_measured_max));
+        let counting = Arc::clone(&metrics);
+        manager.on_commit(move |ended| counting.count_commit(ended));
         let inner = Inner {
+            feed: Feed::of(&manager, options.events_queued_max),
             manager,
-            options,
+            tokens: Tokens::default(),
+            rules: RwLock::default(),
+            turns: Arc::new(Semaphore::new(options.requests_max)),
             #[cfg(feature = "cli")]
             sessions: Sessions::default(),
             bodies: Budget::default(),
             dues: Dues::default(),
             flights: Flights::default(),
-            ending,
+            options: RwLock::new(Arc::new(options)),
+            metrics,
+            ending: watch::Sender::new(false),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -61,8 +82,22 @@ impl App {
 
     /// How the sidecar serves.
     #[must_use]
-    pub fn options(&self) -> &Options {
-        &self.inner.options
+    pub fn options(&self) -> Arc<Options> {
+        Arc::clone(&self.inner.options.read())
+    }
+
+    /// The tokens that are taken.
+    #[must_use]
+    pub fn tokens(&self) -> &Tokens {
+        &self.inner.tokens
+    }
+
+    pub(super) fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.inner.rules.read())
+    }
+
+    pub(super) fn set_rules(&self, rules: Rules) {
+        *self.inner.rules.write() = Arc::new(rules);
     }
 
     /// The agents that are being run.
@@ -85,9 +120,47 @@ impl App {
         &self.inner.bodies
     }
 
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
+    }
+
+    pub(super) fn feed(&self) -> &Arc<Feed> {
+        &self.inner.feed
+    }
+
+    /// Serves by other options from now on: timeouts, sizes and the like. The numbers of connections,
+    /// requests, agents and queued events stay until the next start.
+    pub(crate) fn set_options(&self, options: Options) {
+        *self.inner.options.write() = Arc::new(options);
+    }
+
+    /// Tells every stream of events something that is not in the log.
+    pub(crate) fn announce(&self, entry: &str, detail: serde_json::Value) {
+        self.feed().announce(self.manager().now(), entry, detail);
+    }
+
+    /// Time since some fixed moment.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.manager().monotonic()
+    }
+
+    /// Waits for the turn of a request.
+    pub(super) async fn turn(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let patience = self.options().queue_timeout.as_duration();
+        match timeout(patience, Arc::clone(&self.inner.turns).acquire_owned()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            _ => Err(Problem::busy("there are too many requests before this one")),
+        }
+    }
+
     /// Says that the sidecar is about to end.
     pub(super) fn end(&self) {
         self.inner.ending.send_replace(true);
+    }
+
+    /// Whether the sidecar was told to end.
+    pub(super) fn is_ending(&self) -> bool {
+        *self.inner.ending.borrow()
     }
 
     /// Waits until the sidecar is told to end: streams must end with it, or nothing would.

@@ -22,7 +22,6 @@ use tokio::time::{Sleep, sleep, timeout};
 use tower::ServiceExt;
 
 use super::Options;
-use super::caller::Caller;
 use super::listener::{Stream, Way};
 use super::problem::{MEDIA_TYPE, Problem};
 
@@ -86,7 +85,7 @@ fn busy() -> Vec<u8> {
 }
 
 /// Answers the requests of a connection until one side ends it.
-pub(super) async fn serve(stream: Stream, router: Router, options: Options, watcher: Watcher) {
+pub(super) async fn serve(stream: Stream, router: Router, options: Arc<Options>, watcher: Watcher) {
     let way = stream.way();
     let service = service_fn(move |request| answer(router.clone(), way, request));
     let io = TokioIo::new(Patient::new(stream, options.write_timeout.as_duration()));
@@ -108,7 +107,6 @@ async fn answer(
 ) -> Result<Response<Body>, Infallible> {
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(way);
-    request.extensions_mut().insert(Caller::Owner);
     router.oneshot(request).await
 }
 

@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::error::Error;
 use super::places::Places;
+use crate::disk::private;
 use crate::disk::socket::{self, UnixListenerId};
 
 /// Which way a request came.
@@ -127,7 +128,7 @@ impl Stream {
     pub(super) fn check_peer(&self) -> Result<(), String> {
         let Self::Unix(stream) = self else { return Ok(()) };
         let peer = stream.peer_cred().map_err(|error| error.to_string())?.uid();
-        let own = socket::own_uid();
+        let own = private::own_uid();
         if peer == own { Ok(()) } else { Err(format!("user {peer} is not user {own}")) }
     }
 }

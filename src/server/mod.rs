@@ -20,7 +20,10 @@ mod connection;
 mod due;
 mod error;
 mod flight;
+mod feed;
+mod guard;
 mod listener;
+mod metrics;
 mod options;
 mod places;
 mod problem;
@@ -28,25 +31,32 @@ pub(crate) mod reach;
 mod routes;
 #[cfg(feature = "cli")]
 pub(crate) mod sessions;
+mod scope;
+mod token_file;
+mod tokens;
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::time::{sleep, timeout};
 
 pub use api::{
-    BeginBody, CheckpointBody, CloseBody, ForgetSingleBody, ImportBody, OwnerWords, RestoreBody,
+    BeginBody, CheckpointBody, CloseBody, ForgetSingleBody, ImportBody, MarkBody, OwnerWords, RestoreBody,
     RestorePathBody,
 };
 pub use app::App;
 pub use client::{Client, ClientError};
 pub use error::Error;
+use guard::Rules;
 use listener::Listener;
 pub use options::{LogFormat, LogLevel, LogOptions, Options};
 pub use places::Places;
 pub use problem::Problem;
+pub use token_file::{Made, read_or_make};
+pub use tokens::{Token, Tokens};
 
 /// How long accepting pauses after the system had no room for another connection.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -66,6 +76,7 @@ impl Server {
     pub async fn open(app: App, places: &Places) -> Result<Self, Error> {
         let listener = Listener::open(places).await?;
         app.manager().name_socket(listener.socket());
+        app.set_rules(rules(&app.options(), listener.address()));
         Ok(Self { app, listener })
     }
 
@@ -84,8 +95,9 @@ impl Server {
     /// Serves until `shutdown`; then takes no more connections and finishes what is under way, for no
     /// longer than `drain_timeout`. The store is left open: settling it is its owner's.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
-        let router = routes::router().with_state(self.app.clone());
-        let options = self.app.options().clone();
+        let router = routes::router(&self.app);
+        let options = self.app.options();
+        let feed = tokio::spawn(Arc::clone(self.app.feed()).run(self.app.clone()));
         let room = connection::Room::new(&options);
         let graceful = GracefulShutdown::new();
         let mut shutdown = std::pin::pin!(shutdown);
@@ -108,13 +120,17 @@ impl Server {
                 continue;
             }
             let Some(place) = room.take() else {
+                self.app.metrics().connection_refused();
                 room.refuse(stream);
                 continue;
             };
+            let app = self.app.clone();
             let serving =
-                connection::serve(stream, router.clone(), options.clone(), graceful.watcher());
+                connection::serve(stream, router.clone(), self.app.options(), graceful.watcher());
             tokio::spawn(async move {
+                app.metrics().connection_opened();
                 serving.await;
+                app.metrics().connection_closed();
                 drop(place);
             });
         }
@@ -124,5 +140,19 @@ impl Server {
         if timeout(options.drain_timeout.as_duration(), graceful.shutdown()).await.is_err() {
             tracing::warn!("requests were still under way when the time to end had come");
         }
+        if let Err(died) = feed.await {
+            tracing::error!(%died, "the feed of events died");
+        }
     }
+}
+
+/// What `Host` and `Origin` may say, where this address is listened on.
+fn rules(options: &Options, address: Option<SocketAddr>) -> Rules {
+    let mut hosts: Vec<String> = options.allowed_hosts.iter().map(|it| it.to_lowercase()).collect();
+    if let Some(address) = address {
+        let port = address.port();
+        hosts.push(address.to_string());
+        hosts.extend(["127.0.0.1", "[::1]", "localhost"].map(|name| format!("{name}:{port}")));
+    }
+    Rules { hosts, origins: options.allowed_origins.clone() }
 }

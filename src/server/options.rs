@@ -96,6 +96,9 @@ impl Options {
         {
             return Err((key, "it is from 1 to 65536"));
         }
+        if self.log.keep == 0 {
+            return Err(("server.log.keep", "it is at least 1"));
+        }
         if !(8..=120).contains(&self.body_depth_max) {
             return Err(("server.body_depth_max", "it is from 8 to 120"));
         }

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::error::Error;
-use crate::disk::socket::{self, PATH_BYTES_MAX};
+use crate::disk::private;
+use crate::disk::socket::{PATH_BYTES_MAX, SocketError};
 
 /// The name of the socket in the directory of its store.
 const NAME: &str = "stateward.sock";
@@ -28,7 +29,7 @@ impl Places {
     pub fn of_store(store: &Path, runtime: Option<&Path>) -> Result<Self, Error> {
         let beside = store.join(NAME);
         let fits = beside.as_os_str().len() <= PATH_BYTES_MAX;
-        if fits && socket::check_directory(store).is_ok() {
+        if fits && private::check_directory(store).is_ok() {
             return Ok(Self { socket: Some(beside), listen: None });
         }
         let directory = runtime_directory(runtime)?;
@@ -40,16 +41,17 @@ impl Places {
 
 /// A directory of ours for sockets: in `$XDG_RUNTIME_DIR`, else in `/run/user/UID`, else in `/tmp`.
 fn runtime_directory(runtime: Option<&Path>) -> Result<PathBuf, Error> {
-    let of_user = PathBuf::from(format!("/run/user/{}", socket::own_uid()));
+    let of_user = PathBuf::from(format!("/run/user/{}", private::own_uid()));
     let candidates = runtime.map(Path::to_owned).into_iter().chain([of_user]);
-    let given = candidates.into_iter().find(|path| socket::check_directory(path).is_ok());
+    let given = candidates.into_iter().find(|path| private::check_directory(path).is_ok());
     let directory = match given {
         Some(runtime) => runtime.join("stateward"),
-        None => PathBuf::from(format!("/tmp/stateward-{}", socket::own_uid())),
+        None => PathBuf::from(format!("/tmp/stateward-{}", private::own_uid())),
     };
-    socket::make_directory(&directory)
+    private::make_directory(&directory)
         .map_err(|source| Error::System { doing: "make a directory for the socket", source })?;
-    socket::check_directory(&directory)?;
+    private::check_directory(&directory)
+        .map_err(|why| SocketError::Directory { path: directory.clone(), why })?;
     Ok(directory)
 }
 
@@ -64,14 +66,14 @@ mod tests {
         let private = std::fs::Permissions::from_mode(0o700);
         let home = tempfile::Builder::new().permissions(private).tempdir_in("/tmp").unwrap();
         let store = home.path().join("store");
-        socket::make_directory(&store).unwrap();
+        private::make_directory(&store).unwrap();
         let places = Places::of_store(&store, None).unwrap();
         assert_eq!(places.socket.unwrap(), store.join("stateward.sock"));
 
         let deep = home.path().join("x".repeat(PATH_BYTES_MAX));
-        socket::make_directory(&deep).unwrap();
+        private::make_directory(&deep).unwrap();
         let runtime = home.path().join("runtime");
-        socket::make_directory(&runtime).unwrap();
+        private::make_directory(&runtime).unwrap();
         let path = Places::of_store(&deep, Some(&runtime)).unwrap().socket.unwrap();
         assert_eq!(path.parent().unwrap(), runtime.join("stateward"));
         let other = Places::of_store(&store.join("other"), Some(&runtime)).unwrap();

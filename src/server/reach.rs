@@ -67,11 +67,6 @@ impl Reach {
             Self::There(client) => client.call(&call)?,
         })
     }
-
-    /// Whether a sidecar holds the store.
-    pub(crate) fn is_there(&self) -> bool {
-        matches!(self, Self::There(_))
-    }
 }
 
 /// The socket that the lock of a store names; whether anybody answers there is another question.

@@ -24,7 +24,6 @@ use hyper::body::{Body, Bytes, Frame};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use subtle::ConstantTimeEq;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 use uuid::Uuid;
@@ -32,6 +31,7 @@ use uuid::Uuid;
 use super::api::{Restore, RestoreAnswer, Undo};
 use super::app::App;
 use super::problem::Problem;
+use super::tokens::Token;
 use crate::error::ErrorKind;
 use crate::manager::{self, Agent, Pulse};
 use crate::state::{AgentId, Receipt, Seq, Timestamp};
@@ -103,7 +103,7 @@ pub(crate) struct Session {
     id: Uuid,
     agent: AgentId,
     keeper: Keeper,
-    token: String,
+    token: Token,
     signs: AtomicU64,
     orders: Mutex<BTreeMap<Uuid, Order>>,
     tell: mpsc::Sender<Line>,
@@ -128,21 +128,25 @@ impl Sessions {
         agent: &AgentId,
         registration: Registration,
     ) -> Result<(Arc<Session>, mpsc::Receiver<Line>), Problem> {
+        let token = Token::of(&registration.token)
+            .map_err(|why| Problem::new(ErrorKind::Usage, format!("the token of the agent: {why}")))?;
         let keeper = Keeper::open(app.manager(), agent, &registration.belongings)?;
         let (tell, lines) = mpsc::channel(NEWS_MAX);
         let session = Arc::new(Session {
             id: Uuid::new_v4(),
             agent: agent.clone(),
             keeper,
-            token: registration.token,
+            token,
             signs: AtomicU64::new(0),
             orders: Mutex::default(),
             tell,
         });
         let before = app.sessions().all.lock().insert(agent.clone(), Arc::clone(&session));
         if let Some(before) = before {
+            app.tokens().revoke(&before.token);
             before.end();
         }
+        app.tokens().accept_for(&session.token, agent);
         Ok((session, lines))
     }
 
@@ -151,22 +155,13 @@ impl Sessions {
         self.all.lock().get(agent).cloned()
     }
 
-    /// The agent that a token speaks for.
-    pub(crate) fn agent_of(&self, token: &[u8]) -> Option<AgentId> {
-        let all = self.all.lock();
-        let is_it = |one: &&Arc<Session>| bool::from(one.token.as_bytes().ct_eq(token));
-        all.values().find(is_it).map(|one| one.agent.clone())
-    }
-
-    /// How many agents are being run.
-    pub(crate) fn count(&self) -> usize {
-        self.all.lock().len()
-    }
-
-    fn end(&self, session: &Session) {
-        let mut all = self.all.lock();
+    /// Ends a session; that of another `run` of the same agent stays.
+    fn end(app: &App, session: &Session) {
+        let all = &app.sessions().all;
+        let mut all = all.lock();
         if all.get(&session.agent).is_some_and(|it| it.id == session.id) {
             all.remove(&session.agent);
+            app.tokens().revoke(&session.token);
         }
         drop(all);
         session.end();
@@ -324,7 +319,7 @@ pub(crate) async fn tell(app: App, session: Arc<Session>) {
             }
         }
     }
-    app.sessions().end(&session);
+    Sessions::end(&app, &session);
 }
 
 /// The answer that a session is.

@@ -15,6 +15,7 @@ use parking_lot::RwLock;
 
 use super::identity::{Found, Home, Identity};
 use super::layout::Layout;
+use super::news::News;
 use super::open::{Ground, IfMissing};
 use super::{Error, Store};
 
@@ -55,6 +56,8 @@ pub(crate) struct Targets {
     pub registered: bool,
     /// Grows when everything is home and the fallbacks are about to let go.
     pub homecomings: AtomicU64,
+    /// Whom to tell what was written.
+    pub news: News,
 }
 
 impl Target {

@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use super::Store;
 use super::ahead::Brought;
 use super::catalog::{BlockKey, Catalog};
+use super::news::Fresh;
 use super::read::OpenPacks;
 use super::upkeep::Pinned;
 use crate::commit::frame::{Outgoing, RecordType};
@@ -190,7 +191,26 @@ impl Store {
         for (record, at) in ready.iter().zip(&appended.records) {
             record.enter(&mut catalog, *at);
         }
+        drop(catalog);
+        self.tell_events(ready);
         Ok(())
+    }
+
+    /// Tells whoever listens of the events that were written, while no other can be.
+    fn tell_events(&self, ready: &[Ready<'_>]) {
+        for one in ready {
+            if let Ready::Event(_, event) = one {
+                self.ground.news.tell(Fresh::Event(self.identity.store_id, event));
+            }
+        }
+    }
+
+    /// Waits until no batch is being written.
+    #[cfg(feature = "server")]
+    pub(crate) fn await_writer(&self) {
+        if let Some(writer) = &self.writer {
+            drop(writer.lock());
+        }
     }
 
     /// Re-encodes drafts whose predecessor is not held, and sees to it that no block they name is

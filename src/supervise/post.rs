@@ -28,6 +28,7 @@ use crate::error::ErrorKind;
 use crate::server::api::{Wire, agent_path};
 use crate::server::client::{Client, ClientError};
 use crate::server::reach::socket_of;
+use crate::server::Token;
 use crate::server::sessions::{GONE, News, Registration};
 use crate::state::AgentId;
 
@@ -58,7 +59,7 @@ pub(super) struct Post {
     news: mpsc::Receiver<News>,
     ending: watch::Sender<bool>,
     keeping: JoinHandle<Option<Sidecar>>,
-    token: String,
+    token: Token,
 }
 
 impl std::fmt::Debug for Post {
@@ -102,9 +103,9 @@ impl Posting {
     async fn register(
         &self,
         client: &Client,
-        token: &str,
+        token: &Token,
     ) -> Result<Response<Incoming>, ClientError> {
-        let body = Registration { belongings: self.belongings.clone(), token: token.to_owned() };
+        let body = Registration { belongings: self.belongings.clone(), token: token.reveal().to_owned() };
         client.open(&Wire::post(agent_path(&self.agent, "/session"), &body)?).await
     }
 }
@@ -129,7 +130,7 @@ impl Found {
 impl Post {
     /// Begins the session.
     pub(super) async fn take_up(posting: Posting, found: Found) -> Result<Self, Error> {
-        let token = fresh_token();
+        let token = Token::random();
         let first = match posting.register(&found.client, &token).await {
             Ok(answer) => answer,
             Err(error) => {
@@ -158,7 +159,7 @@ impl Post {
     /// What the command needs to speak to the sidecar: its place and a token.
     pub(super) fn address(&self) -> Option<(String, &str)> {
         let client = self.line.client.borrow();
-        client.as_ref().map(|client| (client.url(), self.token.as_str()))
+        client.as_ref().map(|client| (client.url(), self.token.reveal()))
     }
 
     /// Ends the session, and the sidecar where it is this process's.
@@ -181,7 +182,7 @@ async fn stop(own: Option<Sidecar>) {
 /// Keeps touch with a sidecar, whichever it is.
 struct Keeping {
     posting: Posting,
-    token: String,
+    token: Token,
     own: Option<Sidecar>,
     clients: watch::Sender<Option<Client>>,
     tell: mpsc::Sender<News>,
@@ -301,15 +302,6 @@ fn nobody() -> ClientError {
 
 fn interrupted(why: &str) -> Error {
     Error::Manager(crate::manager::Error::Interrupted(why.to_owned()))
-}
-
-/// More than 256 bits that nobody can guess: each id has 122 of the system's.
-fn fresh_token() -> String {
-    let mut hasher = blake3::Hasher::new();
-    for _ in 0..3 {
-        hasher.update(uuid::Uuid::new_v4().as_bytes());
-    }
-    hasher.finalize().to_hex().to_string()
 }
 
 /// A wait that is not the same for everybody who waits.

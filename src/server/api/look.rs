@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Call, Wire, agent_path, escaped, query};
 use crate::manager::{
-    AgentSummary, CheckpointManager, Differences, Error, Filter, KeptFile, LeftOut, LogEntry,
+    CheckpointManager, Differences, Error, Filter, KeptFile, LeftOut, LogEntry,
     Status, WalkedPast,
 };
 use crate::state::{AgentId, Checkpoint};
@@ -173,21 +173,5 @@ impl Call for StatusNow {
 
     fn wire(&self) -> Result<Wire, serde_json::Error> {
         Ok(Wire::get("/v1/status".to_owned()))
-    }
-}
-
-/// Every agent.
-#[derive(Debug, Clone)]
-pub(crate) struct Agents;
-
-impl Call for Agents {
-    type Answer = Vec<AgentSummary>;
-
-    fn perform(self, manager: &CheckpointManager) -> Result<Self::Answer, Error> {
-        Ok(manager.agents())
-    }
-
-    fn wire(&self) -> Result<Wire, serde_json::Error> {
-        Ok(Wire::get("/v1/agents".to_owned()))
     }
 }

@@ -10,6 +10,7 @@
 
 mod bundle;
 mod checkpoint;
+mod drift;
 mod look;
 mod operation;
 mod owner;
@@ -28,8 +29,10 @@ pub(crate) use bundle::Import;
 pub use bundle::ImportBody;
 pub use checkpoint::CheckpointBody;
 pub(crate) use checkpoint::{Condition, Made, MakeCheckpoint, Opening, RawState};
+pub use drift::MarkBody;
+pub(crate) use drift::{Drift, Mark, Observations, Observe, ObserveAnswer};
 pub(crate) use look::{
-    Agents, Diff, Files, List, Log, ReadState, Show, Shown, StatusNow, reference_path,
+    Diff, Files, List, Log, ReadState, Show, Shown, StatusNow, reference_path,
 };
 pub use operation::{BeginBody, CloseBody};
 pub(crate) use operation::{Close, Closed, Operations, roll_back_options};

@@ -1,12 +1,11 @@
-//! Upkeep: the log, letting go, freeing space, verifying, taking in bundles.
+//! Upkeep: letting go, freeing space, verifying, taking in bundles.
 
 use axum::extract::State;
-use axum::routing::{get, post};
+use axum::routing::post;
 use axum::{Json, Router};
-use serde::Deserialize;
 
-use super::agent::{Asked, At, OfAgent};
-use crate::manager::{ForgetReport, ForgetRequest, LogEntry, PruneReport};
+use super::agent::{At, OfAgent};
+use crate::manager::{ForgetReport, ForgetRequest, PruneReport};
 use crate::server::api::{
     Call, Forget, ForgetSingle, ForgetSingleBody, Forgotten, Import, ImportBody, Log, Prune,
     Settle, Verify,
@@ -20,28 +19,12 @@ use crate::verify::{VerifyOptions, VerifyReport};
 
 pub(super) fn router() -> Router<App> {
     Router::new()
-        .route("/v1/log", get(log))
         .route("/v1/verify", post(verify))
         .route("/v1/forget", post(forget))
         .route("/v1/agents/{agent}/forget", post(forget_single))
         .route("/v1/agents/{agent}/import", post(import))
         .route("/v1/prune", post(prune))
         .route("/v1/settle", post(settle))
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct LogQuery {
-    limit: Option<usize>,
-}
-
-async fn log(
-    State(app): State<App>,
-    caller: Caller,
-    Asked(LogQuery { limit }): Asked<LogQuery>,
-) -> Result<Json<Vec<LogEntry>>, Problem> {
-    caller.check_owner("read the log of every agent")?;
-    app.ask(move |manager| Log { limit }.perform(manager)).await.map(Json)
 }
 
 async fn verify(
