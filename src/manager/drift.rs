@@ -24,6 +24,8 @@ pub use judging::Observed;
 pub use report::{DriftChoice, DriftPassed, DriftReport};
 pub(crate) use watches::{Noted, WRITTEN_WITHIN, Watches};
 
+use serde::{Deserialize, Serialize};
+
 use super::CheckpointManager;
 use super::admission::{Submission, Told, Wanted};
 use super::agent::Agent;

@@ -25,7 +25,7 @@ impl CheckpointManager {
 
     /// Labels that pin a checkpoint.
     pub(crate) fn pin_labels(&self) -> Vec<String> {
-        self.committer().policy.pin_labels.clone()
+        self.committer().policy.read().pin_labels.clone()
     }
 
     /// Where files lie.

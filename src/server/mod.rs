@@ -19,8 +19,8 @@ pub(crate) mod client;
 mod connection;
 mod due;
 mod error;
-mod flight;
 mod feed;
+mod flight;
 mod guard;
 mod listener;
 mod metrics;
@@ -29,9 +29,9 @@ mod places;
 mod problem;
 pub(crate) mod reach;
 mod routes;
+mod scope;
 #[cfg(feature = "cli")]
 pub(crate) mod sessions;
-mod scope;
 mod token_file;
 mod tokens;
 
@@ -44,8 +44,8 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::time::{sleep, timeout};
 
 pub use api::{
-    BeginBody, CheckpointBody, CloseBody, ForgetSingleBody, ImportBody, MarkBody, OwnerWords, RestoreBody,
-    RestorePathBody,
+    BeginBody, CheckpointBody, CloseBody, ForgetSingleBody, ImportBody, MarkBody, OwnerWords,
+    RestoreBody, RestorePathBody,
 };
 pub use app::App;
 pub use client::{Client, ClientError};

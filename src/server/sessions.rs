@@ -128,8 +128,9 @@ impl Sessions {
         agent: &AgentId,
         registration: Registration,
     ) -> Result<(Arc<Session>, mpsc::Receiver<Line>), Problem> {
-        let token = Token::of(&registration.token)
-            .map_err(|why| Problem::new(ErrorKind::Usage, format!("the token of the agent: {why}")))?;
+        let token = Token::of(&registration.token).map_err(|why| {
+            Problem::new(ErrorKind::Usage, format!("the token of the agent: {why}"))
+        })?;
         let keeper = Keeper::open(app.manager(), agent, &registration.belongings)?;
         let (tell, lines) = mpsc::channel(NEWS_MAX);
         let session = Arc::new(Session {

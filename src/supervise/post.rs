@@ -25,10 +25,10 @@ use super::error::Error;
 use super::keeper::{Ask, Belongings};
 use super::sidecar::{Sidecar, SidecarSetup};
 use crate::error::ErrorKind;
+use crate::server::Token;
 use crate::server::api::{Wire, agent_path};
 use crate::server::client::{Client, ClientError};
 use crate::server::reach::socket_of;
-use crate::server::Token;
 use crate::server::sessions::{GONE, News, Registration};
 use crate::state::AgentId;
 
@@ -105,7 +105,8 @@ impl Posting {
         client: &Client,
         token: &Token,
     ) -> Result<Response<Incoming>, ClientError> {
-        let body = Registration { belongings: self.belongings.clone(), token: token.reveal().to_owned() };
+        let body =
+            Registration { belongings: self.belongings.clone(), token: token.reveal().to_owned() };
         client.open(&Wire::post(agent_path(&self.agent, "/session"), &body)?).await
     }
 }

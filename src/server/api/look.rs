@@ -4,8 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Call, Wire, agent_path, escaped, query};
 use crate::manager::{
-    CheckpointManager, Differences, Error, Filter, KeptFile, LeftOut, LogEntry,
-    Status, WalkedPast,
+    CheckpointManager, Differences, Error, Filter, KeptFile, LeftOut, LogEntry, Status, WalkedPast,
 };
 use crate::state::{AgentId, Checkpoint};
 

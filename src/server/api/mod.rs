@@ -31,9 +31,7 @@ pub use checkpoint::CheckpointBody;
 pub(crate) use checkpoint::{Condition, Made, MakeCheckpoint, Opening, RawState};
 pub use drift::MarkBody;
 pub(crate) use drift::{Drift, Mark, Observations, Observe, ObserveAnswer};
-pub(crate) use look::{
-    Diff, Files, List, Log, ReadState, Show, Shown, StatusNow, reference_path,
-};
+pub(crate) use look::{Diff, Files, List, Log, ReadState, Show, Shown, StatusNow, reference_path};
 pub use operation::{BeginBody, CloseBody};
 pub(crate) use operation::{Close, Closed, Operations, roll_back_options};
 pub use owner::OwnerWords;

@@ -7,8 +7,8 @@ use axum::{Json, Router};
 use super::agent::{At, OfAgent};
 use crate::manager::{ForgetReport, ForgetRequest, PruneReport};
 use crate::server::api::{
-    Call, Forget, ForgetSingle, ForgetSingleBody, Forgotten, Import, ImportBody, Log, Prune,
-    Settle, Verify,
+    Call, Forget, ForgetSingle, ForgetSingleBody, Forgotten, Import, ImportBody, Prune, Settle,
+    Verify,
 };
 use crate::server::app::App;
 use crate::server::body::Given;
