@@ -20,10 +20,14 @@ use crate::server::app::App;
 use crate::server::body::Given;
 use crate::server::caller::Caller;
 use crate::server::problem::Problem;
-use crate::state::{AgentId, Checkpoint, Kind, Seq};
+use crate::state::{AgentId, Checkpoint, Kind, Receipt, Seq};
 
 /// Checkpoints in a list where the request does not say how many.
 const LIMIT_DEFAULT: usize = 1000;
+
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(make, list, show, state, files, diff))]
+pub(super) struct Document;
 
 pub(super) fn router() -> Router<App> {
     Router::new()
@@ -57,6 +61,11 @@ fn is_said(flag: Option<&str>, name: &str) -> Result<bool, Problem> {
     }
 }
 
+/// Makes a checkpoint; it is durable when this answers.
+#[utoipa::path(post, path = "/v1/agents/{agent}/checkpoints",
+    params(("agent" = AgentId, Path, description = "The agent; a / in its id is written %2F"), ("if_due" = Option<bool>, Query, description = "Only where the save policy says so"), ("progress" = Option<f64>, Query, description = "How far the work is, for the save policy"), ("belongs" = Option<bool>, Query, description = "The operation that is named is one that it belongs to, whatever its kind"), ("Idempotency-Key" = Option<String>, Header, description = "Asking again under the same key answers the same checkpoint", min_length = 1, max_length = 255), ("If-Match" = Option<String>, Header, description = "Only where the state last changed at this number, as an ETag has it"), ("If-None-Match" = Option<String>, Header, description = "`*`: only where there is no state yet")),
+    request_body = CheckpointBody,
+    responses((status = 201, description = "The receipt", body = Receipt, headers(("ETag" = String, description = "The number at which the state last changed"))), (status = 200, description = "The receipt of the same request made before, or that nothing is due", body = serde_json::Value)))]
 async fn make(
     State(app): State<App>,
     caller: Caller,
@@ -185,6 +194,10 @@ struct ListQuery {
     limit: Option<usize>,
 }
 
+/// Lists an agent's checkpoints, newest first.
+#[utoipa::path(get, path = "/v1/agents/{agent}/checkpoints",
+    params(("agent" = AgentId, Path, description = "The agent; a / in its id is written %2F"), ("kind" = Option<Kind>, Query, description = "Only of this kind"), ("before" = Option<u64>, Query, description = "Only with a smaller number"), ("limit" = Option<usize>, Query, description = "No more than so many; 1000 where it is not said")),
+    responses((status = 200, description = "The checkpoints", body = Vec<Checkpoint>)))]
 async fn list(
     State(app): State<App>,
     caller: Caller,
@@ -197,6 +210,10 @@ async fn list(
     app.ask(move |manager| list.perform(manager)).await.map(Json)
 }
 
+/// Shows one checkpoint.
+#[utoipa::path(get, path = "/v1/agents/{agent}/checkpoints/{reference}",
+    params(("agent" = AgentId, Path, description = "The agent; a / in its id is written %2F"), ("reference" = String, Path, description = "An id or at least 4 digits it begins with, latest, latest:KIND, good, or a path")),
+    responses((status = 200, description = "The checkpoint, and what it left out", body = serde_json::Value)))]
 async fn show(
     State(app): State<App>,
     caller: Caller,
@@ -218,6 +235,10 @@ async fn show(
     Ok(answer)
 }
 
+/// Gives the state of a checkpoint, byte for byte.
+#[utoipa::path(get, path = "/v1/agents/{agent}/checkpoints/{reference}/state",
+    params(("agent" = AgentId, Path, description = "The agent; a / in its id is written %2F"), ("reference" = String, Path, description = "An id or at least 4 digits it begins with, latest, latest:KIND, good, or a path")),
+    responses((status = 200, description = "The state", body = serde_json::Value, content_type = "application/json")))]
 async fn state(
     State(app): State<App>,
     caller: Caller,
@@ -248,6 +269,10 @@ async fn state(
     Ok(answer)
 }
 
+/// Lists the files of a checkpoint.
+#[utoipa::path(get, path = "/v1/agents/{agent}/checkpoints/{reference}/files",
+    params(("agent" = AgentId, Path, description = "The agent; a / in its id is written %2F"), ("reference" = String, Path, description = "An id or at least 4 digits it begins with, latest, latest:KIND, good, or a path")),
+    responses((status = 200, description = "The files", body = Vec<serde_json::Value>)))]
 async fn files(
     State(app): State<App>,
     caller: Caller,
@@ -267,6 +292,10 @@ struct OfTwo {
     to: String,
 }
 
+/// Tells what changed from one checkpoint to another.
+#[utoipa::path(get, path = "/v1/agents/{agent}/checkpoints/{reference}/diff/{to}",
+    params(("agent" = AgentId, Path, description = "The agent; a / in its id is written %2F"), ("reference" = String, Path, description = "An id or at least 4 digits it begins with, latest, latest:KIND, good, or a path"), ("to" = String, Path, description = "The other checkpoint")),
+    responses((status = 200, description = "The differences", body = serde_json::Value)))]
 async fn diff(
     State(app): State<App>,
     caller: Caller,
