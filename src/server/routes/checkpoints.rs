@@ -7,7 +7,6 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::json;
-use utoipa::OpenApi;
 
 use super::agent::{Asked, At, OfAgent, OfCheckpoint, check, handle, note_sign};
 use crate::collect::{Moment, Saved};
@@ -26,7 +25,7 @@ use crate::state::{AgentId, Checkpoint, Kind, Receipt, Seq};
 /// Checkpoints in a list where the request does not say how many.
 const LIMIT_DEFAULT: usize = 1000;
 
-#[derive(OpenApi)]
+#[derive(utoipa::OpenApi)]
 #[openapi(paths(make, list, show, state, files, diff))]
 pub(super) struct Document;
 
@@ -63,16 +62,10 @@ fn is_said(flag: Option<&str>, name: &str) -> Result<bool, Problem> {
 }
 
 /// Makes a checkpoint; it is durable when this answers.
-#[utoipa::path(post, path = "/v1/agents/{agent}/checkpoints", params(("agent" = String, Path, description = "The agent; a / in its id is written %2F"), ("if_due" = Option<bool>, Query, description = "Only where the save policy says so"), ("progress" = Option<f64>, Query, description = "How far the work is, for the policy"), ("belongs" = Option<bool>, Query, description = "The operation that is named is one that the checkpoint belongs to, whatever its kind"), ("If-Match" = Option<String>, Header, description = "Only if the state last changed at this number"), ("If-None-Match" = Option<String>, Header, description = "`*`: only if there is no state yet"), ("Idempotency-Key" = Option<String>, Header, description = "The same key again answers the first receipt")), request_body = CheckpointBody, responses(
-    (status = 201, description = "It is durable", body = Receipt),
-    (status = 200, description = "It was made before under the same key, or is not due", body = serde_json::Value),
-    (status = 404, description = "There is no such thing", body = Problem, content_type = "application/problem+json"),
-    (status = 409, description = "Refused, because it would do harm, or a request under the same key is under way", body = Problem, content_type = "application/problem+json"),
-    (status = 412, description = "The state changed since", body = Problem, content_type = "application/problem+json"),
-    (status = 422, description = "The key was used for another request", body = Problem, content_type = "application/problem+json"),
-    (status = 423, description = "The store is held by another process", body = Problem, content_type = "application/problem+json"),
-    (status = 507, description = "No target could store it", body = Problem, content_type = "application/problem+json"),
-))]
+#[utoipa::path(post, path = "/v1/agents/{agent}/checkpoints",
+    params(("agent" = AgentId, Path, description = "The agent; a / in its id is written %2F"), ("if_due" = Option<bool>, Query, description = "Only where the save policy says so"), ("progress" = Option<f64>, Query, description = "How far the work is, for the save policy"), ("belongs" = Option<bool>, Query, description = "The operation that is named is one that it belongs to, whatever its kind"), ("Idempotency-Key" = Option<String>, Header, description = "Asking again under the same key answers the same checkpoint", min_length = 1, max_length = 255), ("If-Match" = Option<String>, Header, description = "Only where the state last changed at this number, as an ETag has it"), ("If-None-Match" = Option<String>, Header, description = "`*`: only where there is no state yet")),
+    request_body = CheckpointBody,
+    responses((status = 201, description = "The receipt", body = Receipt, headers(("ETag" = String, description = "The number at which the state last changed"))), (status = 200, description = "The receipt of the same request made before, or that nothing is due", body = serde_json::Value)))]
 async fn make(
     State(app): State<App>,
     caller: Caller,
@@ -246,10 +239,10 @@ struct ListQuery {
     limit: Option<usize>,
 }
 
-/// Lists the checkpoints of an agent.
-#[utoipa::path(get, path = "/v1/agents/{agent}/checkpoints", params(("agent" = String, Path, description = "The agent; a / in its id is written %2F"), ("kind" = Option<String>, Query, description = "routine, pre_operation or recovery"), ("before" = Option<u64>, Query, description = "Only those before this number"), ("limit" = Option<usize>, Query, description = "At most so many; 1000 where absent")), responses(
-    (status = 200, description = "The newest first", body = Vec<Checkpoint>),
-))]
+/// Lists an agent's checkpoints, newest first.
+#[utoipa::path(get, path = "/v1/agents/{agent}/checkpoints",
+    params(("agent" = AgentId, Path, description = "The agent; a / in its id is written %2F"), ("kind" = Option<Kind>, Query, description = "Only of this kind"), ("before" = Option<u64>, Query, description = "Only with a smaller number"), ("limit" = Option<usize>, Query, description = "No more than so many; 1000 where it is not said")),
+    responses((status = 200, description = "The checkpoints", body = Vec<Checkpoint>)))]
 async fn list(
     State(app): State<App>,
     caller: Caller,
@@ -262,11 +255,10 @@ async fn list(
     app.ask(move |manager| list.perform(manager)).await.map(Json)
 }
 
-/// Shows a checkpoint, and what its workspace left out.
-#[utoipa::path(get, path = "/v1/agents/{agent}/checkpoints/{reference}", params(("agent" = String, Path, description = "The agent; a / in its id is written %2F"), ("reference" = String, Path, description = "A path, an id, latest, latest:KIND or good")), responses(
-    (status = 200, description = "Its facts", body = serde_json::Value),
-    (status = 404, description = "There is no such thing", body = Problem, content_type = "application/problem+json"),
-))]
+/// Shows one checkpoint.
+#[utoipa::path(get, path = "/v1/agents/{agent}/checkpoints/{reference}",
+    params(("agent" = AgentId, Path, description = "The agent; a / in its id is written %2F"), ("reference" = String, Path, description = "An id or at least 4 digits it begins with, latest, latest:KIND, good, or a path")),
+    responses((status = 200, description = "The checkpoint, and what it left out", body = serde_json::Value)))]
 async fn show(
     State(app): State<App>,
     caller: Caller,
@@ -288,11 +280,10 @@ async fn show(
     Ok(answer)
 }
 
-/// Reads the state of a checkpoint.
-#[utoipa::path(get, path = "/v1/agents/{agent}/checkpoints/{reference}/state", params(("agent" = String, Path, description = "The agent; a / in its id is written %2F"), ("reference" = String, Path, description = "A path, an id, latest, latest:KIND or good")), responses(
-    (status = 200, description = "The state, byte for byte", body = serde_json::Value),
-    (status = 404, description = "There is no such thing", body = Problem, content_type = "application/problem+json"),
-))]
+/// Gives the state of a checkpoint, byte for byte.
+#[utoipa::path(get, path = "/v1/agents/{agent}/checkpoints/{reference}/state",
+    params(("agent" = AgentId, Path, description = "The agent; a / in its id is written %2F"), ("reference" = String, Path, description = "An id or at least 4 digits it begins with, latest, latest:KIND, good, or a path")),
+    responses((status = 200, description = "The state", body = serde_json::Value, content_type = "application/json")))]
 async fn state(
     State(app): State<App>,
     caller: Caller,
@@ -324,10 +315,9 @@ async fn state(
 }
 
 /// Lists the files of a checkpoint.
-#[utoipa::path(get, path = "/v1/agents/{agent}/checkpoints/{reference}/files", params(("agent" = String, Path, description = "The agent; a / in its id is written %2F"), ("reference" = String, Path, description = "A path, an id, latest, latest:KIND or good")), responses(
-    (status = 200, description = "Its workspace and its state files", body = serde_json::Value),
-    (status = 404, description = "There is no such thing", body = Problem, content_type = "application/problem+json"),
-))]
+#[utoipa::path(get, path = "/v1/agents/{agent}/checkpoints/{reference}/files",
+    params(("agent" = AgentId, Path, description = "The agent; a / in its id is written %2F"), ("reference" = String, Path, description = "An id or at least 4 digits it begins with, latest, latest:KIND, good, or a path")),
+    responses((status = 200, description = "The files", body = Vec<serde_json::Value>)))]
 async fn files(
     State(app): State<App>,
     caller: Caller,
@@ -347,12 +337,10 @@ struct OfTwo {
     to: String,
 }
 
-/// Compares two checkpoints.
-#[utoipa::path(get, path = "/v1/agents/{agent}/checkpoints/{reference}/diff/{to}", params(("agent" = String, Path, description = "The agent; a / in its id is written %2F"), ("reference" = String, Path, description = "A path, an id, latest, latest:KIND or good"), ("to" = String, Path, description = "The checkpoint that it is compared with")), responses(
-    (status = 200, description = "What differs", body = serde_json::Value),
-    (status = 404, description = "There is no such thing", body = Problem, content_type = "application/problem+json"),
-    (status = 409, description = "Refused, because it would do harm, or a request under the same key is under way", body = Problem, content_type = "application/problem+json"),
-))]
+/// Tells what changed from one checkpoint to another.
+#[utoipa::path(get, path = "/v1/agents/{agent}/checkpoints/{reference}/diff/{to}",
+    params(("agent" = AgentId, Path, description = "The agent; a / in its id is written %2F"), ("reference" = String, Path, description = "An id or at least 4 digits it begins with, latest, latest:KIND, good, or a path"), ("to" = String, Path, description = "The other checkpoint")),
+    responses((status = 200, description = "The differences", body = serde_json::Value)))]
 async fn diff(
     State(app): State<App>,
     caller: Caller,

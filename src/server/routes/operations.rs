@@ -5,7 +5,6 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
-use utoipa::OpenApi;
 
 use super::agent::{At, OfAgent, check, note_sign};
 use super::checkpoints::make_checkpoint;
@@ -22,7 +21,7 @@ use crate::server::caller::Caller;
 use crate::server::problem::Problem;
 use crate::state::{AgentId, Receipt};
 
-#[derive(OpenApi)]
+#[derive(utoipa::OpenApi)]
 #[openapi(paths(list, begin, complete, fail))]
 pub(super) struct Document;
 
@@ -33,10 +32,10 @@ pub(super) fn router() -> Router<App> {
         .route("/v1/agents/{agent}/operations/{operation}/fail", post(fail))
 }
 
-/// Lists the operations of an agent.
-#[utoipa::path(get, path = "/v1/agents/{agent}/operations", params(("agent" = String, Path, description = "The agent; a / in its id is written %2F")), responses(
-    (status = 200, description = "The oldest first", body = serde_json::Value),
-))]
+/// Lists operations and how they stand.
+#[utoipa::path(get, path = "/v1/agents/{agent}/operations",
+    params(("agent" = AgentId, Path, description = "The agent; a / in its id is written %2F")),
+    responses((status = 200, description = "The operations", body = Vec<serde_json::Value>)))]
 async fn list(
     State(app): State<App>,
     caller: Caller,
@@ -46,12 +45,11 @@ async fn list(
     app.ask(move |manager| Operations { agent }.perform(manager)).await.map(Json)
 }
 
-/// Opens an operation with a checkpoint of what is before it.
-#[utoipa::path(post, path = "/v1/agents/{agent}/operations", params(("agent" = String, Path, description = "The agent; a / in its id is written %2F")), request_body = BeginBody, responses(
-    (status = 201, description = "The receipt of the checkpoint before it", body = Receipt),
-    (status = 409, description = "Refused, because it would do harm, or a request under the same key is under way", body = Problem, content_type = "application/problem+json"),
-    (status = 507, description = "No target could store it", body = Problem, content_type = "application/problem+json"),
-))]
+/// Opens an operation with a checkpoint to go back to.
+#[utoipa::path(post, path = "/v1/agents/{agent}/operations",
+    params(("agent" = AgentId, Path, description = "The agent; a / in its id is written %2F")),
+    request_body = BeginBody,
+    responses((status = 201, description = "The receipt of its checkpoint", body = Receipt), (status = 200, description = "The receipt of the same request made before", body = Receipt)))]
 async fn begin(
     State(app): State<App>,
     caller: Caller,
@@ -76,13 +74,11 @@ struct OfOperation {
     operation: String,
 }
 
-/// Says that an operation went well.
-#[utoipa::path(post, path = "/v1/agents/{agent}/operations/{operation}/complete", params(("agent" = String, Path, description = "The agent; a / in its id is written %2F"), ("operation" = String, Path, description = "Its name (the newest open one of that name) or its id")), request_body = CloseBody, responses(
-    (status = 200, description = "How it ended", body = serde_json::Value),
-    (status = 404, description = "There is no such thing", body = Problem, content_type = "application/problem+json"),
-    (status = 409, description = "Refused, because it would do harm, or a request under the same key is under way", body = Problem, content_type = "application/problem+json"),
-    (status = 507, description = "No target could store it", body = Problem, content_type = "application/problem+json"),
-))]
+/// Closes an operation that went well.
+#[utoipa::path(post, path = "/v1/agents/{agent}/operations/{operation}/complete",
+    params(("agent" = AgentId, Path, description = "The agent; a / in its id is written %2F"), ("operation" = String, Path, description = "The operation, by name or id")),
+    request_body = CloseBody,
+    responses((status = 200, description = "How it stands", body = serde_json::Value)))]
 async fn complete(
     State(app): State<App>,
     caller: Caller,
@@ -92,13 +88,11 @@ async fn complete(
     close(app, &caller, of, (Outcome::Completed, body)).await.map(Json)
 }
 
-/// Says that an operation went wrong, and restores what was before it where that is asked for.
-#[utoipa::path(post, path = "/v1/agents/{agent}/operations/{operation}/fail", params(("agent" = String, Path, description = "The agent; a / in its id is written %2F"), ("operation" = String, Path, description = "Its name (the newest open one of that name) or its id")), request_body = CloseBody, responses(
-    (status = 200, description = "How it ended, and what was restored", body = serde_json::Value),
-    (status = 404, description = "There is no such thing", body = Problem, content_type = "application/problem+json"),
-    (status = 409, description = "Refused, because it would do harm, or a request under the same key is under way", body = Problem, content_type = "application/problem+json"),
-    (status = 507, description = "No target could store it", body = Problem, content_type = "application/problem+json"),
-))]
+/// Closes an operation that failed; goes back to its checkpoint where that is asked for.
+#[utoipa::path(post, path = "/v1/agents/{agent}/operations/{operation}/fail",
+    params(("agent" = AgentId, Path, description = "The agent; a / in its id is written %2F"), ("operation" = String, Path, description = "The operation, by name or id")),
+    request_body = CloseBody,
+    responses((status = 200, description = "How it stands", body = serde_json::Value)))]
 async fn fail(
     State(app): State<App>,
     caller: Caller,

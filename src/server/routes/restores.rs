@@ -7,7 +7,6 @@ use axum::extract::State;
 use axum::routing::post;
 use axum::{Json, Router};
 use serde::Deserialize;
-use utoipa::OpenApi;
 
 use super::agent::{Asked, At, OfAgent, OfCheckpoint, check, handle};
 use super::checkpoints::find;
@@ -23,7 +22,7 @@ use crate::server::sessions::Ordered;
 use crate::state::AgentId;
 use crate::store::ViewPath;
 
-#[derive(OpenApi)]
+#[derive(utoipa::OpenApi)]
 #[openapi(paths(restore, restore_path, undo, reset))]
 pub(super) struct Document;
 
@@ -65,13 +64,11 @@ fn check_options(caller: &Caller, options: &RestoreOptions) -> Result<(), Proble
     Ok(())
 }
 
-/// Restores a checkpoint in place; an agent that is being run is ended for it and started again.
-#[utoipa::path(post, path = "/v1/agents/{agent}/checkpoints/{reference}/restore", params(("agent" = String, Path, description = "The agent; a / in its id is written %2F"), ("reference" = String, Path, description = "A path, an id, latest, latest:KIND or good"), ("dry_run" = Option<bool>, Query, description = "Only tell what would be done")), request_body = RestoreBody, responses(
-    (status = 200, description = "What was done", body = serde_json::Value),
-    (status = 404, description = "There is no such thing", body = Problem, content_type = "application/problem+json"),
-    (status = 409, description = "Refused, because it would do harm, or a request under the same key is under way", body = Problem, content_type = "application/problem+json"),
-    (status = 507, description = "No target could store it", body = Problem, content_type = "application/problem+json"),
-))]
+/// Restores a checkpoint in place, after a recovery checkpoint of what is there.
+#[utoipa::path(post, path = "/v1/agents/{agent}/checkpoints/{reference}/restore",
+    params(("agent" = AgentId, Path, description = "The agent; a / in its id is written %2F"), ("reference" = String, Path, description = "An id or at least 4 digits it begins with, latest, latest:KIND, good, or a path"), ("dry_run" = Option<bool>, Query, description = "Only tell what would be done")),
+    request_body = RestoreBody,
+    responses((status = 200, description = "What was done", body = serde_json::Value)))]
 async fn restore(
     State(app): State<App>,
     caller: Caller,
@@ -85,13 +82,11 @@ async fn restore(
     perform(app, Restore { agent, reference, body }).await.map(Json)
 }
 
-/// Restores the checkpoint that a path leads to.
-#[utoipa::path(post, path = "/v1/restore", params(("dry_run" = Option<bool>, Query, description = "Only tell what would be done")), request_body = RestorePathBody, responses(
-    (status = 200, description = "What was done", body = serde_json::Value),
-    (status = 404, description = "There is no such thing", body = Problem, content_type = "application/problem+json"),
-    (status = 409, description = "Refused, because it would do harm, or a request under the same key is under way", body = Problem, content_type = "application/problem+json"),
-    (status = 507, description = "No target could store it", body = Problem, content_type = "application/problem+json"),
-))]
+/// Restores a checkpoint that is named by its path.
+#[utoipa::path(post, path = "/v1/restore",
+    params(("dry_run" = Option<bool>, Query, description = "Only tell what would be done")),
+    request_body = RestorePathBody,
+    responses((status = 200, description = "What was done", body = serde_json::Value)))]
 async fn restore_path(
     State(app): State<App>,
     caller: Caller,
@@ -137,13 +132,11 @@ fn session_for(
     app.sessions().of(agent).filter(|_| !options.dry_run && !options.live)
 }
 
-/// Takes the newest restore back that was not taken back yet.
-#[utoipa::path(post, path = "/v1/agents/{agent}/undo", params(("agent" = String, Path, description = "The agent; a / in its id is written %2F"), ("dry_run" = Option<bool>, Query, description = "Only tell what would be done")), request_body = RestoreBody, responses(
-    (status = 200, description = "What was done", body = serde_json::Value),
-    (status = 404, description = "There is no such thing", body = Problem, content_type = "application/problem+json"),
-    (status = 409, description = "Refused, because it would do harm, or a request under the same key is under way", body = Problem, content_type = "application/problem+json"),
-    (status = 507, description = "No target could store it", body = Problem, content_type = "application/problem+json"),
-))]
+/// Takes the last restore back that was not taken back yet.
+#[utoipa::path(post, path = "/v1/agents/{agent}/undo",
+    params(("agent" = AgentId, Path, description = "The agent; a / in its id is written %2F"), ("dry_run" = Option<bool>, Query, description = "Only tell what would be done")),
+    request_body = RestoreBody,
+    responses((status = 200, description = "What was done", body = serde_json::Value)))]
 async fn undo(
     State(app): State<App>,
     caller: Caller,
@@ -169,10 +162,9 @@ async fn undo(
 }
 
 /// Starts an agent afresh; what was kept stays as evidence.
-#[utoipa::path(post, path = "/v1/agents/{agent}/reset", params(("agent" = String, Path, description = "The agent; a / in its id is written %2F")), responses(
-    (status = 200, description = "It starts afresh", body = serde_json::Value),
-    (status = 507, description = "No target could store it", body = Problem, content_type = "application/problem+json"),
-))]
+#[utoipa::path(post, path = "/v1/agents/{agent}/reset",
+    params(("agent" = AgentId, Path, description = "The agent; a / in its id is written %2F")),
+    responses((status = 200, description = "It is done", body = serde_json::Value)))]
 async fn reset(
     State(app): State<App>,
     caller: Caller,
