@@ -15,6 +15,7 @@ pub(crate) mod api;
 mod app;
 mod body;
 mod caller;
+#[cfg(feature = "cli")]
 pub(crate) mod client;
 mod connection;
 mod due;
@@ -27,6 +28,7 @@ mod metrics;
 mod options;
 mod places;
 mod problem;
+#[cfg(feature = "cli")]
 pub(crate) mod reach;
 mod routes;
 mod scope;
@@ -49,6 +51,7 @@ pub use api::{
     RestoreBody, RestorePathBody,
 };
 pub use app::App;
+#[cfg(feature = "cli")]
 pub use client::{Client, ClientError};
 pub use error::Error;
 use guard::Rules;

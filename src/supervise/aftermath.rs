@@ -144,7 +144,11 @@ impl Life {
     pub(super) async fn carry_orders(&mut self, mut beginning: Beginning) -> Beginning {
         while let Some(order) = self.orders.pop_front() {
             match self.ask::<Option<PutBack>>(Ask::Carry { order }).await {
-                Ok(Some(it)) => beginning.restored = Some(self.note_put_back(&it)),
+                Ok(Some(it)) => {
+                    self.tell_put_back(&it);
+                    self.report.ordered(it.from.seq);
+                    beginning.restored = Some(it.from.checkpoint_id);
+                }
                 Ok(None) => self.talk.say("what was ordered could not be restored"),
                 Err(error) => self.talk.say(&format!("nothing was restored: {error}")),
             }
@@ -163,6 +167,12 @@ impl Life {
 
     /// Says what was put back, and how far it lies from what was not.
     pub(super) fn note_put_back(&mut self, it: &PutBack) -> CheckpointId {
+        self.tell_put_back(it);
+        self.report.put_back(it, self.setup.clock.now());
+        it.from.checkpoint_id
+    }
+
+    fn tell_put_back(&self, it: &PutBack) {
         let now = self.setup.clock.now();
         let age = span(now.since(it.from.created_at));
         let seq = it.from.seq;
@@ -179,8 +189,6 @@ impl Life {
             }
             None => {}
         }
-        self.report.put_back(it, now);
-        it.from.checkpoint_id
     }
 
     /// Keeps what an attempt left that ended as it should.

@@ -1,6 +1,7 @@
 //! Checkpoints: made, listed, shown, read, compared.
 
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -50,6 +51,25 @@ struct MakeQuery {
     belongs: Option<String>,
 }
 
+/// Under which terms a checkpoint is made: what the query and the headers say.
+#[derive(Debug)]
+struct Terms {
+    query: MakeQuery,
+    condition: Option<Condition>,
+    idempotency_key: Option<String>,
+}
+
+impl FromRequestParts<App> for Terms {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let Asked(query) = Asked::from_request_parts(parts, app).await?;
+        let condition = condition(&parts.headers)?;
+        let idempotency_key = idempotency_key(&parts.headers)?;
+        Ok(Self { query, condition, idempotency_key })
+    }
+}
+
 /// A flag is said by its name alone, or as any word for yes.
 fn is_said(flag: Option<&str>, name: &str) -> Result<bool, Problem> {
     match flag {
@@ -70,13 +90,10 @@ async fn make(
     State(app): State<App>,
     caller: Caller,
     At(OfAgent { agent }): At<OfAgent>,
-    Asked(query): Asked<MakeQuery>,
-    headers: HeaderMap,
+    Terms { query, condition, idempotency_key }: Terms,
     Given(body): Given<CheckpointBody>,
 ) -> Result<Response, Problem> {
     check(&caller, &agent, body.owner.as_ref())?;
-    let idempotency_key = idempotency_key(&headers)?;
-    let condition = condition(&headers)?;
     let progress = query.progress;
     if is_said(query.if_due.as_deref(), "if_due")? && !is_due(&app, &agent, progress) {
         note_sign(&app, &agent);
