@@ -43,6 +43,7 @@ mod run_life;
 mod run_signals;
 mod run_terminal;
 mod run_workspace;
+mod server_document;
 mod server_events;
 mod server_home;
 mod server_life;
