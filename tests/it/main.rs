@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![expect(clippy::disallowed_methods, reason = "tests look at the disk past the seam they test")]
 
+mod api;
+mod api_unsaved;
 mod asynchronous;
 mod cli_config;
 mod cli_contract;
@@ -9,6 +11,7 @@ mod cli_home;
 mod cli_look;
 mod cli_operation;
 mod cli_setup;
+mod cli_sidecar;
 mod cli_state;
 mod cli_upkeep;
 mod cli_workspace;
@@ -20,6 +23,7 @@ mod damage_cases;
 mod damage_flips;
 mod damage_matrix;
 mod documents;
+mod drift_home;
 mod drift_streams;
 mod example;
 mod fallback;
@@ -37,11 +41,16 @@ mod model;
 mod restore;
 mod retention;
 mod rules;
+mod run_drift;
+mod run_drift_calm;
 mod run_examples;
 mod run_home;
 mod run_life;
+mod run_output;
+mod run_sidecar;
 mod run_signals;
 mod run_terminal;
+mod run_transcript;
 mod run_workspace;
 mod server_document;
 mod server_events;

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::agent::{Asked, At, OfAgent, OfCheckpoint, check, handle, note_sign};
 use crate::collect::{Moment, Saved};
 use crate::error::ErrorKind;
-use crate::manager::{Differences, Filter, KeptFile};
+use crate::manager::{Differences, Error, Filter, KeptFile};
 use crate::server::api::{
     Call, CheckpointBody, Condition, Diff, Files, List, Made, MakeCheckpoint, Opening, ReadState,
     Show,
@@ -103,24 +103,69 @@ pub(super) async fn make_checkpoint(
         .work(move || {
             // Held until the work is done, also where the client hangs up before.
             let _flight = flight;
-            let clock = own.manager().clock();
-            let began = clock.monotonic();
-            let agent = wanted.agent.clone();
-            let by_agent = wanted.body.owner.is_none();
-            let handle = handle(&own, &agent, wanted.body.owner.as_ref())?;
-            let made = wanted.make(&handle)?;
-            let at = clock.monotonic();
-            let cost = at.saturating_sub(began);
-            own.dues().note(&agent, Saved { at, progress, step: 0, cost });
-            note_saved(&own, &agent, &made, by_agent);
-            let id = made.receipt.checkpoint.checkpoint_id.to_string();
-            Ok((made, handle.state_changed(&id).ok()))
+            let spare = wanted.clone();
+            perform(&own, wanted, progress).map_err(|error| unsaved(&own, spare, error))
         })
         .await?;
     let status = if made.repeated { StatusCode::OK } else { StatusCode::CREATED };
     let mut answer = (status, Json(made.receipt)).into_response();
     tag(&mut answer, changed);
     Ok(answer)
+}
+
+/// Makes a checkpoint, and notes that its agent has saved. Blocks.
+fn perform(
+    app: &App,
+    wanted: MakeCheckpoint,
+    progress: Option<f64>,
+) -> Result<(Made, Option<Seq>), Error> {
+    let clock = app.manager().clock();
+    let began = clock.monotonic();
+    let agent = wanted.agent.clone();
+    let (by_agent, has_state) = (wanted.body.owner.is_none(), wanted.body.state.is_some());
+    let handle = handle(app, &agent, wanted.body.owner.as_ref())?;
+    let made = wanted.make(&handle)?;
+    let at = clock.monotonic();
+    let cost = at.saturating_sub(began);
+    app.dues().note(&agent, Saved { at, progress, step: 0, cost });
+    if has_state {
+        app.unstored().let_go(&agent);
+    }
+    note_saved(app, &agent, &made, by_agent);
+    let id = made.receipt.checkpoint.checkpoint_id.to_string();
+    let changed = handle.state_changed(&id).ok();
+    Ok((made, changed))
+}
+
+/// Keeps in memory what no store could take, and says so.
+fn unsaved(app: &App, mut wanted: MakeCheckpoint, error: Error) -> Problem {
+    let unstored = error.kind() == ErrorKind::Unstored;
+    let mut problem = Problem::from(error);
+    // What the agent saves meanwhile is newer, and must not be replaced by this.
+    wanted.condition = wanted.condition.or_else(|| unless_changed(app, &wanted.agent));
+    if unstored && app.unstored().keep(wanted, app.manager().clock().now()) {
+        problem.detail.push_str("; it is kept in memory and tried again, and is not durable");
+    }
+    problem
+}
+
+/// That the state of an agent is still what it is now.
+fn unless_changed(app: &App, agent: &AgentId) -> Option<Condition> {
+    let agent = app.manager().agent(agent.as_str()).ok()?;
+    let one = Filter { limit: Some(1), ..Filter::default() };
+    let newest = agent.list_checkpoints(one).ok()?.pop();
+    let Some(newest) = newest else { return Some(Condition::First) };
+    let changed = agent.state_changed(&newest.checkpoint_id.to_string());
+    changed.ok().map(Condition::Match)
+}
+
+/// Makes a checkpoint that could not be stored when it was asked for.
+pub(in crate::server) async fn make_again(
+    app: &App,
+    wanted: MakeCheckpoint,
+) -> Result<(), Problem> {
+    let own = app.clone();
+    app.work(move || Ok(perform(&own, wanted, None).map(|_| ())?)).await
 }
 
 #[cfg(feature = "cli")]
