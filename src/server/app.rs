@@ -166,6 +166,20 @@ impl App {
         }
     }
 
+    /// Why not everything is as it should be, in words; nothing where it is. Blocks.
+    pub(super) fn troubles(&self) -> Vec<String> {
+        let mut troubles = self.manager().troubles();
+        troubles.extend(self.unsaved().into_iter().map(|Unsaved { agent_id, since, bytes }| {
+            format!(
+                "no store could take the newest {bytes} bytes of agent {agent_id} since {since}"
+            )
+        }));
+        if self.is_ending() {
+            troubles.push("the sidecar is about to end".to_owned());
+        }
+        troubles
+    }
+
     /// Says that the sidecar is about to end.
     pub(super) fn end(&self) {
         self.inner.ending.send_replace(true);

@@ -15,9 +15,11 @@ use crate::state::Attempt;
 pub struct Problem {
     /// A name for this sort of problem.
     #[serde(rename = "type")]
-    pub problem_type: String,
+    #[schema(value_type = String)]
+    pub problem_type: Box<str>,
     /// The status in words.
-    pub title: String,
+    #[schema(value_type = String)]
+    pub title: Box<str>,
     /// The status of the answer.
     #[schema(minimum = 400, maximum = 599)]
     pub status: u16,
@@ -66,8 +68,9 @@ impl Problem {
     ) -> Self {
         let name = serde_json::to_value(kind).unwrap_or_default();
         Self {
-            problem_type: format!("urn:stateward:problem:{}", name.as_str().unwrap_or("failed")),
-            title: status.canonical_reason().unwrap_or("Error").to_owned(),
+            problem_type: format!("urn:stateward:problem:{}", name.as_str().unwrap_or("failed"))
+                .into(),
+            title: status.canonical_reason().unwrap_or("Error").into(),
             status: status.as_u16(),
             detail: detail.into(),
             kind,

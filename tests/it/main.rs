@@ -52,6 +52,7 @@ mod run_signals;
 mod run_terminal;
 mod run_transcript;
 mod run_workspace;
+mod server_document;
 mod server_events;
 mod server_home;
 mod server_life;

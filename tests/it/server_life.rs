@@ -38,10 +38,11 @@ fn a_second_sidecar_is_told_who_holds_the_store() {
     let mut second = home.raw(&["serve", "--json"]);
     second.env("STATEWARD_STORE__LOCK_WAIT_MS", "50");
     let answer = crate::cli_home::Answer::of(&mut assert_cmd::Command::from_std(second));
-    let (code, error) = answer.error();
-    assert_eq!((code, &error["kind"]), (5, &json!("locked")));
+    // What it logged comes before.
+    let told: serde_json::Value = serde_json::from_str(answer.err.lines().last().unwrap()).unwrap();
+    assert_eq!((answer.code, &told["error"]["kind"]), (5, &json!("locked")), "{answer}");
     let named = format!("process {} on", sidecar.pid());
-    assert!(error["message"].as_str().unwrap().contains(&named), "{error}");
+    assert!(told["error"]["message"].as_str().unwrap().contains(&named), "{answer}");
     assert_eq!(sidecar.get("/livez").status, 200, "the first one goes on");
 }
 
@@ -51,7 +52,7 @@ fn what_is_under_way_is_finished_and_then_it_is_over() {
     let mut sidecar = home.serve(&[]);
     let mut wire = sidecar.socket().connect();
     let head = "POST /v1/agents/a/checkpoints HTTP/1.1\r\nhost: x\r\n\
-                content-type: application/json\r\ncontent-length: 17\r\n\r\n";
+                content-type: application/json\r\ncontent-length: 18\r\n\r\n";
     wire.write_all(head.as_bytes()).unwrap();
     wire.write_all(br#"{"state":"#).unwrap();
     until("the request is being worked on", || {

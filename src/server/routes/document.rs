@@ -1,4 +1,4 @@
-//! The description of the interface, OpenAPI 3.1.
+//! The description of the interface, `OpenAPI` 3.1.
 
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -92,11 +92,11 @@ impl Modify for Everywhere {
         components.add_security_scheme("token", scheme);
         for (path, item) in &mut whole.paths.paths {
             let of_something = path.contains('{');
-            for operation in item.get.iter_mut() {
+            for operation in &mut item.get {
                 describe(operation, &ANYWHERE);
                 describe(operation, &OF_SOMETHING[..usize::from(of_something)]);
             }
-            for operation in item.post.iter_mut() {
+            for operation in &mut item.post {
                 describe(operation, &ANYWHERE);
                 describe(operation, &OF_WRITES);
             }
