@@ -77,18 +77,15 @@ impl Logging {
         };
         let (filter, handle) = reload::Layer::new(filter);
         let registry = tracing_subscriber::registry().with(filter);
-        let written = match &options.dir {
-            Some(dir) => {
-                let (writer, written) = file(&session.absolute(dir), options)?;
-                registry.with(lines(options, writer, false, true)).init();
-                Some(written)
-            }
-            None => {
-                // Service managers put the time before each line themselves.
-                let timed = options.format == LogFormat::Json;
-                registry.with(lines(options, io::stderr, colours(surroundings), timed)).init();
-                None
-            }
+        let written = if let Some(dir) = &options.dir {
+            let (writer, written) = file(&session.absolute(dir), options)?;
+            registry.with(lines(options, writer, false, true)).init();
+            Some(written)
+        } else {
+            // Service managers put the time before each line themselves.
+            let timed = options.format == LogFormat::Json;
+            registry.with(lines(options, io::stderr, colours(surroundings), timed)).init();
+            None
         };
         Ok(Self { filter: Some(handle), _written: written })
     }

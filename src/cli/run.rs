@@ -1,7 +1,7 @@
 //! `run`: an agent's command, kept and started again.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tokio::runtime::Builder;
 use super::failure::Failure;
 use super::session::Session;
 use crate::state::Span;
-use crate::supervise::{self, Belongings, OnCrash, OnSuccess, Pattern, Restart, Setup};
+use crate::supervise::{self, Belongings, CLAUDE, OnCrash, OnSuccess, Pattern, Restart, Setup};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -79,6 +79,11 @@ pub(super) struct Arguments {
     /// Start the command afresh when it has run this long
     #[arg(long, value_name = "DURATION")]
     max_uptime: Option<Span>,
+    /// The agent's own account of its work, lines of JSON, which is read: a file, a pattern of files,
+    /// or `claude` for those of Claude Code in the working directory; `run.transcript` in the
+    /// configuration says what stands where in a line
+    #[arg(long, value_name = "PATH|GLOB|claude")]
+    transcript: Option<String>,
     /// How long the command may take to end before it is killed
     #[arg(long, value_name = "DURATION")]
     stop_grace: Option<Span>,
@@ -103,6 +108,7 @@ impl Arguments {
         options.freeze |= self.freeze;
         options.heartbeat_timeout = self.heartbeat_timeout.or(options.heartbeat_timeout);
         options.max_uptime = self.max_uptime.or(options.max_uptime);
+        options.transcript.source = self.transcript.clone().or(options.transcript.source);
         options
     }
 }
@@ -127,6 +133,12 @@ fn setup(session: &Session, arguments: &Arguments) -> Result<Setup, Failure> {
         state: arguments.state.as_ref().map(|path| session.absolute(path)),
         state_files,
     };
+    let options = arguments.over(&settings.run);
+    let transcript = match options.transcript.source.as_deref() {
+        None => None,
+        Some(CLAUDE) => Some(pattern(&session.claude_transcripts()?)?),
+        Some(source) => Some(pattern(&session.absolute(Path::new(source)))?),
+    };
     Ok(Setup {
         agent: session.agent_id().clone(),
         belongings,
@@ -134,7 +146,8 @@ fn setup(session: &Session, arguments: &Arguments) -> Result<Setup, Failure> {
         claim_wait: Duration::from_millis(settings.store.lock_wait_ms),
         command: arguments.command.clone(),
         restart_command: arguments.restart_command.clone(),
-        options: arguments.over(&settings.run),
+        transcript,
+        options,
         adopt: arguments.adopt,
         quiet: session.out.quiet || session.out.json,
         disk: Arc::clone(&session.disk),
@@ -143,11 +156,12 @@ fn setup(session: &Session, arguments: &Arguments) -> Result<Setup, Failure> {
 }
 
 fn check_patterns(given: &[PathBuf]) -> Result<(), Failure> {
-    for path in given {
-        Pattern::new(path.clone()).map_err(|error| Failure::Usage {
-            message: format!("{} is no pattern of files: {error}", path.display()),
-            hint: "`*`, `?` and `[…]` stand for letters within a name",
-        })?;
-    }
-    Ok(())
+    given.iter().try_for_each(|path| pattern(path).map(drop))
+}
+
+fn pattern(path: &Path) -> Result<Pattern, Failure> {
+    Pattern::new(path.to_owned()).map_err(|error| Failure::Usage {
+        message: format!("{} is no pattern of files: {error}", path.display()),
+        hint: "`*`, `?` and `[…]` stand for letters within a name",
+    })
 }

@@ -169,13 +169,12 @@ fn finished(ended: Ended) -> Result<(), Failure> {
 
 async fn open(session: &Session, arguments: &Arguments, app: &App) -> Result<Server, Failure> {
     let store = app.manager().store_path().to_owned();
-    let mut places = match &arguments.socket {
-        Some(path) => Places { socket: Some(session.absolute(path)), listen: None },
-        None => {
-            // A store may be named through links; its socket lies where it is.
-            let there = session.disk.canonical(&store).unwrap_or_else(|_| store.clone());
-            Places::of_store(&there, session.runtime_home())?
-        }
+    let mut places = if let Some(path) = &arguments.socket {
+        Places { socket: Some(session.absolute(path)), listen: None }
+    } else {
+        // A store may be named through links; its socket lies where it is.
+        let there = session.disk.canonical(&store).unwrap_or_else(|_| store.clone());
+        Places::of_store(&there, session.runtime_home())?
     };
     places.listen = arguments.listen;
     let token_file = arguments.token_file.as_ref().map(|path| session.absolute(path));
@@ -201,12 +200,14 @@ async fn open(session: &Session, arguments: &Arguments, app: &App) -> Result<Ser
 
 impl Told {
     fn in_words(&self) -> String {
-        let mut text = format!("serving {} on {}", self.store.display(), self.url);
-        if let (Some(url), Some(file)) = (&self.tcp_url, &self.token_file) {
-            let made = if self.token_made { ", made just now" } else { "" };
-            text += &format!(" and {url}\nthe token is in {}{made}", file.display());
-        }
-        text + "\n"
+        let tcp = match (&self.tcp_url, &self.token_file) {
+            (Some(url), Some(file)) => {
+                let made = if self.token_made { ", made just now" } else { "" };
+                format!(" and {url}\nthe token is in {}{made}", file.display())
+            }
+            _ => String::new(),
+        };
+        format!("serving {} on {}{tcp}\n", self.store.display(), self.url)
     }
 }
 

@@ -21,7 +21,7 @@ use crate::server::client::Client;
 use crate::server::reach::{Reach, ReachError, socket_of};
 use crate::state::AgentId;
 use crate::store::ViewPath;
-use crate::supervise::SidecarSetup;
+use crate::supervise::{SidecarSetup, claude_files};
 
 /// What a command works with.
 #[derive(Debug)]
@@ -35,6 +35,8 @@ pub(super) struct Session {
     state_home: Option<PathBuf>,
     /// Where sockets are kept: `$XDG_RUNTIME_DIR`.
     runtime_home: Option<PathBuf>,
+    /// Where Claude Code keeps what it keeps: `$CLAUDE_CONFIG_DIR`, or `~/.claude`.
+    claude_home: Option<PathBuf>,
     /// The workspace that the command is about.
     workspace: Option<PathBuf>,
     sidecar: NamedSidecar,
@@ -97,6 +99,8 @@ impl Session {
         let state_home = state_home(&variables);
         let sidecar = NamedSidecar::of(&variables);
         let runtime_home = absolute_path(&variables, "XDG_RUNTIME_DIR");
+        let claude_home = absolute_path(&variables, "CLAUDE_CONFIG_DIR")
+            .or_else(|| Some(absolute_path(&variables, "HOME")?.join(".claude")));
         let workspace = workspace.map(|path| {
             let path = directory.join(path);
             disk.canonical(&path).unwrap_or(path)
@@ -112,6 +116,7 @@ impl Session {
             directory,
             state_home,
             runtime_home,
+            claude_home,
             workspace,
             sidecar,
             yes: global.yes,
@@ -158,6 +163,16 @@ impl Session {
     }
 
     /// The absolute form of a path that was written on the command line.
+    /// The transcripts of Claude Code of its sessions in the working directory, as a pattern.
+    pub(super) fn claude_transcripts(&self) -> Result<PathBuf, Failure> {
+        let home = self.claude_home.as_ref().ok_or_else(|| Failure::Usage {
+            message: "where Claude Code keeps its transcripts is not known".to_owned(),
+            hint: "set HOME or CLAUDE_CONFIG_DIR, or name the files with --transcript",
+        })?;
+        let working = self.disk.canonical(&self.directory).unwrap_or(self.directory.clone());
+        Ok(claude_files(home, &working))
+    }
+
     pub(super) fn absolute(&self, path: &Path) -> PathBuf {
         self.directory.join(path)
     }
@@ -223,7 +238,9 @@ impl Session {
         if self.store_is_named() || store != self.store() {
             return Ok(None);
         }
-        let client = Client::of_url(url, self.sidecar.token.clone());
+        // Through the socket comes its owner; the token is an agent's, which may say less.
+        let token = self.sidecar.token.clone().filter(|_| !url.starts_with("unix:"));
+        let client = Client::of_url(url, token);
         Ok(Some(client.map_err(ReachError::from)?))
     }
 

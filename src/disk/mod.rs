@@ -9,6 +9,7 @@
 //! name is durable only after its directory was synced, and after a failed sync nothing that was
 //! written to that file since its last good sync can be trusted.
 
+pub(crate) mod children;
 mod crash;
 #[cfg(any(feature = "cli", feature = "testing", test))]
 #[cfg_attr(

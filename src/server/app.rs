@@ -19,6 +19,7 @@ use super::problem::Problem;
 #[cfg(feature = "cli")]
 use super::sessions::Sessions;
 use super::tokens::Tokens;
+use super::unsaved::{Unsaved, Unstored};
 use crate::manager::{self, CheckpointManager};
 
 /// What every route works with. Cheap to clone; clones share everything.
@@ -43,6 +44,7 @@ struct Inner {
     bodies: Budget,
     dues: Dues,
     flights: Flights,
+    unstored: Unstored,
     metrics: Arc<Metrics>,
     feed: Arc<Feed>,
     /// Turns true when the sidecar is told to end.
@@ -67,6 +69,7 @@ impl App {
             bodies: Budget::default(),
             dues: Dues::default(),
             flights: Flights::default(),
+            unstored: Unstored::default(),
             options: RwLock::new(Arc::new(options)),
             metrics,
             ending: watch::Sender::new(false),
@@ -111,6 +114,16 @@ impl App {
         &self.inner.dues
     }
 
+    /// What agents handed over and no store could take: kept in memory and tried again.
+    #[must_use]
+    pub fn unsaved(&self) -> Vec<Unsaved> {
+        self.inner.unstored.report()
+    }
+
+    pub(crate) fn unstored(&self) -> &Unstored {
+        &self.inner.unstored
+    }
+
     /// The idempotency keys that are being worked on.
     pub(crate) fn flights(&self) -> &Flights {
         &self.inner.flights
@@ -151,6 +164,20 @@ impl App {
             Ok(Ok(turn)) => Ok(turn),
             _ => Err(Problem::busy("there are too many requests before this one")),
         }
+    }
+
+    /// Why not everything is as it should be, in words; nothing where it is. Blocks.
+    pub(super) fn troubles(&self) -> Vec<String> {
+        let mut troubles = self.manager().troubles();
+        troubles.extend(self.unsaved().into_iter().map(|Unsaved { agent_id, since, bytes }| {
+            format!(
+                "no store could take the newest {bytes} bytes of agent {agent_id} since {since}"
+            )
+        }));
+        if self.is_ending() {
+            troubles.push("the sidecar is about to end".to_owned());
+        }
+        troubles
     }
 
     /// Says that the sidecar is about to end.

@@ -59,7 +59,7 @@ impl Drop for Share {
 #[derive(Debug)]
 pub(crate) struct Whole {
     bytes: Vec<u8>,
-    _share: Share,
+    share: Share,
 }
 
 impl Deref for Whole {
@@ -88,7 +88,7 @@ impl FromRequest<App> for Whole {
 
 async fn gather(request: Request, app: &App) -> Result<Whole, Problem> {
     let most = app.options().body_bytes_max.0;
-    let mut whole = Whole { bytes: Vec::new(), _share: Share::of(app) };
+    let mut whole = Whole { bytes: Vec::new(), share: Share::of(app) };
     let mut body = request.into_body();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| {
@@ -98,7 +98,7 @@ async fn gather(request: Request, app: &App) -> Result<Whole, Problem> {
         if (whole.bytes.len() + data.len()) as u64 > most {
             return Err(Problem::too_large(most));
         }
-        whole._share.grow(data.len() as u64)?;
+        whole.share.grow(data.len() as u64)?;
         whole.bytes.extend_from_slice(&data);
     }
     Ok(whole)

@@ -29,7 +29,7 @@ impl Dues {
             }
             None => (None, 0),
         };
-        policy.due(&Moment { saved, step, ..moment }).is_some()
+        policy.due(&Moment { step, saved, ..moment }).is_some()
     }
 
     /// Notes that an agent has saved.

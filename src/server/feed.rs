@@ -98,7 +98,8 @@ impl Feed {
 
     /// Tells what is amiss, where that has changed; what it is now.
     async fn tell_amiss(&self, app: &App, before: Vec<String>) -> Vec<String> {
-        let Ok(now) = app.ask(|manager| Ok(manager.troubles())).await else { return before };
+        let asked = app.clone();
+        let Ok(now) = app.work(move || Ok(asked.troubles())).await else { return before };
         if now != before {
             let entry = if now.is_empty() { "recovered" } else { "degraded" };
             self.announce(app.manager().now(), entry, json!({ "reasons": now }));

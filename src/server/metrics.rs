@@ -17,6 +17,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use super::app::App;
 use crate::manager::{CheckpointManager, CommitEnd};
 use crate::state::{AgentId, Durable, Receipt};
 
@@ -62,6 +63,7 @@ pub(super) struct Metrics {
     free_bytes: Gauges<2>,
     log_bytes: Gauges<2>,
     damage: Gauge<i64, AtomicI64>,
+    unsaved: Gauge<i64, AtomicI64>,
     troubles: Gauge<i64, AtomicI64>,
 }
 
@@ -94,6 +96,7 @@ impl Metrics {
             free_bytes: Family::default(),
             log_bytes: Family::default(),
             damage: Gauge::default(),
+            unsaved: Gauge::default(),
             troubles: Gauge::default(),
         };
         metrics.register_counts();
@@ -134,6 +137,8 @@ impl Metrics {
         to.register("store_log_bytes", help, self.log_bytes.clone());
         let help = "Things that opening the store found damaged";
         to.register("damage", help, self.damage.clone());
+        let help = "Agents whose newest state no store could take yet";
+        to.register("unsaved", help, self.unsaved.clone());
         to.register("troubles", "Reasons why /readyz says no", self.troubles.clone());
     }
 
@@ -150,7 +155,7 @@ impl Metrics {
             }
             Err(error) => {
                 self.retries.inc_by(error.attempts().len() as u64);
-                self.failed.get_or_create(&[("error", words(&error.kind()))]).inc();
+                self.failed.get_or_create(&[("error", words(error.kind()))]).inc();
             }
         }
     }
@@ -203,8 +208,10 @@ impl Metrics {
     }
 
     /// All figures as text.
-    pub(super) fn text(&self, manager: &CheckpointManager) -> Result<String, fmt::Error> {
-        self.look(manager);
+    pub(super) fn text(&self, app: &App) -> Result<String, fmt::Error> {
+        self.look(app.manager());
+        self.unsaved.set(whole(app.unsaved().len() as u64));
+        self.troubles.set(whole(app.troubles().len() as u64));
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)
@@ -228,7 +235,6 @@ impl Metrics {
             }
         }
         self.damage.set(whole(manager.damage().len() as u64));
-        self.troubles.set(whole(manager.troubles().len() as u64));
     }
 }
 
@@ -237,7 +243,7 @@ fn whole(count: u64) -> i64 {
 }
 
 /// The name of a kind of error, as JSON has it.
-fn words(kind: &crate::error::ErrorKind) -> String {
+fn words(kind: crate::error::ErrorKind) -> String {
     let name = serde_json::to_value(kind).unwrap_or_default();
     name.as_str().unwrap_or("failed").to_owned()
 }

@@ -15,9 +15,11 @@ use crate::state::Attempt;
 pub struct Problem {
     /// A name for this sort of problem.
     #[serde(rename = "type")]
-    pub problem_type: String,
+    #[schema(value_type = String)]
+    pub problem_type: Box<str>,
     /// The status in words.
-    pub title: String,
+    #[schema(value_type = String)]
+    pub title: Box<str>,
     /// The status of the answer.
     #[schema(minimum = 400, maximum = 599)]
     pub status: u16,
@@ -66,8 +68,9 @@ impl Problem {
     ) -> Self {
         let name = serde_json::to_value(kind).unwrap_or_default();
         Self {
-            problem_type: format!("urn:stateward:problem:{}", name.as_str().unwrap_or("failed")),
-            title: status.canonical_reason().unwrap_or("Error").to_owned(),
+            problem_type: format!("urn:stateward:problem:{}", name.as_str().unwrap_or("failed"))
+                .into(),
+            title: status.canonical_reason().unwrap_or("Error").into(),
             status: status.as_u16(),
             detail: detail.into(),
             kind,
@@ -92,11 +95,6 @@ impl Problem {
     /// The sidecar has more to do than it may.
     pub(crate) fn busy(detail: &str) -> Self {
         Self::new(ErrorKind::Unavailable, detail).hint("try again in a moment").retry_after(1)
-    }
-
-    /// The query of a request does not fit.
-    pub(crate) fn query(error: &axum::extract::rejection::QueryRejection) -> Self {
-        Self::new(ErrorKind::Usage, format!("the query does not fit: {}", error.body_text()))
     }
 
     /// Something of ours died half-way.

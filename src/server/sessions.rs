@@ -185,7 +185,7 @@ impl Session {
         self.note_sign();
         let (seq, created_at) = (receipt.seq, receipt.created_at);
         // A `run` that takes no news counts fewer checkpoints; nothing hangs on that.
-        self.tell.try_send(line(&News::Saved { seq, created_at })).ok();
+        self.tell.try_send(Some(line(&News::Saved { seq, created_at }))).ok();
     }
 
     /// Does what the `run` asks. Blocks.
@@ -204,7 +204,7 @@ impl Session {
         let (answer, answered) = oneshot::channel();
         let (id, why) = (Uuid::new_v4(), what.in_words());
         self.orders.lock().insert(id, Order { what, answer });
-        if self.tell.send(line(&News::Order { id, why })).await.is_err() {
+        if self.tell.send(Some(line(&News::Order { id, why }))).await.is_err() {
             self.orders.lock().remove(&id);
             return Err(over());
         }
@@ -278,10 +278,10 @@ pub(crate) fn no_session(agent: &AgentId) -> Problem {
     )
 }
 
-fn line(news: &News) -> Line {
+fn line(news: &News) -> Bytes {
     let mut text = serde_json::to_vec(news).expect("news have only fields that JSON can carry");
     text.push(b'\n');
-    Some(text.into())
+    text.into()
 }
 
 /// Tells a session's news until the session is over, the client gone, or the sidecar told to end.
@@ -312,10 +312,10 @@ pub(crate) async fn tell(app: App, session: Arc<Session>) {
         quiet = if news.is_empty() { quiet + 1 } else { 0 };
         if quiet >= LOOKS_PER_BEAT {
             quiet = 0;
-            news.push(Some(Bytes::from_static(b"\n")));
+            news.push(Bytes::from_static(b"\n"));
         }
         for line in news {
-            if session.tell.send(line).await.is_err() {
+            if session.tell.send(Some(line)).await.is_err() {
                 break;
             }
         }

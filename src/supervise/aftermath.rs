@@ -10,7 +10,7 @@ use super::attend::Attended;
 use super::claim::Child;
 use super::error::Error;
 use super::exit::Exit;
-use super::keeper::{Ask, Kept, PutBack, Wanted};
+use super::keeper::{Ask, Due, Kept, PutBack, Responded, Wanted};
 use super::life::Life;
 use super::options::{OnCrash, OnSuccess};
 use super::report::span;
@@ -34,6 +34,11 @@ pub(super) struct Beginning {
 pub(super) enum After {
     Again(Beginning),
     Over(Exit),
+    /// Drift asked for a person.
+    Halted {
+        exit: Exit,
+        why: String,
+    },
 }
 
 impl Life {
@@ -47,8 +52,8 @@ impl Life {
         let Attended { exit, cause, lived } = attended;
         let mut ended = Ended { exit, cause, lived, content: None };
         let why = format!("attempt {} ended with {exit} after {}", self.attempt, span(lived));
-        let mut beginning = if cause == Cause::Restore {
-            // What it leaves is kept by the restore itself, which replaces it.
+        let mut beginning = if matches!(cause, Cause::Restore | Cause::Drift) {
+            // What it leaves is kept by whoever goes back, before it is replaced.
             let failed_operations = self.fail_operations(&why, child.started_at).await;
             Beginning { failed_operations, ..Beginning::default() }
         } else if ended.is_crash() {
@@ -59,6 +64,9 @@ impl Life {
         } else {
             self.conclude(&why, child.started_at).await
         };
+        if let Some(why) = self.answer_drift(&mut ended, &mut beginning).await? {
+            return Ok(After::Halted { exit, why });
+        }
         match self.restarts.after(&ended, self.setup.clock.monotonic()) {
             Next::Again { after } => {
                 beginning.after = after;
@@ -73,6 +81,32 @@ impl Life {
             }
         }
         Ok(After::Over(exit))
+    }
+
+    /// Shows how the command ended, and does what drift asks for then; why the agent is not to be
+    /// started again, where it is not.
+    async fn answer_drift(
+        &mut self,
+        ended: &mut Ended,
+        beginning: &mut Beginning,
+    ) -> Result<Option<String>, Error> {
+        let due = self.see_the_end(ended).await;
+        let asked = self.senses.end.take();
+        let over = ended.cause == Cause::Asked || !ended.is_crash() && ended.cause == Cause::Itself;
+        let why = match (due, asked) {
+            _ if over => return Ok(None),
+            (Some(Due::Halted(why)), _) => return Ok(Some(why)),
+            (Some(Due::End(why)), _) | (_, Some(why)) => why,
+            // A file that a crash left damaged was put back as `on_crash` says.
+            (Some(Due::PutBack(_)) | None, None) => return Ok(None),
+        };
+        let done: Responded = self.ask(Ask::Respond { why }).await?;
+        done.said.iter().for_each(|text| self.talk.say(text));
+        if let Some(put_back) = done.restored {
+            beginning.restored = Some(self.note_put_back(&put_back));
+        }
+        ended.cause = Cause::Drift;
+        Ok(done.halted)
     }
 
     /// Meets a crash; what the next attempt is told, and the content it will find.
@@ -110,7 +144,11 @@ impl Life {
     pub(super) async fn carry_orders(&mut self, mut beginning: Beginning) -> Beginning {
         while let Some(order) = self.orders.pop_front() {
             match self.ask::<Option<PutBack>>(Ask::Carry { order }).await {
-                Ok(Some(it)) => beginning.restored = Some(self.note_put_back(&it)),
+                Ok(Some(it)) => {
+                    self.tell_put_back(&it);
+                    self.report.ordered(it.from.seq);
+                    beginning.restored = Some(it.from.checkpoint_id);
+                }
                 Ok(None) => self.talk.say("what was ordered could not be restored"),
                 Err(error) => self.talk.say(&format!("nothing was restored: {error}")),
             }
@@ -128,7 +166,13 @@ impl Life {
     }
 
     /// Says what was put back, and how far it lies from what was not.
-    fn note_put_back(&mut self, it: &PutBack) -> CheckpointId {
+    pub(super) fn note_put_back(&mut self, it: &PutBack) -> CheckpointId {
+        self.tell_put_back(it);
+        self.report.put_back(it, self.setup.clock.now());
+        it.from.checkpoint_id
+    }
+
+    fn tell_put_back(&self, it: &PutBack) {
         let now = self.setup.clock.now();
         let age = span(now.since(it.from.created_at));
         let seq = it.from.seq;
@@ -145,8 +189,6 @@ impl Life {
             }
             None => {}
         }
-        self.report.put_back(it, now);
-        it.from.checkpoint_id
     }
 
     /// Keeps what an attempt left that ended as it should.

@@ -13,6 +13,7 @@ use super::keeper::{Ask, Kept, Wanted};
 use super::life::Life;
 use super::restarts::Cause;
 use super::schedule::{Part, Parts};
+use crate::drift::Level;
 use crate::server::client::ClientError;
 use crate::server::sessions::News;
 
@@ -90,6 +91,7 @@ impl Life {
                 },
                 signal = self.signals.next() => self.on_signal(group, &mut watch, signal),
                 kept = finished(&mut self.under_way) => self.on_kept(group, &watch, kept),
+                done = self.senses.done() => self.hear_senses(done),
                 news = self.post.news() => self.on_news(&mut watch, news),
                 _ = self.ticks.tick() => self.on_tick(group, &mut watch),
             }
@@ -137,6 +139,7 @@ impl Life {
                 ending.kill_at = now + grace;
             }
         } else if !watch.stopped {
+            self.look_around(now);
             if let Some(cause) = self.reason_to_end(watch, now) {
                 watch.ending = Some(Ending { cause, kill_at: now + grace });
                 group.signal(Signal::TERM);
@@ -145,7 +148,13 @@ impl Life {
             }
         }
         let (agent, wall) = (self.setup.agent.as_str(), self.setup.clock.now());
-        self.talk.show(&self.report.line(agent, self.attempt, wall));
+        let drift = match self.senses.level {
+            Level::Ok => "",
+            Level::Suspect => " · suspect",
+            Level::Drifting => " · drifting",
+        };
+        let line = self.report.line(agent, self.attempt, wall);
+        self.talk.show(&format!("{line}{drift}"));
     }
 
     /// Hands on that nobody reads what the command prints, as it would learn by printing.
@@ -212,6 +221,9 @@ impl Life {
         if !self.orders.is_empty() {
             return Some(Cause::Restore);
         }
+        if self.senses.end.is_some() {
+            return Some(Cause::Drift);
+        }
         let options = &self.setup.options;
         let over = |limit: Option<crate::state::Span>, since: Duration| {
             limit.is_some_and(|limit| now.saturating_sub(since) >= limit.as_duration())
@@ -224,7 +236,7 @@ impl Life {
     }
 
     fn take_if_due(&mut self, group: &Group, now: Duration) {
-        if self.under_way.is_some() {
+        if self.under_way.is_some() || self.senses.is_putting_back() {
             return;
         }
         let Some(due) = self.schedule.due(now) else { return };

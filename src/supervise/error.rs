@@ -52,6 +52,14 @@ pub enum Error {
         /// The numbers of the processes.
         pids: String,
     },
+    /// Drift asked for a person.
+    #[error("agent {agent} is halted: {why}")]
+    Halted {
+        /// Which agent.
+        agent: AgentId,
+        /// Why.
+        why: String,
+    },
     /// There is no sidecar to keep the agent, and none can be made.
     #[error(transparent)]
     Server(#[from] server::Error),
@@ -73,6 +81,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Claimed { .. } => ErrorKind::Locked,
+            Self::Halted { .. } => ErrorKind::Refused,
             Self::Spawn { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 ErrorKind::NotFound
             }
@@ -92,6 +101,9 @@ impl Error {
         let text = match self {
             Self::Claimed { .. } => {
                 "end that one first, or give this agent another id with --agent"
+            }
+            Self::Halted { .. } => {
+                "`stateward drift` shows what is there; `stateward restore REF`, `stateward drift mark REF good` or `stateward reset` lets the agent go on"
             }
             Self::Survives { .. } => "end it by hand, or take it over with --adopt",
             Self::Manager(error) => return error.hint(),

@@ -29,6 +29,14 @@ impl Exit {
         }
     }
 
+    /// The code it ended with; none where a signal ended it, or nobody saw it end.
+    pub(crate) fn told_code(self) -> Option<i32> {
+        match self {
+            Self::Told(status) => status.code(),
+            Self::Unknown => None,
+        }
+    }
+
     /// Whether a signal of this number ended it, or it says so as shells do.
     #[must_use]
     pub fn is_of(self, signal: i32) -> bool {

@@ -2,8 +2,8 @@
 //!
 //! A command runs in a process group of its own. This process is the subreaper of its descendants,
 //! so one that outlives its parent comes here and is neither an orphan nor a zombie. The reaper
-//! waits for *every* child of this process and tells the group it belongs to: nothing else in the
-//! process may start children and wait for them itself.
+//! waits for *every* child of this process and tells the group it belongs to, but for those that were
+//! started to be waited for ([`children`]).
 //!
 //! A group that outlived a killed predecessor is no child of ours. It can be adopted: its end is
 //! seen, but not how it ended, which the system tells the parent alone.
@@ -24,6 +24,7 @@ use tokio::time::sleep;
 
 use super::claim::{Child, Leader};
 use super::exit::Exit;
+use crate::disk::children;
 use crate::disk::process::{self, Process, Standing};
 
 /// How often it is looked whether what was told to stop or to end has done so.
@@ -104,14 +105,24 @@ impl Reaper {
         Ok(Group { pid, watch, reaper: Arc::clone(self) })
     }
 
-    /// Reaps what has ended, and tells those who wait.
+    /// Reaps what has ended, and tells those who wait. What others in this process wait for is left
+    /// to them.
     pub(crate) fn reap(&self) {
         let mut watched = self.watched.lock();
-        loop {
-            match rustix::process::wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
-                Ok(Some((pid, status))) => tell(&mut watched, pid.as_raw_nonzero().get(), status),
-                Err(Errno::INTR) => {}
-                Ok(None) | Err(_) => return,
+        let pids: Vec<i32> = watched.keys().copied().collect();
+        for pid in pids {
+            while let Some(status) = changed(pid) {
+                tell(&mut watched, pid, status);
+            }
+        }
+        let own = rustix::process::getpid().as_raw_nonzero().get();
+        let theirs = children::waited_for();
+        let of_others =
+            |one: &Process| u32::try_from(one.pid).is_ok_and(|pid| theirs.contains(&pid));
+        for one in process::processes() {
+            let ended = one.parent == own && one.standing == Standing::Ended;
+            if ended && !watched.contains_key(&one.pid) && !of_others(&one) {
+                changed(one.pid);
             }
         }
     }
@@ -124,6 +135,18 @@ impl Reaper {
         let mut all = process::processes();
         all.retain(|one| orphan(one) && one.standing != Standing::Ended);
         all
+    }
+}
+
+/// What became of a child since this was last asked; of one that ended it is told once.
+fn changed(pid: i32) -> Option<WaitStatus> {
+    let pid = Pid::from_raw(pid)?;
+    loop {
+        match rustix::process::waitpid(Some(pid), WaitOptions::NOHANG | WaitOptions::UNTRACED) {
+            Ok(told) => return told.map(|(_, status)| status),
+            Err(Errno::INTR) => {}
+            Err(_) => return None,
+        }
     }
 }
 

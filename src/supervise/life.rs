@@ -22,13 +22,16 @@ use super::claim::{Child, Claim, Leader, Left, MARK, Registry};
 use super::error::Error;
 use super::group::{Group, Reaper, end_survivors};
 use super::job_control;
-use super::keeper::{Ask, Belongings, Prints, StateFiles, Wanted};
+use super::keeper::{Ask, Belongings, Due, Prints, Seen, StateFiles, Wanted};
 use super::options::{Options, Restart};
+use super::patterns::Pattern;
 use super::post::{Post, Posting};
 use super::report::{Report, span};
 use super::restarts::{Cause, Restarts};
 use super::schedule::{Part, Parts, Schedule};
-use super::sense::{Laid, Relay};
+use super::sense::transcript::Follower;
+use super::sense::{Gatherer, Laid, Places, Relay};
+use super::senses::Senses;
 use super::sidecar::SidecarSetup;
 use super::signals::Signals;
 use super::talk::Talk;
@@ -58,6 +61,8 @@ pub struct Setup {
     pub restart_command: Option<String>,
     /// How it is run.
     pub options: Options,
+    /// The files of its transcript; absent: it has none that is read.
+    pub transcript: Option<Pattern>,
     /// Take over what a killed predecessor left running, instead of ending it.
     pub adopt: bool,
     /// Say nothing.
@@ -101,6 +106,7 @@ pub(super) struct Life {
     pub attempt: u32,
     /// What the command prints, where that does not go to a terminal.
     pub relay: Relay,
+    pub senses: Senses,
     reaper: Arc<Reaper>,
     claim: Claim,
 }
@@ -108,7 +114,7 @@ pub(super) struct Life {
 /// Runs an agent's command until it is over; the exit code to end with.
 ///
 /// This process becomes the subreaper of all its descendants and waits for every child: nothing
-/// else in it may start processes meanwhile.
+/// else in it may start processes meanwhile, hooks and detectors of drift apart.
 ///
 /// # Errors
 /// `locked` where the agent is being run already, what the store answers where the first checkpoint
@@ -155,6 +161,12 @@ impl Life {
         let files = StateFiles::of(Arc::clone(&setup.disk), &setup.belongings)?;
         let parts =
             Parts { state: files.are_any(), workspace: setup.belongings.workspace.is_some() };
+        let follower = setup.transcript.clone().map(|pattern| {
+            Follower::begin(Arc::clone(&setup.disk), pattern, &setup.options.transcript)
+        });
+        let places = Places::of(&setup, &files);
+        let gatherer = Gatherer::new(places, follower, &setup.options);
+        let senses = Senses::new(gatherer, &setup.options);
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Self {
@@ -172,6 +184,7 @@ impl Life {
             trouble: None,
             attempt: 0,
             relay: Relay::default(),
+            senses,
             setup,
             signals,
             terminal,
@@ -192,6 +205,11 @@ impl Life {
     }
 
     async fn live_on(&mut self, left: Option<Left>) -> Result<u8, Error> {
+        let (sightings, terminal) = (Vec::new(), self.on_terminal);
+        let standing: Seen = self.ask(Ask::See { sightings, terminal }).await?;
+        if let Some(Due::Halted(why)) = standing.due {
+            return Err(self.halted(why));
+        }
         let start = self.take_over(left).await?;
         self.live(start).await
     }
@@ -233,6 +251,7 @@ impl Life {
 
     async fn live(&mut self, mut start: Start) -> Result<u8, Error> {
         loop {
+            let fresh = matches!(start, Start::Fresh(_));
             let (mut group, child) = match start {
                 Start::Adopted(group, child) => {
                     let child = self.adopted(&group, child);
@@ -248,6 +267,7 @@ impl Life {
                 }
             };
             self.enter(&group);
+            self.senses.begin(group.pid().as_raw_nonzero().get(), &self.relay, fresh);
             let mut attended = self.attend(&mut group).await;
             if self.leave(&group).await {
                 attended.cause = Cause::Asked;
@@ -259,8 +279,18 @@ impl Life {
                     self.talk.say(&self.report.words(exit));
                     return Ok(self.end(exit.code()));
                 }
+                After::Halted { exit, why } => {
+                    self.talk.close_line();
+                    self.talk.say(&self.report.words(exit));
+                    self.claim.rests();
+                    return Err(self.halted(why));
+                }
             };
         }
+    }
+
+    fn halted(&self, why: String) -> Error {
+        Error::Halted { agent: self.setup.agent.clone(), why }
     }
 
     fn adopted(&mut self, group: &Group, child: Child) -> Child {

@@ -34,7 +34,10 @@ mod post;
 mod report;
 mod restarts;
 mod schedule;
+#[cfg(feature = "cli")]
 mod sense;
+#[cfg(feature = "cli")]
+mod senses;
 #[cfg(feature = "cli")]
 mod sidecar;
 #[cfg(feature = "cli")]
@@ -45,6 +48,7 @@ mod state_file;
 mod talk;
 #[cfg(feature = "cli")]
 mod terminal;
+mod transcript;
 
 #[cfg(feature = "cli")]
 pub use error::Error;
@@ -60,6 +64,10 @@ pub use options::{OnCrash, OnSuccess, Options, Restart};
 pub use patterns::Pattern;
 pub use restarts::{Cause, Ended, Next, Restarts};
 pub use schedule::{Due, Part, Parts, Schedule};
-pub use sense::transcript;
+#[cfg(feature = "cli")]
+pub(crate) use sense::transcript::claude_files;
 #[cfg(feature = "cli")]
 pub use sidecar::SidecarSetup;
+#[cfg(feature = "cli")]
+pub(crate) use transcript::CLAUDE;
+pub use transcript::Options as TranscriptOptions;

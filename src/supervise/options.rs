@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::sense::transcript;
+use super::transcript;
 use crate::state::Span;
 
 /// What is put back after a crash.

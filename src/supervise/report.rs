@@ -28,6 +28,11 @@ impl Report {
         self.lost = self.lost.max(now.since(it.from.created_at));
     }
 
+    /// What somebody ordered to be put back is no loss.
+    pub(crate) fn ordered(&mut self, seq: Seq) {
+        self.put_back.push(seq);
+    }
+
     pub(crate) fn attempt(&mut self) {
         self.attempts += 1;
     }
@@ -57,7 +62,7 @@ impl Report {
             let from: Vec<String> = self.put_back.iter().map(Seq::to_string).collect();
             lines.push(format!("restored  from checkpoint {}", from.join(", ")));
         }
-        lines.push(if self.put_back.is_empty() {
+        lines.push(if self.lost.is_zero() {
             "lost      nothing".to_owned()
         } else {
             format!("lost      at most the last {} before a crash", span(self.lost))

@@ -25,6 +25,8 @@ pub enum Cause {
     Refresh,
     /// It was stopped because a restore was asked for.
     Restore,
+    /// It was stopped because it drifted.
+    Drift,
 }
 
 /// A command that ended.
@@ -86,7 +88,7 @@ impl Ended {
         match self.cause {
             Cause::Itself => !self.exit.is_success(),
             Cause::Silent => true,
-            Cause::Asked | Cause::Refresh | Cause::Restore => false,
+            Cause::Asked | Cause::Refresh | Cause::Restore | Cause::Drift => false,
         }
     }
 }
@@ -108,7 +110,7 @@ impl Restarts {
     /// Says what follows, and remembers it.
     pub fn after(&mut self, ended: &Ended, now: Duration) -> Next {
         match ended.cause {
-            Cause::Refresh | Cause::Restore => {
+            Cause::Refresh | Cause::Restore | Cause::Drift => {
                 (self.row, self.quick) = (0, 0);
                 return Next::Again { after: Duration::ZERO };
             }

@@ -166,7 +166,8 @@ fn an_operation_that_fails_is_rolled_back() {
 fn a_restore_is_planned_done_and_taken_back() {
     let home = Home::new();
     let sidecar = home.serve(&[]);
-    let first: Value = sidecar.post(CHECKPOINTS, r#"{"state":{"n":1}}"#).json();
+    let body = r#"{"state":{"n":1},"labels":{"keep":"yes"}}"#;
+    let first: Value = sidecar.post(CHECKPOINTS, body).json();
     sidecar.post(CHECKPOINTS, r#"{"state":{"n":2}}"#);
     let id = first["checkpoint_id"].as_str().unwrap();
     let planned = sidecar.post(&format!("{CHECKPOINTS}/{id}/restore?dry_run"), "{}");

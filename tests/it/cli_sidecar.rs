@@ -115,8 +115,20 @@ fn steady(value: &mut Value) {
     }
 }
 
+/// The arguments, and behind them that the store is meant which the sidecar has: that of a workspace
+/// lies elsewhere.
+fn in_store(home: &Home, arguments: &[&str]) -> Vec<String> {
+    let store = home.store().display().to_string();
+    let mut all: Vec<String> = arguments.iter().map(|it| (*it).to_owned()).collect();
+    let at = all.iter().position(|it| it == "--").unwrap_or(all.len());
+    all.splice(at..at, ["--store".to_owned(), store]);
+    all
+}
+
 fn run(home: &Home, arguments: &[&str]) -> (i32, String) {
-    let answer = home.run(&[arguments, &["--json"]].concat());
+    let all = in_store(home, &[&["--json"], arguments].concat());
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    let answer = home.run(&all);
     let mut said = answer.out.clone();
     if let Ok(mut value) = serde_json::from_slice::<Value>(&said) {
         steady(&mut value);
@@ -157,8 +169,12 @@ fn words_for_people_are_the_same_too() {
         &["checkpoint", "--state", "torn.json"],
         &["reset"],
     ] {
-        let expected = told(&alone, &alone.run(arguments));
-        assert_eq!(expected, told(&kept, &kept.run(arguments)), "{arguments:?}");
+        let [expected, found] = [&alone, &kept].map(|home| {
+            let all = in_store(home, arguments);
+            let all: Vec<&str> = all.iter().map(String::as_str).collect();
+            told(home, &home.run(&all))
+        });
+        assert_eq!(expected, found, "{arguments:?}");
     }
 }
 

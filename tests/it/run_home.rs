@@ -36,7 +36,8 @@ pub fn signal(pid: i32, name: &str) {
 /// A `run` that goes on, and what its command prints.
 pub struct Run {
     child: Child,
-    said: Lines<BufReader<ChildStdout>>,
+    /// Absent where nobody wants to hear it.
+    said: Option<Lines<BufReader<ChildStdout>>>,
 }
 
 impl Home {
@@ -71,7 +72,13 @@ impl Run {
     pub fn start(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let said = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { child, said }
+        Self { child, said: Some(said) }
+    }
+
+    /// Lets the command print whatever it wants from now on.
+    pub fn ignore(&mut self) {
+        let said = self.said.take().unwrap();
+        std::thread::spawn(move || said.for_each(drop));
     }
 
     pub fn pid(&self) -> i32 {
@@ -81,7 +88,7 @@ impl Run {
     /// The next line that the command prints.
     #[track_caller]
     pub fn hear(&mut self) -> String {
-        if let Some(line) = self.said.next() {
+        if let Some(line) = self.said.as_mut().unwrap().next() {
             return line.unwrap();
         }
         let mut told = String::new();
@@ -108,7 +115,8 @@ impl Run {
 
     /// Waits for the end: exit code, what the command still printed, what `run` said.
     pub fn end(mut self) -> (i32, String, String) {
-        let rest: Vec<String> = self.said.by_ref().map(|line| line.unwrap()).collect();
+        let said = self.said.take().into_iter().flatten();
+        let rest: Vec<String> = said.map(|line| line.unwrap()).collect();
         let mut told = String::new();
         self.child.stderr.take().unwrap().read_to_string(&mut told).unwrap();
         (self.child.wait().unwrap().code().unwrap_or(-1), rest.join("\n"), told)

@@ -12,6 +12,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use crate::disk::children;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 /// Answers are short; more than this is not read.
@@ -30,7 +31,8 @@ pub(super) fn run(argv: &[String], input: Vec<u8>, timeout: Duration) -> Result<
     for name in names.filter(|name| speaks_of_a_secret(&name.to_string_lossy())) {
         command.env_remove(name);
     }
-    let child = command.spawn().map_err(|error| format!("cannot start {program}: {error}"))?;
+    let child = children::spawn(&mut command)
+        .map_err(|error| format!("cannot start {program}: {error}"))?;
     let pid = child.id();
     let (tell, told) = mpsc::channel();
     let talk = thread::Builder::new().name("stateward-command".to_owned());
@@ -72,7 +74,7 @@ fn converse(mut child: Child, input: &[u8]) -> io::Result<Vec<u8>> {
         read.transpose()?;
         Ok::<Vec<u8>, io::Error>(answer)
     });
-    let status = child.wait()?;
+    let status = children::wait(&mut child)?;
     let answer = answer?;
     if status.success() {
         Ok(answer)

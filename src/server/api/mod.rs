@@ -49,9 +49,11 @@ pub(crate) trait Call: Sized {
     fn perform(self, manager: &CheckpointManager) -> Result<Self::Answer, Error>;
 
     /// How it is asked of a sidecar.
+    #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "only a client writes requests"))]
     fn wire(&self) -> Result<Wire, serde_json::Error>;
 
     /// Reads the body of a sidecar's answer.
+    #[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "only a client reads answers"))]
     fn read(body: &[u8]) -> Result<Self::Answer, serde_json::Error> {
         serde_json::from_slice(body)
     }

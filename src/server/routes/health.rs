@@ -47,16 +47,14 @@ async fn livez() -> &'static str {
     (status = 503, description = "Something is amiss; commits may well be taken all the same", body = Readiness),
 ))]
 async fn readyz(State(app): State<App>) -> Result<Response, Problem> {
-    let mut reasons = app.ask(|manager| Ok(manager.troubles())).await?;
-    if app.is_ending() {
-        reasons.push("the sidecar is about to end".to_owned());
-    }
+    let asked = app.clone();
+    let reasons = app.work(move || Ok(asked.troubles())).await?;
     let ready = reasons.is_empty();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Ok((status, Json(Readiness { ready, reasons })).into_response())
 }
 
-/// Tells figures for Prometheus, as OpenMetrics text.
+/// Tells figures for Prometheus, as `OpenMetrics` text.
 #[utoipa::path(get, path = "/metrics", responses(
     (status = 200, description = "The figures", body = String,
         content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8"),
@@ -65,7 +63,7 @@ async fn figures(State(app): State<App>) -> Result<Response, Problem> {
     let asked = app.clone();
     let text = app
         .work(move || {
-            let text = asked.metrics().text(asked.manager());
+            let text = asked.metrics().text(&asked);
             text.map_err(|error| Problem::new(ErrorKind::Failed, format!("no figures: {error}")))
         })
         .await?;

@@ -28,6 +28,8 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use tower_http::catch_panic::CatchPanicLayer;
 
+pub(super) use checkpoints::make_again;
+
 use super::app::App;
 use super::guard::guard;
 use super::problem::Problem;
@@ -69,6 +71,7 @@ async fn no_method(method: Method) -> Problem {
 }
 
 /// A fault of ours is an answer, and the others' requests go on.
+#[expect(clippy::needless_pass_by_value, reason = "the layer hands it over")]
 fn died(panic: Box<dyn Any + Send + 'static>) -> Response {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let why = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no words");

@@ -17,6 +17,7 @@
 //! person's words are its end. Of side chains, which have a context of their own, only usage counts.
 
 use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -67,6 +68,14 @@ struct Message {
     id: String,
     seen: [f64; 4],
     told: [f64; 4],
+}
+
+/// The transcripts of the sessions in a working directory, as a pattern. A directory is named after
+/// it in which everything but letters and digits of ASCII became a hyphen.
+pub(crate) fn files_of(home: &Path, working: &Path) -> PathBuf {
+    let plain = |letter: char| if letter.is_ascii_alphanumeric() { letter } else { '-' };
+    let folder: String = working.to_string_lossy().chars().map(plain).collect();
+    home.join("projects").join(folder).join("*.jsonl")
 }
 
 impl Claude {
@@ -242,6 +251,13 @@ mod tests {
         Observation::action("Bash", digest(&json!({"command": "ls"})))
             .result(digest(&json!("a\nb")))
             .ok(ok)
+    }
+
+    #[test]
+    fn transcripts_lie_in_a_folder_named_after_the_working_directory() {
+        let files = files_of(Path::new("/home/u/.claude"), Path::new("/home/u/my_proj.rs"));
+        let wanted = "/home/u/.claude/projects/-home-u-my-proj-rs/*.jsonl";
+        assert_eq!(files, Path::new(wanted));
     }
 
     #[test]

@@ -9,11 +9,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Mapping, Options, Said};
+use super::{Mapping, Said};
 use crate::disk::{Access, Disk, DiskFile, EntryKind};
 use crate::drift::Observation;
 use crate::supervise::patterns::{MATCHES_MAX, Pattern};
 use crate::supervise::state_file;
+use crate::supervise::transcript::Options;
 
 /// Files that are kept open; of others the rest is lost when they are replaced.
 const OPEN_MAX: usize = 16;
@@ -88,11 +89,6 @@ impl Follower {
         debug_assert!(nothing.told.is_empty(), "what is there already is past");
         follower.begun = true;
         follower
-    }
-
-    /// Whether there is a file to follow.
-    pub(crate) fn sees(&self) -> bool {
-        !self.files.is_empty()
     }
 
     /// Reads what was added since the last look.
@@ -284,7 +280,6 @@ mod tests {
     fn what_was_there_is_past_and_what_comes_is_read_once() {
         let before = line("old") + "{\"action\":\"half";
         let mut case = Case::of(&[(LOG, &before)], LOG);
-        assert!(case.follower.sees());
         assert_eq!(case.heard(), [] as [&str; 0]);
         case.append(LOG, "-old\"}\n");
         case.append(LOG, &(line("a") + &line("b")));
@@ -342,7 +337,6 @@ mod tests {
     #[test]
     fn a_line_that_is_too_long_or_not_understood_is_told_once() {
         let mut case = Case::of(&[], LOG);
-        assert!(!case.follower.sees());
         let long = format!("{{\"action\":\"{}\"}}\n", "x".repeat(LINE_BYTES_MAX));
         case.disk.put(Path::new(LOG), (long.clone() + "no JSON\n{}\n" + &line("a")).as_bytes());
         let mut polled = case.follower.poll();

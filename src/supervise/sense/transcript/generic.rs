@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 
-use super::{Options, Said, digest, name};
+use super::{Said, digest, name};
 use crate::drift::observation::METRICS_MAX;
 use crate::drift::{Action, Observation, Occasion};
+use crate::supervise::transcript::Options;
 
 /// Where in a line what stands.
 #[derive(Debug)]

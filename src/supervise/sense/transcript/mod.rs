@@ -6,32 +6,21 @@
 //! begins anew. Nothing is told apart that the lines do not tell apart: the transcripts of two agents
 //! under one pattern are read as one.
 
-#[cfg(feature = "cli")]
 mod claude;
-#[cfg(feature = "cli")]
 mod follow;
-#[cfg(feature = "cli")]
 mod generic;
-mod pointers;
 
-#[cfg(feature = "cli")]
 use serde_json::Value;
 
-#[cfg(feature = "cli")]
+pub(crate) use claude::files_of as claude_files;
 pub(crate) use follow::{Follower, Polled};
-#[cfg(feature = "cli")]
-pub(crate) use pointers::CLAUDE;
-pub use pointers::Options;
 
-#[cfg(feature = "cli")]
 use crate::drift::Observation;
-#[cfg(feature = "cli")]
 use crate::drift::observation::NAME_BYTES_MAX;
-#[cfg(feature = "cli")]
 use crate::state::Digest;
+use crate::supervise::transcript::{CLAUDE, Options};
 
 /// How lines are read.
-#[cfg(feature = "cli")]
 #[derive(Debug)]
 pub(crate) enum Mapping {
     /// By JSON Pointers; boxed, because the other remembers what it waits for.
@@ -41,7 +30,6 @@ pub(crate) enum Mapping {
 }
 
 /// What a line says.
-#[cfg(feature = "cli")]
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Said {
     /// Something of the agent's work.
@@ -52,7 +40,6 @@ pub(crate) enum Said {
     Unknown,
 }
 
-#[cfg(feature = "cli")]
 impl Mapping {
     /// The mapping that the options ask for.
     pub(crate) fn of(options: &Options) -> Self {
@@ -83,13 +70,11 @@ impl Mapping {
 }
 
 /// A digest of anything; equal for equal values.
-#[cfg(feature = "cli")]
 fn digest(value: &Value) -> String {
     Digest::of(value.to_string().as_bytes()).to_string()
 }
 
 /// A name as observations take it; none where it is empty.
-#[cfg(feature = "cli")]
 fn name(text: &str) -> Option<String> {
     let mut end = text.len().min(NAME_BYTES_MAX);
     while !text.is_char_boundary(end) {

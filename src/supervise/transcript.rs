@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The source that stands for the transcripts of Claude Code in the working directory.
+#[cfg(feature = "cli")]
 pub(crate) const CLAUDE: &str = "claude";
 
 /// Where a transcript is and how its lines are read.
