@@ -20,12 +20,14 @@ use crate::store::{self, Catalog, CompactionError, Held, Store, Which};
 /// Which checkpoints retention is to look at, and by which rule.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct ForgetRequest {
     /// Only this agent's; every agent's where absent.
     pub agent: Option<AgentId>,
     /// Instead of the configured numbers.
     pub keep_last: Option<u64>,
     /// Instead of the configured times.
+    #[cfg_attr(feature = "server", schema(value_type = Option<String>, example = "7d"))]
     pub keep_within: Option<Span>,
     /// Only tell.
     pub dry_run: bool,

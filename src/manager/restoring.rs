@@ -15,6 +15,7 @@ use crate::state::{Checkpoint, CheckpointId, lossy};
 /// How a restore is to be done.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own on the command line")]
 pub struct RestoreOptions {
     /// Only tell what would be done.
@@ -29,10 +30,12 @@ pub struct RestoreOptions {
     pub git: bool,
     /// Only these paths of the workspace, from its root, and what is beneath them; everything where
     /// empty.
+    #[cfg_attr(feature = "server", schema(value_type = Vec<String>))]
     pub paths: Vec<PathBuf>,
     /// Only the state; the workspace and the state files stay as they are.
     pub only_state: bool,
     /// The workspace to restore into, where it is not the one the checkpoint was taken from.
+    #[cfg_attr(feature = "server", schema(value_type = Option<String>))]
     pub workspace: Option<PathBuf>,
 }
 

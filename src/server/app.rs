@@ -19,6 +19,7 @@ use super::problem::Problem;
 #[cfg(feature = "cli")]
 use super::sessions::Sessions;
 use super::tokens::Tokens;
+use super::unsaved::{Unsaved, Unstored};
 use crate::manager::{self, CheckpointManager};
 
 /// What every route works with. Cheap to clone; clones share everything.
@@ -43,6 +44,7 @@ struct Inner {
     bodies: Budget,
     dues: Dues,
     flights: Flights,
+    unstored: Unstored,
     metrics: Arc<Metrics>,
     feed: Arc<Feed>,
     /// Turns true when the sidecar is told to end.
@@ -67,6 +69,7 @@ impl App {
             bodies: Budget::default(),
             dues: Dues::default(),
             flights: Flights::default(),
+            unstored: Unstored::default(),
             options: RwLock::new(Arc::new(options)),
             metrics,
             ending: watch::Sender::new(false),
@@ -109,6 +112,16 @@ impl App {
     /// When the agents' next checkpoints are due.
     pub(crate) fn dues(&self) -> &Dues {
         &self.inner.dues
+    }
+
+    /// What agents handed over and no store could take: kept in memory and tried again.
+    #[must_use]
+    pub fn unsaved(&self) -> Vec<Unsaved> {
+        self.inner.unstored.report()
+    }
+
+    pub(crate) fn unstored(&self) -> &Unstored {
+        &self.inner.unstored
     }
 
     /// The idempotency keys that are being worked on.

@@ -34,6 +34,7 @@ mod scope;
 pub(crate) mod sessions;
 mod token_file;
 mod tokens;
+mod unsaved;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -57,6 +58,7 @@ pub use places::Places;
 pub use problem::Problem;
 pub use token_file::{Made, read_or_make};
 pub use tokens::{Token, Tokens};
+pub use unsaved::Unsaved;
 
 /// How long accepting pauses after the system had no room for another connection.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -98,6 +100,7 @@ impl Server {
         let router = routes::router(&self.app);
         let options = self.app.options();
         let feed = tokio::spawn(Arc::clone(self.app.feed()).run(self.app.clone()));
+        let saving = tokio::spawn(unsaved::keep_trying(self.app.clone()));
         let room = connection::Room::new(&options);
         let graceful = GracefulShutdown::new();
         let mut shutdown = std::pin::pin!(shutdown);
@@ -139,6 +142,9 @@ impl Server {
         drop(self.listener);
         if timeout(options.drain_timeout.as_duration(), graceful.shutdown()).await.is_err() {
             tracing::warn!("requests were still under way when the time to end had come");
+        }
+        if let Err(died) = saving.await {
+            tracing::error!(%died, "what tries to store again died");
         }
         if let Err(died) = feed.await {
             tracing::error!(%died, "the feed of events died");

@@ -94,11 +94,6 @@ impl Problem {
         Self::new(ErrorKind::Unavailable, detail).hint("try again in a moment").retry_after(1)
     }
 
-    /// The query of a request does not fit.
-    pub(crate) fn query(error: &axum::extract::rejection::QueryRejection) -> Self {
-        Self::new(ErrorKind::Usage, format!("the query does not fit: {}", error.body_text()))
-    }
-
     /// Something of ours died half-way.
     pub(crate) fn died(what: &str) -> Self {
         Self::new(ErrorKind::Failed, format!("the request was interrupted: {what}"))

@@ -19,8 +19,10 @@ pub(crate) use scrub::scrub;
 /// How a store is verified.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct VerifyOptions {
     /// How much of the checkpoints' content is read, in percent; everything else always is.
+    #[cfg_attr(feature = "server", schema(minimum = 0.0, maximum = 100.0))]
     pub subset_percent: f64,
     /// Mend the log where a second copy exists.
     pub repair: bool,

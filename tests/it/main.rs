@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests look at the disk past the seam they test")]
 
 mod api;
+mod api_unsaved;
 mod asynchronous;
 mod cli_config;
 mod cli_contract;
@@ -57,8 +58,12 @@ mod run_signals;
 mod run_terminal;
 mod run_transcript;
 mod run_workspace;
+mod server_events;
 mod server_home;
 mod server_life;
+mod server_limits;
+mod server_security;
+mod server_socket;
 mod tidy;
 mod tracing;
 mod workspace_crash;

@@ -15,7 +15,6 @@ use crate::state::{AgentId, Checkpoint, CheckpointId, lossy};
 #[serde(default, deny_unknown_fields)]
 pub struct RestoreBody {
     /// How it is to be done.
-    #[schema(value_type = Object)]
     pub options: RestoreOptions,
     /// What only the owner of the store may say.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -31,7 +30,6 @@ pub struct RestorePathBody {
     pub path: PathBuf,
     /// How it is to be done.
     #[serde(default)]
-    #[schema(value_type = Object)]
     pub options: RestoreOptions,
 }
 

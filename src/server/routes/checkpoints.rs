@@ -11,7 +11,7 @@ use serde_json::json;
 use super::agent::{Asked, At, OfAgent, OfCheckpoint, check, handle, note_sign};
 use crate::collect::{Moment, Saved};
 use crate::error::ErrorKind;
-use crate::manager::{Differences, Filter, KeptFile};
+use crate::manager::{Differences, Error, Filter, KeptFile};
 use crate::server::api::{
     Call, CheckpointBody, Condition, Diff, Files, List, Made, MakeCheckpoint, Opening, ReadState,
     Show,
@@ -20,10 +20,14 @@ use crate::server::app::App;
 use crate::server::body::Given;
 use crate::server::caller::Caller;
 use crate::server::problem::Problem;
-use crate::state::{AgentId, Checkpoint, Kind, Seq};
+use crate::state::{AgentId, Checkpoint, Kind, Receipt, Seq};
 
 /// Checkpoints in a list where the request does not say how many.
 const LIMIT_DEFAULT: usize = 1000;
+
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(make, list, show, state, files, diff))]
+pub(super) struct Document;
 
 pub(super) fn router() -> Router<App> {
     Router::new()
@@ -57,6 +61,11 @@ fn is_said(flag: Option<&str>, name: &str) -> Result<bool, Problem> {
     }
 }
 
+/// Makes a checkpoint; it is durable when this answers.
+#[utoipa::path(post, path = "/v1/agents/{agent}/checkpoints",
+    params(("agent" = AgentId, Path, description = "The agent; a / in its id is written %2F"), ("if_due" = Option<bool>, Query, description = "Only where the save policy says so"), ("progress" = Option<f64>, Query, description = "How far the work is, for the save policy"), ("belongs" = Option<bool>, Query, description = "The operation that is named is one that it belongs to, whatever its kind"), ("Idempotency-Key" = Option<String>, Header, description = "Asking again under the same key answers the same checkpoint", min_length = 1, max_length = 255), ("If-Match" = Option<String>, Header, description = "Only where the state last changed at this number, as an ETag has it"), ("If-None-Match" = Option<String>, Header, description = "`*`: only where there is no state yet")),
+    request_body = CheckpointBody,
+    responses((status = 201, description = "The receipt", body = Receipt, headers(("ETag" = String, description = "The number at which the state last changed"))), (status = 200, description = "The receipt of the same request made before, or that nothing is due", body = serde_json::Value)))]
 async fn make(
     State(app): State<App>,
     caller: Caller,
@@ -94,24 +103,69 @@ pub(super) async fn make_checkpoint(
         .work(move || {
             // Held until the work is done, also where the client hangs up before.
             let _flight = flight;
-            let clock = own.manager().clock();
-            let began = clock.monotonic();
-            let agent = wanted.agent.clone();
-            let by_agent = wanted.body.owner.is_none();
-            let handle = handle(&own, &agent, wanted.body.owner.as_ref())?;
-            let made = wanted.make(&handle)?;
-            let at = clock.monotonic();
-            let cost = at.saturating_sub(began);
-            own.dues().note(&agent, Saved { at, progress, step: 0, cost });
-            note_saved(&own, &agent, &made, by_agent);
-            let id = made.receipt.checkpoint.checkpoint_id.to_string();
-            Ok((made, handle.state_changed(&id).ok()))
+            let spare = wanted.clone();
+            perform(&own, wanted, progress).map_err(|error| unsaved(&own, spare, error))
         })
         .await?;
     let status = if made.repeated { StatusCode::OK } else { StatusCode::CREATED };
     let mut answer = (status, Json(made.receipt)).into_response();
     tag(&mut answer, changed);
     Ok(answer)
+}
+
+/// Makes a checkpoint, and notes that its agent has saved. Blocks.
+fn perform(
+    app: &App,
+    wanted: MakeCheckpoint,
+    progress: Option<f64>,
+) -> Result<(Made, Option<Seq>), Error> {
+    let clock = app.manager().clock();
+    let began = clock.monotonic();
+    let agent = wanted.agent.clone();
+    let (by_agent, has_state) = (wanted.body.owner.is_none(), wanted.body.state.is_some());
+    let handle = handle(app, &agent, wanted.body.owner.as_ref())?;
+    let made = wanted.make(&handle)?;
+    let at = clock.monotonic();
+    let cost = at.saturating_sub(began);
+    app.dues().note(&agent, Saved { at, progress, step: 0, cost });
+    if has_state {
+        app.unstored().let_go(&agent);
+    }
+    note_saved(app, &agent, &made, by_agent);
+    let id = made.receipt.checkpoint.checkpoint_id.to_string();
+    let changed = handle.state_changed(&id).ok();
+    Ok((made, changed))
+}
+
+/// Keeps in memory what no store could take, and says so.
+fn unsaved(app: &App, mut wanted: MakeCheckpoint, error: Error) -> Problem {
+    let unstored = error.kind() == ErrorKind::Unstored;
+    let mut problem = Problem::from(error);
+    // What the agent saves meanwhile is newer, and must not be replaced by this.
+    wanted.condition = wanted.condition.or_else(|| unless_changed(app, &wanted.agent));
+    if unstored && app.unstored().keep(wanted, app.manager().clock().now()) {
+        problem.detail.push_str("; it is kept in memory and tried again, and is not durable");
+    }
+    problem
+}
+
+/// That the state of an agent is still what it is now.
+fn unless_changed(app: &App, agent: &AgentId) -> Option<Condition> {
+    let agent = app.manager().agent(agent.as_str()).ok()?;
+    let one = Filter { limit: Some(1), ..Filter::default() };
+    let newest = agent.list_checkpoints(one).ok()?.pop();
+    let Some(newest) = newest else { return Some(Condition::First) };
+    let changed = agent.state_changed(&newest.checkpoint_id.to_string());
+    changed.ok().map(Condition::Match)
+}
+
+/// Makes a checkpoint that could not be stored when it was asked for.
+pub(in crate::server) async fn make_again(
+    app: &App,
+    wanted: MakeCheckpoint,
+) -> Result<(), Problem> {
+    let own = app.clone();
+    app.work(move || Ok(perform(&own, wanted, None).map(|_| ())?)).await
 }
 
 #[cfg(feature = "cli")]
@@ -185,6 +239,10 @@ struct ListQuery {
     limit: Option<usize>,
 }
 
+/// Lists an agent's checkpoints, newest first.
+#[utoipa::path(get, path = "/v1/agents/{agent}/checkpoints",
+    params(("agent" = AgentId, Path, description = "The agent; a / in its id is written %2F"), ("kind" = Option<Kind>, Query, description = "Only of this kind"), ("before" = Option<u64>, Query, description = "Only with a smaller number"), ("limit" = Option<usize>, Query, description = "No more than so many; 1000 where it is not said")),
+    responses((status = 200, description = "The checkpoints", body = Vec<Checkpoint>)))]
 async fn list(
     State(app): State<App>,
     caller: Caller,
@@ -197,6 +255,10 @@ async fn list(
     app.ask(move |manager| list.perform(manager)).await.map(Json)
 }
 
+/// Shows one checkpoint.
+#[utoipa::path(get, path = "/v1/agents/{agent}/checkpoints/{reference}",
+    params(("agent" = AgentId, Path, description = "The agent; a / in its id is written %2F"), ("reference" = String, Path, description = "An id or at least 4 digits it begins with, latest, latest:KIND, good, or a path")),
+    responses((status = 200, description = "The checkpoint, and what it left out", body = serde_json::Value)))]
 async fn show(
     State(app): State<App>,
     caller: Caller,
@@ -218,6 +280,10 @@ async fn show(
     Ok(answer)
 }
 
+/// Gives the state of a checkpoint, byte for byte.
+#[utoipa::path(get, path = "/v1/agents/{agent}/checkpoints/{reference}/state",
+    params(("agent" = AgentId, Path, description = "The agent; a / in its id is written %2F"), ("reference" = String, Path, description = "An id or at least 4 digits it begins with, latest, latest:KIND, good, or a path")),
+    responses((status = 200, description = "The state", body = serde_json::Value, content_type = "application/json")))]
 async fn state(
     State(app): State<App>,
     caller: Caller,
@@ -248,6 +314,10 @@ async fn state(
     Ok(answer)
 }
 
+/// Lists the files of a checkpoint.
+#[utoipa::path(get, path = "/v1/agents/{agent}/checkpoints/{reference}/files",
+    params(("agent" = AgentId, Path, description = "The agent; a / in its id is written %2F"), ("reference" = String, Path, description = "An id or at least 4 digits it begins with, latest, latest:KIND, good, or a path")),
+    responses((status = 200, description = "The files", body = Vec<serde_json::Value>)))]
 async fn files(
     State(app): State<App>,
     caller: Caller,
@@ -267,6 +337,10 @@ struct OfTwo {
     to: String,
 }
 
+/// Tells what changed from one checkpoint to another.
+#[utoipa::path(get, path = "/v1/agents/{agent}/checkpoints/{reference}/diff/{to}",
+    params(("agent" = AgentId, Path, description = "The agent; a / in its id is written %2F"), ("reference" = String, Path, description = "An id or at least 4 digits it begins with, latest, latest:KIND, good, or a path"), ("to" = String, Path, description = "The other checkpoint")),
+    responses((status = 200, description = "The differences", body = serde_json::Value)))]
 async fn diff(
     State(app): State<App>,
     caller: Caller,

@@ -5,11 +5,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use utoipa::openapi::OpenApi as Description;
+use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder, SecurityRequirement};
 use utoipa::{Modify, OpenApi};
 
-use super::{events, health, store};
+use super::{checkpoints, drift, events, health, operations, restores, store, upkeep};
 use crate::server::app::App;
+use crate::server::problem::{MEDIA_TYPE, Problem};
 
 /// What is said of all routes.
 #[derive(OpenApi)]
@@ -19,7 +22,7 @@ use crate::server::app::App;
         description = "The sidecar that keeps the state of long-running agents.",
     ),
     paths(openapi),
-    modifiers(&Everywhere),
+    components(schemas(Problem))
 )]
 struct Document;
 
@@ -38,9 +41,17 @@ async fn openapi() -> Response {
 /// The whole description.
 fn description() -> Description {
     let mut whole = Document::openapi();
-    for part in
-        [health::Document::openapi(), store::Document::openapi(), events::Document::openapi()]
-    {
+    let parts = [
+        health::Document::openapi(),
+        store::Document::openapi(),
+        checkpoints::Document::openapi(),
+        restores::Document::openapi(),
+        operations::Document::openapi(),
+        drift::Document::openapi(),
+        upkeep::Document::openapi(),
+        events::Document::openapi(),
+    ];
+    for part in parts {
         whole.merge(part);
     }
     Everywhere.modify(&mut whole);
@@ -61,40 +72,52 @@ const ANYWHERE: [(&str, &str); 7] = [
     ("503", "Too much to do, or a store that does not answer"),
 ];
 
+/// Problems of what is about one agent or checkpoint, or writes.
+const OF_SOMETHING: [(&str, &str); 1] = [("404", "There is no such thing")];
+const OF_WRITES: [(&str, &str); 8] = [
+    ("404", "There is no such thing"),
+    ("409", "It would do harm, or the same is under way"),
+    ("410", "The session is over"),
+    ("412", "The state changed since the caller last saw it"),
+    ("415", "It does not say that it sends JSON"),
+    ("422", "The key was used for another request"),
+    ("423", "Another process or session holds it"),
+    ("507", "No store could take it"),
+];
+
 impl Modify for Everywhere {
     fn modify(&self, whole: &mut Description) {
         let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
         let components = whole.components.get_or_insert_default();
         components.add_security_scheme("token", scheme);
         for (path, item) in &mut whole.paths.paths {
-            for operation in operations(item) {
-                describe(operation, path != "/livez");
+            let of_something = path.contains('{');
+            for operation in item.get.iter_mut() {
+                describe(operation, &ANYWHERE);
+                describe(operation, &OF_SOMETHING[..usize::from(of_something)]);
+            }
+            for operation in item.post.iter_mut() {
+                describe(operation, &ANYWHERE);
+                describe(operation, &OF_WRITES);
+            }
+            if path != "/livez" {
+                for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+                    let none: [&str; 0] = [];
+                    operation.security = Some(vec![SecurityRequirement::new("token", none)]);
+                }
             }
         }
     }
 }
 
-fn operations(
-    item: &mut utoipa::openapi::PathItem,
-) -> impl Iterator<Item = &mut utoipa::openapi::path::Operation> {
-    [&mut item.get, &mut item.post, &mut item.put, &mut item.delete].into_iter().flatten()
-}
-
-fn describe(operation: &mut utoipa::openapi::path::Operation, guarded: bool) {
-    use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder, SecurityRequirement};
-    for (status, why) in ANYWHERE {
-        operation.responses.responses.entry(status.to_owned()).or_insert_with(|| {
-            let problem =
-                ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
-            let response = ResponseBuilder::new()
-                .description(why)
-                .content(crate::server::problem::MEDIA_TYPE, problem)
-                .build();
-            RefOr::T(response)
+/// Adds problems that an operation may answer, where it says nothing of them itself.
+fn describe(operation: &mut Operation, problems: &[(&str, &str)]) {
+    for (status, why) in problems {
+        operation.responses.responses.entry((*status).to_owned()).or_insert_with(|| {
+            let problem = Ref::from_schema_name("Problem");
+            let content = ContentBuilder::new().schema(Some(problem)).build();
+            let response = ResponseBuilder::new().description(*why).content(MEDIA_TYPE, content);
+            RefOr::T(response.build())
         });
-    }
-    let none: [&str; 0] = [];
-    if guarded {
-        operation.security = Some(vec![SecurityRequirement::new("token", none)]);
     }
 }

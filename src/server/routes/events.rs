@@ -1,22 +1,21 @@
-//! What happened, and what happens.
+//! What happens, as it happens.
 
 use std::collections::HashSet;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
 use hyper::body::Frame;
-use serde::Deserialize;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
-use utoipa::{IntoParams, OpenApi};
+use utoipa::OpenApi;
 
 use crate::error::ErrorKind;
 use crate::manager::LogEntry;
@@ -30,37 +29,11 @@ const PIECES: usize = 8;
 const LAST_EVENT_ID: &str = "last-event-id";
 
 #[derive(OpenApi)]
-#[openapi(paths(log, events), components(schemas(LogEntry)))]
+#[openapi(paths(events), components(schemas(LogEntry)))]
 pub(super) struct Document;
 
 pub(super) fn router() -> Router<App> {
-    Router::new().route("/v1/log", get(log)).route("/v1/events", get(events))
-}
-
-/// What of the log is wanted.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct LogQuery {
-    /// Only the newest so many.
-    #[param(minimum = 1, maximum = 1_000_000)]
-    limit: Option<usize>,
-}
-
-/// Tells what happened, oldest first: checkpoints that are held, and events.
-#[utoipa::path(get, path = "/v1/log", params(LogQuery), responses(
-    (status = 200, description = "The entries", body = Vec<LogEntry>),
-    (status = 400, description = "The query does not fit", body = Problem, content_type = "application/problem+json"),
-))]
-async fn log(
-    State(app): State<App>,
-    query: Result<Query<LogQuery>, axum::extract::rejection::QueryRejection>,
-) -> Result<Json<Vec<LogEntry>>, Problem> {
-    let Query(query) = query.map_err(|error| Problem::query(&error))?;
-    if query.limit.is_some_and(|limit| !(1..=1_000_000).contains(&limit)) {
-        return Err(Problem::new(ErrorKind::Usage, "limit is from 1 to 1000000"));
-    }
-    Ok(Json(app.ask(move |manager| manager.log(query.limit)).await?))
+    Router::new().route("/v1/events", get(events))
 }
 
 /// Tells what happens as it happens, as server-sent events.

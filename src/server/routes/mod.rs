@@ -28,6 +28,8 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use tower_http::catch_panic::CatchPanicLayer;
 
+pub(super) use checkpoints::make_again;
+
 use super::app::App;
 use super::guard::guard;
 use super::problem::Problem;

@@ -19,7 +19,11 @@ use crate::server::app::App;
 use crate::server::body::Given;
 use crate::server::caller::Caller;
 use crate::server::problem::Problem;
-use crate::state::AgentId;
+use crate::state::{AgentId, Receipt};
+
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(list, begin, complete, fail))]
+pub(super) struct Document;
 
 pub(super) fn router() -> Router<App> {
     Router::new()
@@ -28,6 +32,10 @@ pub(super) fn router() -> Router<App> {
         .route("/v1/agents/{agent}/operations/{operation}/fail", post(fail))
 }
 
+/// Lists operations and how they stand.
+#[utoipa::path(get, path = "/v1/agents/{agent}/operations",
+    params(("agent" = AgentId, Path, description = "The agent; a / in its id is written %2F")),
+    responses((status = 200, description = "The operations", body = Vec<serde_json::Value>)))]
 async fn list(
     State(app): State<App>,
     caller: Caller,
@@ -37,6 +45,11 @@ async fn list(
     app.ask(move |manager| Operations { agent }.perform(manager)).await.map(Json)
 }
 
+/// Opens an operation with a checkpoint to go back to.
+#[utoipa::path(post, path = "/v1/agents/{agent}/operations",
+    params(("agent" = AgentId, Path, description = "The agent; a / in its id is written %2F")),
+    request_body = BeginBody,
+    responses((status = 201, description = "The receipt of its checkpoint", body = Receipt), (status = 200, description = "The receipt of the same request made before", body = Receipt)))]
 async fn begin(
     State(app): State<App>,
     caller: Caller,
@@ -61,6 +74,11 @@ struct OfOperation {
     operation: String,
 }
 
+/// Closes an operation that went well.
+#[utoipa::path(post, path = "/v1/agents/{agent}/operations/{operation}/complete",
+    params(("agent" = AgentId, Path, description = "The agent; a / in its id is written %2F"), ("operation" = String, Path, description = "The operation, by name or id")),
+    request_body = CloseBody,
+    responses((status = 200, description = "How it stands", body = serde_json::Value)))]
 async fn complete(
     State(app): State<App>,
     caller: Caller,
@@ -70,6 +88,11 @@ async fn complete(
     close(app, &caller, of, (Outcome::Completed, body)).await.map(Json)
 }
 
+/// Closes an operation that failed; goes back to its checkpoint where that is asked for.
+#[utoipa::path(post, path = "/v1/agents/{agent}/operations/{operation}/fail",
+    params(("agent" = AgentId, Path, description = "The agent; a / in its id is written %2F"), ("operation" = String, Path, description = "The operation, by name or id")),
+    request_body = CloseBody,
+    responses((status = 200, description = "How it stands", body = serde_json::Value)))]
 async fn fail(
     State(app): State<App>,
     caller: Caller,

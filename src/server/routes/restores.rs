@@ -22,6 +22,10 @@ use crate::server::sessions::Ordered;
 use crate::state::AgentId;
 use crate::store::ViewPath;
 
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(restore, restore_path, undo, reset))]
+pub(super) struct Document;
+
 pub(super) fn router() -> Router<App> {
     Router::new()
         .route("/v1/agents/{agent}/checkpoints/{reference}/restore", post(restore))
@@ -60,6 +64,11 @@ fn check_options(caller: &Caller, options: &RestoreOptions) -> Result<(), Proble
     Ok(())
 }
 
+/// Restores a checkpoint in place, after a recovery checkpoint of what is there.
+#[utoipa::path(post, path = "/v1/agents/{agent}/checkpoints/{reference}/restore",
+    params(("agent" = AgentId, Path, description = "The agent; a / in its id is written %2F"), ("reference" = String, Path, description = "An id or at least 4 digits it begins with, latest, latest:KIND, good, or a path"), ("dry_run" = Option<bool>, Query, description = "Only tell what would be done")),
+    request_body = RestoreBody,
+    responses((status = 200, description = "What was done", body = serde_json::Value)))]
 async fn restore(
     State(app): State<App>,
     caller: Caller,
@@ -73,6 +82,11 @@ async fn restore(
     perform(app, Restore { agent, reference, body }).await.map(Json)
 }
 
+/// Restores a checkpoint that is named by its path.
+#[utoipa::path(post, path = "/v1/restore",
+    params(("dry_run" = Option<bool>, Query, description = "Only tell what would be done")),
+    request_body = RestorePathBody,
+    responses((status = 200, description = "What was done", body = serde_json::Value)))]
 async fn restore_path(
     State(app): State<App>,
     caller: Caller,
@@ -118,6 +132,11 @@ fn session_for(
     app.sessions().of(agent).filter(|_| !options.dry_run && !options.live)
 }
 
+/// Takes the last restore back that was not taken back yet.
+#[utoipa::path(post, path = "/v1/agents/{agent}/undo",
+    params(("agent" = AgentId, Path, description = "The agent; a / in its id is written %2F"), ("dry_run" = Option<bool>, Query, description = "Only tell what would be done")),
+    request_body = RestoreBody,
+    responses((status = 200, description = "What was done", body = serde_json::Value)))]
 async fn undo(
     State(app): State<App>,
     caller: Caller,
@@ -142,6 +161,10 @@ async fn undo(
     .map(Json)
 }
 
+/// Starts an agent afresh; what was kept stays as evidence.
+#[utoipa::path(post, path = "/v1/agents/{agent}/reset",
+    params(("agent" = AgentId, Path, description = "The agent; a / in its id is written %2F")),
+    responses((status = 200, description = "It is done", body = serde_json::Value)))]
 async fn reset(
     State(app): State<App>,
     caller: Caller,
