@@ -14,6 +14,7 @@ use crate::drift::{
     replay,
 };
 use crate::manager::{DriftChoice, DriftReport, Observed, Word};
+use crate::server::api::{Mark as MarkCall, MarkBody, Show};
 use crate::state::AgentId;
 
 /// Samples that a sparkline shows, the newest.
@@ -298,11 +299,15 @@ fn mark(session: &Session, arguments: &Mark) -> Result<(), Failure> {
         MarkWord::Good => Word::Good,
         MarkWord::Bad => Word::Bad,
     };
-    let marked = session.write(&named.store, |manager| {
-        let agent = session.agent_of(manager, reference, &named)?;
-        let id = agent.show(reference)?.checkpoint_id.to_string();
-        agent.mark(&id, word, why)?;
-        Ok(agent.show(&id)?)
+    let marked = session.reach(&named.store, |reach| {
+        let agent = session.owner_of(reach, reference, &named)?;
+        let show = |reference: String| Show { agent: agent.clone(), reference };
+        let found = session.call(reach, show(reference.clone()))?;
+        let reference = found.checkpoint.checkpoint_id.to_string();
+        let body = MarkBody { word, why: why.clone() };
+        let mark = MarkCall { agent: agent.clone(), reference: reference.clone(), body };
+        session.call(reach, mark)?;
+        Ok(session.call(reach, show(reference))?.checkpoint)
     })?;
     session.out.data(&marked, || {
         let said = match word {

@@ -13,6 +13,8 @@ use super::session::Session;
 use super::source::bounded;
 use crate::drift::{Observation, Occasion};
 use crate::manager::{Agent, Observed};
+use crate::server::api::{Observations, Observe, ObserveAnswer};
+use crate::server::reach::Reach;
 use crate::state::Digest;
 
 /// What is read from standard input at most.
@@ -143,11 +145,34 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failur
         None => read_all()?,
     };
     let count = told.len();
-    session.with_agent(|agent| {
-        let (observed, response) = observe(agent, told, arguments.respond)?;
+    session.reach(&session.store(), |reach| {
+        let (observed, response) = tell(session, reach, told, arguments.respond)?;
         let told = Told { observations: count, observed: &observed, response };
-        session.out.data(&told, || in_words(agent.id(), &observed))
+        session.out.data(&told, || in_words(session.agent_id(), &observed))
     })
+}
+
+fn tell(
+    session: &Session,
+    reach: &Reach,
+    told: Vec<Observation>,
+    respond: bool,
+) -> Result<(Observed, Option<Value>), Failure> {
+    match reach {
+        Reach::Here(manager) => {
+            observe(&manager.agent(session.agent_id().as_str())?, told, respond)
+        }
+        Reach::There(_) if respond => Err(Failure::Refused {
+            message: "a sidecar holds the store, and whoever runs the agent responds".to_owned(),
+            hint: "leave --respond away; `stateward run` does what drift asks for",
+        }),
+        Reach::There(_) => {
+            let (agent, observations) = (session.agent_id().clone(), Observations(told));
+            let answer = session.call(reach, Observe { agent, observations })?;
+            let ObserveAnswer { verdict, directive, due } = answer;
+            Ok((Observed { verdict, directive, due }, None))
+        }
+    }
 }
 
 fn observe(
