@@ -2,8 +2,8 @@
 //!
 //! `cargo run --example agent_loop` lives two lives of one agent. It reads a book and keeps a note
 //! on each chapter. On the way it asks a save policy after every turn whether a checkpoint is due,
-//! guards a risky step and takes it back when it goes wrong, meets an error with a recovery
-//! checkpoint, and starts over from its last checkpoint when it has been up for long. In the middle
+//! guards a risky step and takes it back when it goes wrong, says what it did so that its drift can be
+//! found, meets an error with a recovery checkpoint, and starts over from its last checkpoint when it has been up for long. In the middle
 //! of another risky step its process is killed. The second life finds that step open, goes back to
 //! the moment before it, and finishes the book.
 //!
@@ -19,7 +19,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use stateward::{
-    Agent, CheckpointManager, Clock, ErrorKind, Kind, ManualClock, Moment, Options,
+    Agent, CheckpointManager, Clock, ErrorKind, Kind, ManualClock, Moment, Observation, Options,
     Outcome as Ended, Receipt, SavePolicy, Saved, SourceError, Standing, StateSource, Timestamp,
 };
 
@@ -114,7 +114,9 @@ impl Reader {
 
     fn turn(&mut self) -> Outcome<()> {
         let chapter = self.desk.0.lock().chapter + 1;
-        if let Err(error) = self.read(chapter) {
+        let read = self.read(chapter);
+        self.check_drift(chapter, read.is_ok())?;
+        if let Err(error) = read {
             // Whatever comes of it, how things stood when it went wrong is kept.
             let receipt =
                 self.agent.checkpoint(Kind::Recovery).comment(error.to_string()).commit()?;
@@ -136,6 +138,18 @@ impl Reader {
     fn read(&self, chapter: u64) -> Outcome<()> {
         self.clock.advance(TURN);
         if chapter == 6 { Err("the page would not load".into()) } else { Ok(()) }
+    }
+
+    /// Says what was done, and has done what is due where that is not as it should be: evidence is
+    /// kept, or the agent goes back to before the drift began.
+    fn check_drift(&self, chapter: u64, ok: bool) -> Outcome<()> {
+        let told = Observation::action("read", chapter).ok(ok).progress(share(chapter));
+        let observed = self.agent.observe(told.metric("latency_s", 2.1))?;
+        if observed.due {
+            let response = self.agent.respond()?;
+            say("", &format!("drifts: {}", response.decision.why));
+        }
+        Ok(())
     }
 
     /// A risky step that goes wrong, and is taken back.

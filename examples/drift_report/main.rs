@@ -20,9 +20,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use stateward::drift::{
-    Level, Measure, Options, Recorded, Report, Sighting, Signal, Watch, replay,
+    Level, Measure, Options as Settings, Recorded, Report, Sighting, Signal, Watch, replay,
 };
-use stateward::{Observation, Timestamp};
+use stateward::{Agent, CheckpointManager, Observation, Options, Timestamp};
 use streams::{FINE, Kind, Stream, Truth, WRONG, draw};
 
 /// Each stream that must be left alone is drawn so often, with so many sightings.
@@ -66,7 +66,7 @@ fn run(stream: &Stream) -> Report {
         let at = Timestamp::from_unix_ms(began).plus(*at);
         Ok::<_, Infallible>(Recorded { at, saw: saw.clone() })
     });
-    let Ok(report) = replay(records, &Options::default());
+    let Ok(report) = replay(records, &Settings::default());
     report
 }
 
@@ -245,13 +245,53 @@ fn summary(text: &mut String, fine: &[Fine], wrong: &[Wrong]) -> Result<(), Box<
     row("an observation, 5 series", "< 5 µs", micros(cost(&usual.sightings)))?;
     let full = full_stream(20_000);
     row("an observation, 16 series", "< 5 µs", micros(cost(&full)))?;
+    row("the same through `Agent::observe`", "< 5 µs", micros(cost_in_library(&full)?))?;
     row("memory per agent, 16 series", "< 64 KB", format!("{} KB", memory(&full)? / 1000))?;
     row(
         "what is kept with a checkpoint, 5 series",
         "",
         format!("{} KB", kept(&usual.sightings) / 1000),
     )?;
+    let stored = stored(&usual.sightings)?;
+    row("the same in the store, compressed", "", format!("{:.1} KB", stored as f64 / 1000.0))?;
     Ok(())
+}
+
+/// What a checkpoint of a watched agent takes beyond one of another agent.
+fn stored(sightings: &[(Duration, Sighting)]) -> Result<u64, Box<dyn Error>> {
+    let manager = CheckpointManager::open(Options { background: false, ..Options::in_memory() })?;
+    let watched = manager.agent("watched")?;
+    for (_, sighting) in sightings {
+        watched.see(sighting.clone())?;
+    }
+    let state = serde_json::json!({"a": 1});
+    let bytes = |agent: Agent| -> Result<u64, Box<dyn Error>> {
+        Ok(agent.create_checkpoint(stateward::Kind::Routine, &state)?.stored_bytes)
+    };
+    Ok(bytes(watched)?.saturating_sub(bytes(manager.agent("plain")?)?))
+}
+
+/// The median over stretches of 1,000 through an agent's handle, per observation.
+fn cost_in_library(sightings: &[(Duration, Sighting)]) -> Result<Duration, Box<dyn Error>> {
+    let manager = CheckpointManager::open(Options { background: false, ..Options::in_memory() })?;
+    let agent = manager.agent("a")?;
+    let told = sightings.iter().filter_map(|(_, sighting)| match sighting {
+        Sighting::Observation(told) => Some(told.clone()),
+        _ => None,
+    });
+    let told: Vec<Observation> = told.collect();
+    let mut times = Vec::new();
+    for stretch in told.chunks(1_000) {
+        let stretch = stretch.to_vec();
+        let count = u32::try_from(stretch.len()).unwrap_or(1);
+        let began = Instant::now();
+        for told in stretch {
+            agent.observe(told)?;
+        }
+        times.push(began.elapsed() / count);
+    }
+    times.sort_unstable();
+    Ok(times[times.len() / 2])
 }
 
 /// Observations that feed as many series as there may be.
@@ -280,7 +320,7 @@ fn full_stream(length: u64) -> Vec<(Duration, Sighting)> {
 
 /// The median over stretches of 1,000, per sighting.
 fn cost(sightings: &[(Duration, Sighting)]) -> Duration {
-    let mut watch = Watch::new(&Options::default());
+    let mut watch = Watch::new(&Settings::default());
     let mut times: Vec<Duration> = sightings
         .chunks(1_000)
         .map(|stretch| {
@@ -305,7 +345,7 @@ fn memory(sightings: &[(Duration, Sighting)]) -> Result<usize, Box<dyn Error>> {
     let mut all = Vec::with_capacity(AGENTS);
     let before = resident()?;
     for _ in 0..AGENTS {
-        let mut watch = Watch::new(&Options::default());
+        let mut watch = Watch::new(&Settings::default());
         for (at, sighting) in &sightings[..2_000] {
             watch.see(sighting, *at);
         }
@@ -323,7 +363,7 @@ fn resident() -> Result<usize, Box<dyn Error>> {
 }
 
 fn kept(sightings: &[(Duration, Sighting)]) -> usize {
-    let mut watch = Watch::new(&Options::default());
+    let mut watch = Watch::new(&Settings::default());
     for (at, sighting) in sightings {
         watch.see(sighting, *at);
     }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use super::{
-    bundle, checkpoint, diff, list, log, operation, restore, retain, run, serve, setup, show,
-    status, verify,
+    bundle, checkpoint, diff, drift, list, log, observe, operation, restore, retain, run, serve,
+    setup, show, status, verify,
 };
 
 const EXAMPLES: &str = "\
@@ -99,6 +99,10 @@ pub(super) enum Command {
     Prune,
     /// Read every byte and tell what is damaged
     Verify(verify::Arguments),
+    /// Say what an agent did, and hear how it stands
+    Observe(observe::Arguments),
+    /// Show what drift's detectors see, what they found, and where it would lead
+    Drift(drift::Arguments),
     /// Show what happened in the store, oldest first
     Log(log::Arguments),
     /// Show how the store stands, or what configuration holds

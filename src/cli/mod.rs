@@ -9,10 +9,12 @@ mod bundle;
 mod checkpoint;
 mod diff;
 mod doctor;
+mod drift;
 mod failure;
 mod list;
 mod log;
 mod logging;
+mod observe;
 mod operation;
 mod output;
 mod place;
@@ -88,6 +90,8 @@ fn perform(
         Command::Forget(it) => retain::forget(&session()?, it)?,
         Command::Prune => retain::prune(&session()?)?,
         Command::Verify(it) => return verify::run(&session()?, it),
+        Command::Observe(it) => observe::run(&session()?, it)?,
+        Command::Drift(it) => drift::run(&session()?, it)?,
         Command::Log(it) => log::run(&session()?, it)?,
         Command::Status(it) => status::run(&session()?, it)?,
         Command::Doctor => return doctor::run(&session()?),

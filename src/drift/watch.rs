@@ -84,6 +84,9 @@ pub struct SignalStatus {
     /// The newest samples of a metric, oldest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub recent: Vec<f64>,
+    /// The observations that they came with.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub recent_at: Vec<u64>,
 }
 
 /// What is brought back by a restore.
@@ -544,7 +547,7 @@ impl Watch {
 
     /// The lines of one signal in the list of all: one for each subject, or one that says why not.
     fn statuses(&self, signal: Signal) -> Vec<SignalStatus> {
-        let line = |subject: &str, feed, recent| {
+        let line = |subject: &str, feed| {
             let finding = self.memory.findings.of(signal, subject);
             SignalStatus {
                 signal,
@@ -554,27 +557,33 @@ impl Watch {
                 lives_on: signal.lives_on(),
                 level: finding.map_or(Level::Ok, |finding| finding.level),
                 onset: finding.map(|finding| finding.onset),
-                recent,
+                recent: Vec::new(),
+                recent_at: Vec::new(),
             }
         };
         let lines: Vec<SignalStatus> = match signal {
             Signal::Metric => {
                 let series = self.memory.learnt.series.iter();
-                series.map(|(name, it)| line(name, Feed::Fed, it.recent().collect())).collect()
+                let fed = series.map(|(name, it)| SignalStatus {
+                    recent: it.recent().collect(),
+                    recent_at: it.recent_at(),
+                    ..line(name, Feed::Fed)
+                });
+                fed.collect()
             }
             Signal::Budget => {
                 let fed = |name: &str| self.memory.counted.spending.contains_key(name);
                 let feed = |name: &str| if fed(name) { Feed::Fed } else { Feed::Blind };
                 let names = self.options.budgets.iter().map(Budget::name);
-                names.map(|name| line(&name, feed(&name), Vec::new())).collect()
+                names.map(|name| line(&name, feed(&name))).collect()
             }
             Signal::Custom => {
                 let names = self.memory.opinions.keys();
-                names.map(|name| line(name, Feed::Fed, Vec::new())).collect()
+                names.map(|name| line(name, Feed::Fed)).collect()
             }
             _ => Vec::new(),
         };
-        if lines.is_empty() { vec![line("", self.feed(signal), Vec::new())] } else { lines }
+        if lines.is_empty() { vec![line("", self.feed(signal))] } else { lines }
     }
 
     /// Whether a signal can say anything; of those with several subjects, where they have none.

@@ -136,8 +136,13 @@ impl Manifest {
 
     /// The topmost blocks of everything the checkpoint holds.
     pub(crate) fn roots(&self) -> impl Iterator<Item = Root> + '_ {
+        self.content_roots().chain(self.memory())
+    }
+
+    /// The topmost blocks of its content: it is whole where these are.
+    pub(crate) fn content_roots(&self) -> impl Iterator<Item = Root> + '_ {
         let state = self.state.as_ref().and_then(Part::root);
-        state.into_iter().chain(self.part_roots()).chain(self.memory())
+        state.into_iter().chain(self.part_roots())
     }
 
     /// The block that what drift's detectors remember lies in.

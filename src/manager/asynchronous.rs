@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::agent::{Agent, Filter};
 use super::differences::Differences;
+use super::drift::{DriftReport, DriftResponse};
 use super::error::Error;
 use super::letting_go::{ForgetReport, ForgetRequest, PruneReport};
 use super::operation::{Operation, OperationStatus};
@@ -16,6 +17,7 @@ use super::report::LogEntry;
 use super::request::Request;
 use super::restoring::{Loaded, RestoreOptions, Restored};
 use super::{CheckpointManager, Options};
+use crate::drift::Verdict;
 use crate::encode::Change;
 use crate::encode::event::Outcome;
 use crate::state::{Checkpoint, Kind, Receipt};
@@ -113,6 +115,33 @@ impl Request {
 }
 
 impl Agent {
+    /// Waits for [`Agent::detect_drift`] without blocking the caller's thread.
+    ///
+    /// # Errors
+    /// As [`Agent::detect_drift`].
+    pub async fn detect_drift_async(&self) -> Result<Verdict, Error> {
+        let agent = self.clone();
+        blocking(move || agent.detect_drift()).await
+    }
+
+    /// Waits for [`Agent::respond`] without blocking the caller's thread.
+    ///
+    /// # Errors
+    /// As [`Agent::respond`].
+    pub async fn respond_async(&self) -> Result<DriftResponse, Error> {
+        let agent = self.clone();
+        blocking(move || agent.respond()).await
+    }
+
+    /// Waits for [`Agent::drift_report`] without blocking the caller's thread.
+    ///
+    /// # Errors
+    /// As [`Agent::drift_report`].
+    pub async fn drift_report_async(&self) -> Result<DriftReport, Error> {
+        let agent = self.clone();
+        blocking(move || agent.drift_report()).await
+    }
+
     /// Waits for [`Agent::create_checkpoint`] without blocking the caller's thread; the state is
     /// serialized before the first wait.
     ///

@@ -32,7 +32,7 @@ use super::agent::Agent;
 use super::error::Error;
 use super::resolve::WalkedPast;
 use crate::drift::sighting::StateSeen;
-use crate::drift::{Detector, Observation, Sighting, Verdict};
+use crate::drift::{Detector, Level, Observation, Sighting, Verdict};
 use crate::encode::event::What;
 use crate::encode::manifest::Manifest;
 use crate::state::{Digest, Kind};
@@ -73,7 +73,7 @@ impl Agent {
         let watches = &self.committer().watches;
         let seat = watches.seat(self.id());
         let observed = self.watching(&seat, |watching| {
-            let level = watching.see(&sighting, watches.now());
+            let level = self.show_sighting(watching, &sighting);
             if is_quiet(watching, level) {
                 return Observed::fine(watching.watch.number());
             }
@@ -203,6 +203,14 @@ impl Agent {
         self.committer().watches.with(self.committer(), (self.id(), seat), work)
     }
 
+    fn show_sighting(&self, watching: &mut Watching, sighting: &Sighting) -> Level {
+        let committer = self.committer();
+        if watching.watch.number() == 0 {
+            watching.begin(watches::last_seq(committer, self.id()));
+        }
+        watching.see(sighting, committer.watches.now())
+    }
+
     /// The earliest onset of anything that is suspected of the agent.
     pub(super) fn suspected_since(&self) -> Option<u64> {
         let committer = self.committer();
@@ -248,7 +256,7 @@ impl Agent {
             None
         };
         let seen = StateSeen { digest, bytes: bytes.len() as u64, content };
-        let level = watching.see(&Sighting::State(seen), self.committer().watches.now());
+        let level = self.show_sighting(watching, &Sighting::State(seen));
         if !is_quiet(watching, level) {
             judge(self, watching);
         }
@@ -292,7 +300,7 @@ impl Agent {
                 let content = serde_json::from_slice(state).ok().map(Arc::new);
                 let (digest, bytes) = (Digest::of(state), state.len() as u64);
                 let seen = Sighting::State(StateSeen { digest, bytes, content });
-                watching.see(&seen, committer.watches.now());
+                self.show_sighting(watching, &seen);
             }
             watching.watch.go_on_from(number + 1);
             watching.touch();
@@ -322,7 +330,7 @@ impl Agent {
             self.watching(&seat, |watching| {
                 if watching.damage.insert(*checkpoint_id) {
                     let what = format!("checkpoint {checkpoint_id}: {why}");
-                    watching.see(&Sighting::Damage(what), committer.watches.now());
+                    self.show_sighting(watching, &Sighting::Damage(what));
                     judge(self, watching);
                 }
             });

@@ -20,11 +20,12 @@ use super::error::Error;
 use super::retained::{self, Why};
 use crate::encode::event::{Event, What};
 use crate::encode::manifest::Manifest;
-use crate::encode::{self, Encoded};
+use crate::encode::watched::Watched;
+use crate::encode::{self, Block, Encoded};
 use crate::state::{AgentId, CheckpointId, Seq, Timestamp};
 use crate::store::{
-    self, Ahead, BlockKey, ContentError, CopyError, Draft, DraftState, Held, IfMissing, Pinned,
-    Store, Target, Which,
+    self, Ahead, BlockKey, ContentError, CopyError, Draft, DraftState, Held, IfMissing, OpenPacks,
+    Pinned, Shelf, Store, Target, Which,
 };
 
 /// So often the fallbacks are looked through while commits come between; what still arrived
@@ -216,7 +217,8 @@ fn bring_one(
         }
         None => DraftState::Kept(Vec::new()),
     };
-    let blocks = brought.rest.clone();
+    let mut blocks = brought.rest.clone();
+    blocks.extend(memory_of(away, &mut manifest));
     let brought = vec![Arc::new(brought)];
     let draft = Draft { blocks, brought, ..Draft::new(manifest, state) };
     home.write(&mut [draft], events, &committer.encode).map_err(store::Error::from)?;
@@ -252,6 +254,20 @@ fn bring_parts(
         }
     }
     Ok(ahead.finish())
+}
+
+/// The block with what drift's detectors remembered; where it cannot be read, it stays behind.
+fn memory_of(away: &Store, manifest: &mut Manifest) -> Option<Block> {
+    let (digest, level) = manifest.memory()?;
+    match away.read_proven(&(digest, level), &mut OpenPacks::default()) {
+        Ok(data) => Some(Block { digest, level, data: data.into() }),
+        Err(error) => {
+            tracing::warn!(id = %manifest.id, %error, "what the detectors remembered stays behind");
+            let watched = manifest.watched.take()?;
+            manifest.watched = Some(Watched { memory: None, ..watched });
+            None
+        }
+    }
 }
 
 fn bring_ahead(
@@ -306,6 +322,9 @@ fn as_at_home(
     if let Some(part) = &mut manifest.state_files {
         part.inherited_from =
             part.inherited_from.map(|seq| number_at_home(home, away, &agent, seq));
+    }
+    if let Some(watched) = &mut manifest.watched {
+        watched.began = number_at_home(home, away, &agent, watched.began);
     }
     manifest.seq_provisional = false;
     (manifest, events)
@@ -362,7 +381,22 @@ fn bring_events(
 
 /// The same word in home's numbers and time.
 fn in_home_terms(home: &Store, away: &Store, event: &Event) -> What {
-    match event.what.clone() {
+    let mut what = event.what.clone();
+    match &mut what {
+        What::Observed { agent_id, store_time_ms, watched } => {
+            *store_time_ms = time_at_home(home, away, *store_time_ms);
+            watched.began = number_at_home(home, away, agent_id, watched.began);
+            // Its block stays behind; what a checkpoint holds comes along.
+            watched.memory = None;
+        }
+        What::DriftFound { store_time_ms, .. }
+        | What::DriftShared { store_time_ms, .. }
+        | What::DriftAnswered { store_time_ms, .. } => {
+            *store_time_ms = time_at_home(home, away, *store_time_ms);
+        }
+        _ => {}
+    }
+    match what {
         What::Reset { agent_id, seq } => {
             let seq = start_at_home(home, away, &agent_id, (seq, event.at));
             What::Reset { agent_id, seq }
@@ -407,7 +441,18 @@ fn decides_at_home(home: &Store, what: &What) -> bool {
             let shelf = catalog.agents.get(agent_id);
             shelf.is_none_or(|shelf| shelf.reset.is_none_or(|(_, known)| known < *seq))
         }
-        What::SessionBegun { .. } | What::SessionEnded { .. } => true,
+        What::SessionBegun { .. }
+        | What::SessionEnded { .. }
+        | What::DriftFound { .. }
+        | What::DriftCalmed { .. }
+        | What::DriftShared { .. }
+        | What::DriftAnswered { .. }
+        | What::DriftReleased { .. }
+        | What::DriftHookFailed { .. } => true,
+        What::Observed { agent_id, watched, .. } => {
+            let known = catalog.agents.get(agent_id).and_then(Shelf::watched);
+            known.is_none_or(|known| known.observation < watched.observation)
+        }
         What::RestoreBegun { agent_id, recovery, .. } => catalog
             .agents
             .get(agent_id)

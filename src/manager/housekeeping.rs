@@ -102,7 +102,7 @@ enum Woken {
     Stopped,
 }
 
-/// Waits for a ring, for at most as long as `longest` says whenever something was said.
+/// Waits for a ring, for at most as long as `longest` says, which is asked again at each nudge.
 fn wait(shared: &Shared, longest: impl Fn() -> Option<Duration>) -> Woken {
     let mut bell = shared.bell.lock();
     let mut woken = Woken::Rung;
@@ -122,13 +122,12 @@ fn wait(shared: &Shared, longest: impl Fn() -> Option<Duration>) -> Woken {
 }
 
 fn keep(shared: &Shared, committer: &Committer) {
-    let longest = || {
-        let probe = Some(PROBE).filter(|_| in_trouble(committer));
-        let unsaved = Some(WRITTEN_WITHIN).filter(|_| committer.watches.has_unsaved());
-        probe.into_iter().chain(unsaved).min()
-    };
     loop {
-        let woken = wait(shared, longest);
+        let probe = Some(PROBE).filter(|_| in_trouble(committer));
+        let woken = wait(shared, || {
+            let unsaved = Some(WRITTEN_WITHIN).filter(|_| committer.watches.has_unsaved());
+            probe.into_iter().chain(unsaved).min()
+        });
         if woken == Woken::Stopped {
             break;
         }

@@ -107,11 +107,12 @@ fn resolve_in(
             let began = began(stores, agent);
             // What precedes one that is older is older too: numbers never go back.
             let mut older = onset.is_none();
-            walk(targets, stores, agent, text, |held| {
+            let found = walk(targets, stores, agent, text, |held| {
                 let at = held.observation(began);
                 older |= at.zip(onset).is_some_and(|(at, onset)| at < onset);
                 older
-            })
+            });
+            found.map_err(|error| dated(error, onset))
         }
         Reference::LatestOf(kind) => {
             walk(targets, stores, agent, text, |held| held.manifest.kind == *kind)
@@ -122,6 +123,18 @@ fn resolve_in(
             }
             named(&targets.homes_elsewhere())?.ok_or_else(|| missing(targets, agent, text))
         }
+    }
+}
+
+/// That nothing is good, with since when something is suspected.
+fn dated(error: Error, onset: Option<u64>) -> Error {
+    match (error, onset) {
+        (Error::NoCheckpoint { agent, reference }, Some(onset)) => {
+            let since =
+                format!("{reference}: older than observation {onset}, suspected since then");
+            Error::NoCheckpoint { agent, reference: since }
+        }
+        (error, _) => error,
     }
 }
 

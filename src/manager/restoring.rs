@@ -219,7 +219,7 @@ pub(super) fn restore_saying(
     }
 }
 
-fn is_damage(error: &Error) -> bool {
+pub(super) fn is_damage(error: &Error) -> bool {
     matches!(error, Error::Damaged { .. } | Error::Restore(restore::Error::Content { .. }))
 }
 

@@ -319,6 +319,11 @@ impl Store {
             | What::Reset { .. }
             | What::Forgotten { at_home: false, .. }
             | What::RestoreBegun { .. }
+            | What::Observed { .. }
+            | What::DriftFound { .. }
+            | What::DriftShared { .. }
+            | What::DriftAnswered { .. }
+            | What::DriftReleased { .. }
                 if travels =>
             {
                 Some(true)

@@ -291,7 +291,7 @@ impl Store {
     pub(crate) fn forget_blocks_of(&self, id: CheckpointId) {
         let mut waiting: Vec<BlockKey> = {
             let catalog = self.catalog();
-            catalog.get(id).into_iter().flat_map(|held| held.manifest.roots()).collect()
+            catalog.get(id).into_iter().flat_map(|held| held.manifest.content_roots()).collect()
         };
         let mut packs = OpenPacks::default();
         while let Some(key) = waiting.pop() {

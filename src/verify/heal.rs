@@ -84,7 +84,7 @@ fn heal_in_place(
     let mut from = None;
     for other in others {
         let ahead = Ahead::new(store, Retry::default());
-        let copied = held.manifest.roots().try_for_each(|root| ahead.copy(other, root));
+        let copied = held.manifest.content_roots().try_for_each(|root| ahead.copy(other, root));
         let Ok(()) = copied else { continue };
         let brought = ahead.finish();
         store.write_blocks(&brought.rest)?;

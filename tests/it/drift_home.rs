@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::cli_home::Home;
+use crate::server_home::Place;
 
 /// Looks follow each other quickly, where waiting for them proves nothing.
 pub const QUICK: &str = "[run]\nlook_every = \"200ms\"\n";
@@ -20,11 +21,15 @@ impl Home {
         all.filter(|it| it["entry"] == entry).map(|it| it["detail"].clone()).collect()
     }
 
-    /// The number of the newest observation that is written down.
+    /// How the agent that is being run stands, as its sidecar tells it.
+    pub fn standing(&self) -> Value {
+        let socket = Place::Socket(self.store().join("stateward.sock"));
+        socket.ask("GET", "/v1/agents/default/drift", &[], b"").json()
+    }
+
+    /// The number of the newest sighting of it.
     pub fn observation(&self) -> u64 {
-        let numbers = self.told("observed").into_iter();
-        let numbers = numbers.map(|it| it["watched"]["observation"].as_u64().unwrap());
-        numbers.max().unwrap_or(0)
+        self.standing()["verdict"]["observation"].as_u64().unwrap()
     }
 
     /// The signals that found the agent drifting.

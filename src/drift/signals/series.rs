@@ -248,6 +248,19 @@ impl Series {
         self.recent.iter().copied()
     }
 
+    /// The observations that the newest samples came with, oldest first.
+    pub fn recent_at(&self) -> Vec<u64> {
+        let gaps = self.gaps.iter().skip(1).rev();
+        let mut numbers = vec![self.newest];
+        for gap in gaps.take(self.recent.len().saturating_sub(1)) {
+            let newer = numbers.last().copied().unwrap_or_default();
+            numbers.push(newer.saturating_sub(u64::from(*gap)));
+        }
+        numbers.reverse();
+        numbers.truncate(self.recent.len());
+        numbers
+    }
+
     /// The change that was found last, in words.
     pub fn explain(&self, name: &str) -> Evidence {
         let Some(change) = self.change else { return Evidence::default() };

@@ -15,14 +15,13 @@ use serde_json::json;
 
 use super::super::agent::Agent;
 use super::super::error::Error;
-use super::super::restoring::{self, RestoreOptions, Restored};
+use super::super::restoring::{self, RestoreOptions, Restored, is_damage};
 use super::judging::{Judged, judge};
 use super::report::{self, DriftChoice};
 use super::watches::Seat;
 use super::{command, words};
 use crate::drift::{Answer, Decision, Directive, Measure, Opinion, Policy, Question, Verdict};
 use crate::encode::event::What;
-use crate::restore;
 use crate::state::{CheckpointId, Kind, Seq};
 
 /// What was found, and what was done about it.
@@ -96,7 +95,7 @@ impl Agent {
         }
     }
 
-    fn judged(&self, seat: &Arc<Seat>) -> Judged {
+    pub(super) fn judged(&self, seat: &Arc<Seat>) -> Judged {
         let watches = &self.committer().watches;
         self.watching(seat, |watching| {
             watching.watch.tick(watches.now());
@@ -239,11 +238,12 @@ impl Giving<'_> {
                         ..response
                     });
                 }
-                Err(Error::Damaged { id, why }) if id == chosen.checkpoint_id => {
-                    tracing::error!(%id, %why, "what was chosen is damaged; one further back");
+                // It is known from here on, so the next choice is another one.
+                Err(error) if is_damage(&error) => {
+                    let id = chosen.checkpoint_id;
+                    tracing::error!(%id, %error, "what was chosen is damaged; one further back");
+                    self.agent.resolve(&id.to_string())?.store.note_damaged(id);
                 }
-                Err(Error::Restore(restore::Error::Content { .. }))
-                    if self.agent.is_known_damaged(chosen.checkpoint_id) => {}
                 Err(error) => return Err(error),
             }
         }

@@ -5,8 +5,10 @@ use serde::Serialize;
 use super::super::agent::Agent;
 use super::watches::Watching;
 use super::words;
+use crate::drift::policy::{Response, SharedCause};
 use crate::drift::{
-    Answer, Cap, Case, Cause, Decision, Directive, Ledger, Level, Measure, Policy, Verdict, decide,
+    Answer, Case, Cause, Decision, Directive, Ledger, Level, Measure, Options, Policy, Verdict,
+    decide,
 };
 use crate::encode::event::What;
 use crate::state::AgentId;
@@ -59,7 +61,7 @@ pub(super) fn judge(agent: &Agent, watching: &mut Watching) -> Judged {
     let options = &watches.options;
     let verdict = watching.watch.verdict();
     let now_ms = committer.store_time_ms();
-    tell(agent.id(), watching, &verdict, now_ms);
+    let worse = tell(agent.id(), watching, &verdict, now_ms);
     let within = std::time::Duration::from_millis(options.shared_cause.within.as_ms());
     let active_agents = match verdict.level {
         Level::Ok => 1,
@@ -70,33 +72,54 @@ pub(super) fn judge(agent: &Agent, watching: &mut Watching) -> Judged {
     let terminal = watching.terminal;
     let case = Case { agent: agent.id(), verdict: &verdict, terminal, active_agents, now_ms };
     let decision = decide(&case, &ledger, options);
-    announce(&case, &decision, &mut ledger, &mut watching.words);
+    announce((&case, &options.shared_cause), &decision.causes, &mut ledger, &mut watching.words);
     if decision.measure == Measure::Observe {
         let (agent_id, causes) = (agent.id().clone(), decision.causes.clone());
         let done = Policy::Observe;
         let answer = Answer { agent_id, at_ms: now_ms, causes, done, restored: None };
-        // That it was found is said already; that more would have been done is not.
-        if !decision.caps.is_empty() && !decision.told {
-            let word = words::answer_in_words(&answer, verdict.observation, &decision.why);
-            watching.words.push(word);
-        }
         ledger.note(answer);
     }
     drop(ledger);
+    if worse && options.response == Response::Observe {
+        watching.words.extend(would_be_done(&case, options));
+    }
     if !watching.words.is_empty() {
         agent.manager().note_observed(&watches.seat(agent.id()));
     }
     Judged { verdict, decision, halted: watching.halted }
 }
 
-/// Says what was found since it was last said, and what is let go.
-fn tell(agent: &AgentId, watching: &mut Watching, verdict: &Verdict, now_ms: u64) {
+/// What a dry run would have done, where that is more than an event.
+fn would_be_done(case: &Case<'_>, options: &Options) -> Option<What> {
+    let policy = Options { response: Response::Policy, ..options.clone() };
+    let decision = decide(case, &Ledger::default(), &policy);
+    let would = decision.strength().filter(|done| *done > Policy::Observe)?;
+    let answer = Answer {
+        agent_id: case.agent.clone(),
+        at_ms: case.now_ms,
+        causes: decision.causes,
+        done: Policy::Observe,
+        restored: None,
+    };
+    let why = format!(
+        "drift.response = \"observe\", so nothing was done; else the answer were `{}`: {}",
+        would.as_str(),
+        decision.why
+    );
+    Some(words::answer_in_words(&answer, case.verdict.observation, &why))
+}
+
+/// Says what was found since it was last said, and what is let go; whether anything is worse than it
+/// was.
+fn tell(agent: &AgentId, watching: &mut Watching, verdict: &Verdict, now_ms: u64) -> bool {
+    let mut worse = false;
     let mut now = Vec::with_capacity(verdict.findings.len());
     for finding in &verdict.findings {
         let cause = Cause::of(finding);
         let before = watching.told.iter().find(|(known, _)| *known == cause);
         let before = before.map_or(Level::Ok, |(_, level)| *level);
         if finding.level > before {
+            worse = true;
             watching.words.push(words::found_in_words(agent, finding, now_ms));
         }
         now.push((cause, finding.level.max(before)));
@@ -110,16 +133,22 @@ fn tell(agent: &AgentId, watching: &mut Watching, verdict: &Verdict, now_ms: u64
         cause: words::cause_in_words(cause),
     }));
     watching.told = now;
+    worse
 }
 
-/// Says once that a cause is shared.
-fn announce(case: &Case<'_>, decision: &Decision, ledger: &mut Ledger, said: &mut Vec<What>) {
-    let shared = decision.caps.iter().find_map(|cap| match cap {
-        Cap::SharedCause { agents } => Some(*agents),
-        _ => None,
-    });
-    let Some(agents) = shared.filter(|_| !decision.told) else { return };
-    for cause in &decision.causes {
+/// Says once of each cause that it is shared.
+fn announce(
+    (case, rule): (&Case<'_>, &SharedCause),
+    causes: &[Cause],
+    ledger: &mut Ledger,
+    said: &mut Vec<What>,
+) {
+    for cause in causes {
+        let sharing = ledger.sharing(cause, case.active_agents, case.now_ms, rule);
+        let Some(agents) = sharing.filter(|_| !ledger.is_announced(cause, case.now_ms, rule))
+        else {
+            continue;
+        };
         ledger.announce(cause, case.now_ms);
         said.push(What::DriftShared {
             agent_id: case.agent.clone(),

@@ -9,7 +9,7 @@ use super::super::agent::Agent;
 use super::super::error::Error;
 use super::super::resolve;
 use super::{watches, words};
-use crate::drift::{Candidate, Directive, Passed, SignalStatus, Verdict, choose};
+use crate::drift::{Candidate, Decision, Directive, Passed, SignalStatus, Verdict, choose};
 use crate::encode::event::What;
 use crate::state::{Checkpoint, CheckpointId, Seq};
 use crate::store::{Held, Store};
@@ -21,6 +21,8 @@ pub struct DriftReport {
     pub verdict: Verdict,
     /// What it is told.
     pub directive: Directive,
+    /// What would be done now, and why.
+    pub decision: Decision,
     /// Why it was halted, and what a person can do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub halted: Option<String>,
@@ -80,13 +82,11 @@ impl Agent {
         });
         let onset = verdict.onset.unwrap_or(number + 1);
         let halted = self.halted();
-        let directive = match &halted {
-            Some(_) => Directive::Stop,
-            None if self.manager().looks_only() => Directive::Continue,
-            None => self.due_response()?.directive(),
-        };
+        let decision = self.judged(&seat).decision;
+        let directive = if halted.is_some() { Directive::Stop } else { decision.directive() };
         Ok(DriftReport {
             directive,
+            decision,
             halted,
             signals,
             left_out,
@@ -94,10 +94,6 @@ impl Agent {
             answers: answers(self),
             verdict,
         })
-    }
-
-    pub(super) fn is_known_damaged(&self, id: CheckpointId) -> bool {
-        self.committer().targets.sighted().iter().any(|store| store.catalog().is_damaged(id))
     }
 }
 

@@ -186,12 +186,9 @@ impl Watches {
             Err(why) => (Watch::new(&self.options), Some(why)),
         };
         let mut watching = Watching::new(self.with_schema(watch));
-        match newest(committer, agent) {
-            Some(watched) => {
-                watching.watch.go_on_from(watched.observation);
-                watching.began = watched.began;
-            }
-            None => watching.began = last_seq(committer, agent),
+        if let Some(watched) = newest(committer, agent) {
+            watching.watch.go_on_from(watched.observation);
+            watching.began = watched.began;
         }
         watching.halted = halted(committer, agent).is_some();
         if let Some(why) = lost {
@@ -378,6 +375,11 @@ impl Watching {
         }
     }
 
+    /// Watching begins: what is kept already was made before.
+    pub(super) fn begin(&mut self, newest: Seq) {
+        self.began = newest;
+    }
+
     /// Takes a sighting; how the agent stands now.
     pub(super) fn see(&mut self, sighting: &Sighting, now: Duration) -> Level {
         self.dirty = true;
@@ -511,7 +513,7 @@ pub(super) fn halted(committer: &Committer, agent: &AgentId) -> Option<String> {
     })
 }
 
-fn last_seq(committer: &Committer, agent: &AgentId) -> Seq {
+pub(super) fn last_seq(committer: &Committer, agent: &AgentId) -> Seq {
     let last = committer.targets.sighted().into_iter().filter_map(|store| {
         let catalog = store.catalog();
         catalog.agents.get(agent).map(|shelf| shelf.last_seq)
