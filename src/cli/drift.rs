@@ -254,15 +254,15 @@ fn explained_in_words(explained: &Explained<'_>, agent: &AgentId) -> String {
             if subject.is_empty() { String::new() } else { format!(" {}", visible(subject)) };
         match explained.verdict.findings.iter().find(same) {
             Some(finding) => {
-                text.push_str(&format!("{}\n", line(finding)));
+                text.extend([format!("{}\n", line(finding))]);
                 let numbers = finding.evidence.numbers.iter();
                 text.extend(numbers.map(|(name, number)| format!("  {name}  {number}\n")));
-                text.push_str(&format!("  raised at observation {}\n", finding.raised_at));
+                text.extend([format!("  raised at observation {}\n", finding.raised_at)]);
             }
-            None if *feed == Feed::Fed => text.push_str(&format!("{signal}{subject} is ok.\n")),
+            None if *feed == Feed::Fed => text.extend([format!("{signal}{subject} is ok.\n")]),
             None => {
                 let why = if *feed == Feed::Off { "off" } else { "blind" };
-                text.push_str(&format!("{signal}{subject} is {why}: it lives on {lives_on}.\n"));
+                text.extend([format!("{signal}{subject} is {why}: it lives on {lives_on}.\n")]);
             }
         }
     }
@@ -272,9 +272,9 @@ fn explained_in_words(explained: &Explained<'_>, agent: &AgentId) -> String {
     text.extend(explained.halted.iter().map(|why| format!("Halted: {}\n", visible(why))));
     let decision = explained.decision;
     if decision.measure != Measure::Nothing {
-        text.push_str(&format!("What follows: {}\n", what_follows(&decision.measure)));
+        text.extend([format!("What follows: {}\n", what_follows(&decision.measure))]);
         if !decision.why.is_empty() {
-            text.push_str(&format!("  because of {}\n", visible(&decision.why)));
+            text.extend([format!("  because of {}\n", visible(&decision.why))]);
         }
     }
     text
@@ -345,22 +345,22 @@ fn replayed_in_words(report: &Report) -> String {
     let found =
         raised.iter().map(|it| format!("{}  at {}: {}", it.at, it.observation, line(&it.finding)));
     let found: Vec<String> = found.collect();
-    text.push_str(&format!("{}:\n", count(found.len(), "finding", "findings")));
+    text.extend([format!("{}:\n", count(found.len(), "finding", "findings"))]);
     text.extend(more(found.into_iter().map(|line| format!("  {line}")), "  ").map(|it| it + "\n"));
     let done = would.iter().map(|it| {
         let follows = what_follows(&it.decision.measure);
         format!("  {}  at {}: {follows}: {}", it.at, it.observation, visible(&it.decision.why))
     });
     let done: Vec<String> = done.collect();
-    text.push_str(&format!(
+    text.extend([format!(
         "{} would have been given:\n",
         count(done.len(), "response", "responses")
-    ));
+    )]);
     text.extend(more(done.into_iter(), "  ").map(|line| line + "\n"));
     if *not_shown > 0 {
-        text.push_str(&format!("{not_shown} more are not listed.\n"));
+        text.extend([format!("{not_shown} more are not listed.\n")]);
     }
-    text.push_str(&format!("At the end it is {}.\n\n", word(verdict.level)));
+    text.extend([format!("At the end it is {}.\n\n", word(verdict.level))]);
     text.push_str(&signals(&report.signals));
     text
 }

@@ -27,6 +27,7 @@ const INPUT_BYTES_MAX: usize = 64 << 20;
                         head -20 | stateward observe --json\n\nWithout flags observations are read \
                         from standard input: JSON objects one after the other, or arrays of them."
 )]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct Arguments {
     /// What it did
     #[arg(long, value_name = "NAME", help_heading = "The observation")]

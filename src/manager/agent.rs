@@ -166,7 +166,7 @@ impl Agent {
     /// As [`Agent::restore_checkpoint`].
     pub fn restore(&self, reference: &str, options: &RestoreOptions) -> Result<Restored, Error> {
         let said: Vec<What> = self.release("a checkpoint was restored").into_iter().collect();
-        let restored = restoring::restore_saying(self, reference, options, said)?;
+        let restored = restoring::restore_saying(self, reference, options, &said)?;
         self.note_released();
         Ok(restored)
     }
@@ -182,7 +182,7 @@ impl Agent {
         options: &RestoreOptions,
     ) -> Result<Restored, Error> {
         let options = RestoreOptions { dry_run: true, ..options.clone() };
-        restoring::restore_saying(self, reference, &options, Vec::new())
+        restoring::restore_saying(self, reference, &options, &[])
     }
 
     /// Reads a checkpoint and changes nothing.

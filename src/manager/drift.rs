@@ -35,7 +35,7 @@ use crate::drift::sighting::StateSeen;
 use crate::drift::{Detector, Level, Observation, Sighting, Verdict};
 use crate::encode::event::What;
 use crate::encode::manifest::Manifest;
-use crate::state::{Digest, Kind};
+use crate::state::{Digest, Kind, Seq};
 use judging::{is_quiet, judge};
 use watches::{Seat, Watching};
 
@@ -211,13 +211,15 @@ impl Agent {
         watching.see(sighting, committer.watches.now())
     }
 
-    /// The earliest onset of anything that is suspected of the agent.
-    pub(super) fn suspected_since(&self) -> Option<u64> {
+    /// The earliest onset of anything that is suspected of the agent, and the newest checkpoint when
+    /// watching began.
+    pub(super) fn suspected_since(&self) -> Option<(u64, Seq)> {
         let committer = self.committer();
-        match committer.watches.verdict(self.id()) {
-            Some(verdict) => verdict.suspected_since(),
-            None => watches::newest(committer, self.id())?.suspected_since,
+        if let Some((verdict, began)) = committer.watches.verdict(self.id()) {
+            return verdict.suspected_since().map(|onset| (onset, began));
         }
+        let told = watches::newest(committer, self.id())?;
+        told.suspected_since.map(|onset| (onset, told.began))
     }
 
     /// Shows the state that is about to be kept to the detectors of a watched agent, and notes how
@@ -288,7 +290,10 @@ impl Agent {
             let brought = match memory {
                 Some(Ok(memory)) => watching.watch.bring_back(&memory).map_err(|it| it.to_string()),
                 Some(Err(why)) => Err(why),
-                None => Ok(watching.watch.forget()),
+                None => {
+                    watching.watch.forget();
+                    Ok(())
+                }
             };
             if let Err(why) = brought {
                 tracing::warn!(agent = %self.id(), %why, "the detectors begin anew");
@@ -305,13 +310,12 @@ impl Agent {
             watching.watch.go_on_from(number + 1);
             watching.touch();
             let finished = finish(Some(watching.told()));
-            match &finished {
-                Ok(_) => watching.forget_findings(),
-                Err(_) => {
-                    let resumed = watching.watch.resume(&before);
-                    resumed.expect("it was written a moment ago");
-                    watching.touch();
-                }
+            if finished.is_ok() {
+                watching.forget_findings();
+            } else {
+                let resumed = watching.watch.resume(&before);
+                resumed.expect("it was written a moment ago");
+                watching.touch();
             }
             finished
         })

@@ -74,12 +74,13 @@ impl Reference {
 /// Finds what a reference of an agent means. `latest` and `good` walk past what is damaged; an id
 /// or a path does not. What an id or a path means may have gone home since, where the stores that
 /// are open are fallbacks.
-/// `good` is older than `onset`, where something is suspected since then.
+/// `good` is older than an onset, where something is suspected since then; with it comes the newest
+/// checkpoint when watching began.
 pub(crate) fn resolve(
     targets: &Targets,
     agent: &AgentId,
     text: &str,
-    onset: Option<u64>,
+    onset: Option<(u64, Seq)>,
 ) -> Result<Resolved, Error> {
     let reference = Reference::parse(text)?;
     targets.in_one_view(|stores| resolve_in(targets, stores, (agent, onset), text, &reference))
@@ -88,7 +89,7 @@ pub(crate) fn resolve(
 fn resolve_in(
     targets: &Targets,
     stores: &[Arc<Store>],
-    (agent, onset): (&AgentId, Option<u64>),
+    (agent, onset): (&AgentId, Option<(u64, Seq)>),
     text: &str,
     reference: &Reference,
 ) -> Result<Resolved, Error> {
@@ -104,12 +105,12 @@ fn resolve_in(
     match reference {
         Reference::Latest => walk(targets, stores, agent, text, |_| true),
         Reference::Good => {
-            let began = began(stores, agent);
             // What precedes one that is older is older too: numbers never go back.
             let mut older = onset.is_none();
             let found = walk(targets, stores, agent, text, |held| {
-                let at = held.observation(began);
-                older |= at.zip(onset).is_some_and(|(at, onset)| at < onset);
+                older |= onset.is_some_and(|(onset, began)| {
+                    held.observation(began).is_some_and(|at| at < onset)
+                });
                 older
             });
             found.map_err(|error| dated(error, onset))
@@ -127,9 +128,9 @@ fn resolve_in(
 }
 
 /// That nothing is good, with since when something is suspected.
-fn dated(error: Error, onset: Option<u64>) -> Error {
+fn dated(error: Error, onset: Option<(u64, Seq)>) -> Error {
     match (error, onset) {
-        (Error::NoCheckpoint { agent, reference }, Some(onset)) => {
+        (Error::NoCheckpoint { agent, reference }, Some((onset, _))) => {
             let since =
                 format!("{reference}: older than observation {onset}, suspected since then");
             Error::NoCheckpoint { agent, reference: since }
@@ -242,15 +243,6 @@ pub(crate) fn newest_first(
     all.sort_by_key(|(held, _)| std::cmp::Reverse((held.manifest.seq, held.manifest.id)));
     all.dedup_by_key(|(held, _)| held.manifest.id);
     all
-}
-
-/// The newest checkpoint when watching an agent began.
-fn began(stores: &[Arc<Store>], agent: &AgentId) -> Seq {
-    let told = stores.iter().filter_map(|store| {
-        let catalog = store.catalog();
-        catalog.agents.get(agent)?.watched().map(|watched| (watched.observation, watched.began))
-    });
-    told.max().map_or(Seq(0), |(_, began)| began)
 }
 
 /// The number after which an agent's checkpoints count: its last fresh start, whichever store holds

@@ -188,7 +188,7 @@ pub(super) fn restore_saying(
     agent: &Agent,
     reference: &str,
     options: &RestoreOptions,
-    then: Vec<What>,
+    then: &[What],
 ) -> Result<Restored, Error> {
     let found = agent.resolve(reference)?;
     if found.held.manifest.agent != *agent.id() && !options.any_agent {
@@ -202,7 +202,7 @@ pub(super) fn restore_saying(
         let found = agent.resolve(reference)?;
         let id = found.held.manifest.id;
         agent.note_damage(&found.walked_past);
-        let how = How { undoes: None, options, then: then.clone() };
+        let how = How { undoes: None, options, then: then.to_vec() };
         match restore_run::run(agent, reference, found, how) {
             // What its files are made of is damaged: the next one that is sound is found.
             Err(error) if is_walking(reference) && is_damage(&error) && !tried.contains(&id) => {

@@ -196,7 +196,7 @@ impl Giving<'_> {
             Err(error) => return Err(error),
         };
         self.note(answer);
-        let hook_failed = self.call_hook(done, json!({ "recovery_checkpoint_id": recovery }));
+        let hook_failed = self.call_hook(done, &json!({ "recovery_checkpoint_id": recovery }));
         Ok(DriftResponse { recovery_checkpoint_id: recovery, hook_failed, ..self.response() })
     }
 
@@ -226,7 +226,7 @@ impl Giving<'_> {
                         "restored_as": restored.restored_as,
                         "recovery_checkpoint_id": restored.recovery_checkpoint_id,
                     });
-                    let hook_failed = self.call_hook(Policy::Restore, told);
+                    let hook_failed = self.call_hook(Policy::Restore, &told);
                     let recovery_checkpoint_id = restored.recovery_checkpoint_id;
                     let (choice, restored) = (Some(choice), Some(restored));
                     let response = self.response();
@@ -266,7 +266,7 @@ impl Giving<'_> {
             *listed = foreign;
         }
         said.push(word);
-        restoring::restore_saying(self.agent, &id.to_string(), &options, said)
+        restoring::restore_saying(self.agent, &id.to_string(), &options, &said)
     }
 
     /// What others changed and the restore replaces.
@@ -276,7 +276,7 @@ impl Giving<'_> {
     }
 
     /// Tells the hook; answers why it was not heard.
-    fn call_hook(&self, done: Policy, outcome: serde_json::Value) -> Option<String> {
+    fn call_hook(&self, done: Policy, outcome: &serde_json::Value) -> Option<String> {
         let committer = self.agent.committer();
         let hook = &committer.watches.options.hook;
         if hook.command.is_empty() {

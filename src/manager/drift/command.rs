@@ -42,13 +42,11 @@ pub(super) fn run(argv: &[String], input: Vec<u8>, timeout: Duration) -> Result<
         kill(pid);
         return Err(format!("no thread to talk to {program}: {error}"));
     }
-    match told.recv_timeout(timeout) {
-        Ok(answer) => answer.map_err(|error| format!("{program}: {error}")),
-        Err(_) => {
-            kill(pid);
-            Err(format!("{program} did not answer within {timeout:?}"))
-        }
+    if let Ok(answer) = told.recv_timeout(timeout) {
+        return answer.map_err(|error| format!("{program}: {error}"));
     }
+    kill(pid);
+    Err(format!("{program} did not answer within {timeout:?}"))
 }
 
 fn speaks_of_a_secret(name: &str) -> bool {

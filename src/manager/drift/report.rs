@@ -122,7 +122,7 @@ pub(super) fn choose_for(
 ) -> Result<DriftChoice, Error> {
     agent.manager().seen("the checkpoints")?;
     let committer = agent.committer();
-    let began = watches::newest(committer, agent.id()).map_or(Seq(0), |watched| watched.began);
+    let began = watches::began(committer, agent.id());
     let line = committer.targets.in_one_view(|stores| {
         let start = resolve::fresh_start(stores, agent.id());
         let mut line: BTreeMap<Seq, (Candidate, Held, Arc<Store>)> = BTreeMap::new();

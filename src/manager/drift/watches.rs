@@ -437,18 +437,13 @@ impl Watching {
     }
 }
 
-impl Seat {
-    /// How the agent stands by what is remembered here; `None` where it was not asked for yet.
-    pub(super) fn verdict(&self) -> Option<Verdict> {
-        self.watching.lock().as_ref().map(|watching| watching.watch.verdict())
-    }
-}
-
 impl Watches {
-    /// How an agent stands by what is remembered of it, without reading anything.
-    pub(super) fn verdict(&self, agent: &AgentId) -> Option<Verdict> {
+    /// How an agent stands by what is remembered of it, without reading anything, and the newest
+    /// checkpoint when watching began; `None` where it was not asked for yet.
+    pub(super) fn verdict(&self, agent: &AgentId) -> Option<(Verdict, Seq)> {
         let seat = self.seats.lock().get(agent).map(Arc::clone)?;
-        seat.verdict()
+        let watching = seat.watching.lock();
+        watching.as_ref().map(|watching| (watching.watch.verdict(), watching.began))
     }
 }
 
@@ -486,6 +481,13 @@ fn check_schema(options: &drift::Options, schema: &Value) -> Result<(), drift::E
 fn check_schema(_: &drift::Options, _: &Value) -> Result<(), drift::Error> {
     let why = "this build lacks the feature `schema`".to_owned();
     Err(drift::Error::Option { key: "schema", why })
+}
+
+/// The newest checkpoint when watching an agent began.
+pub(super) fn began(committer: &Committer, agent: &AgentId) -> Seq {
+    let known = committer.watches.verdict(agent).map(|(_, began)| began);
+    let told = || newest(committer, agent).map(|watched| watched.began);
+    known.or_else(told).unwrap_or_default()
 }
 
 /// How an agent stood by the newest record of any store.
