@@ -84,6 +84,11 @@ pub mod error;
 // What time it is; the first seam under test.
 pub mod clock;
 
+// What tests may switch off.
+#[cfg_attr(not(feature = "testing"), expect(dead_code, reason = "only tests switch anything"))]
+#[doc(hidden)]
+pub mod protection;
+
 // All file access; the second seam.
 pub mod disk;
 
@@ -119,6 +124,10 @@ pub mod config;
 
 // An agent's command, run and kept.
 pub mod supervise;
+
+// The promises, tried on the user's own disk.
+#[cfg(feature = "cli")]
+pub mod validate;
 
 // The command line.
 #[cfg(feature = "cli")]

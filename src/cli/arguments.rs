@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use super::{
-    bundle, checkpoint, diff, list, log, operation, restore, retain, run, setup, show, status,
-    verify,
+    bundle, checkpoint, diff, drill, list, log, operation, restore, retain, run, setup, show, status,
+    validate, verify,
 };
 
 const EXAMPLES: &str = "\
@@ -103,6 +103,10 @@ pub(super) enum Command {
     Status(status::Arguments),
     /// Tell what is wrong with this set-up and what follows
     Doctor,
+    /// Try the promises out on this machine and this disk
+    Validate(validate::Arguments),
+    /// Prove that the newest checkpoints come back, and say how old they are and how long it takes
+    Drill(drill::Arguments),
     /// Write one checkpoint to a single file
     Export(bundle::Export),
     /// Take in a checkpoint that `export` wrote

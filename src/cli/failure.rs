@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::output::talk;
 use crate::error::ErrorKind;
 use crate::state::{Attempt, NounError};
-use crate::{config, disk, manager, supervise};
+use crate::{config, disk, manager, supervise, validate};
 
 /// Why a command did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +23,9 @@ pub(super) enum Failure {
     /// What running an agent came to.
     #[error(transparent)]
     Supervise(#[from] supervise::Error),
+    /// Why the validation suite cannot be run.
+    #[error(transparent)]
+    Validate(#[from] validate::Error),
     #[error(transparent)]
     Config(#[from] config::Error),
     #[error(transparent)]
@@ -72,6 +75,7 @@ impl Failure {
             Self::Manager(error) => error.kind(),
             Self::Supervise(error) => error.kind(),
             Self::Config(error) => error.kind(),
+            Self::Validate(error) => error.kind(),
             Self::Noun(_) | Self::Usage { .. } => ErrorKind::Usage,
             Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 ErrorKind::NotFound
@@ -90,6 +94,7 @@ impl Failure {
             Self::Manager(error) => error.hint(),
             Self::Supervise(error) => error.hint(),
             Self::Usage { hint, .. } | Self::Refused { hint, .. } => Some((*hint).to_owned()),
+            Self::Validate(_) => Some("`stateward validate --list` names them".to_owned()),
             Self::Config(_) => Some("`config.toml` in the repository shows every key".to_owned()),
             _ => None,
         }

@@ -9,6 +9,7 @@ mod bundle;
 mod checkpoint;
 mod diff;
 mod doctor;
+mod drill;
 mod failure;
 mod list;
 mod log;
@@ -24,6 +25,7 @@ mod setup;
 mod show;
 mod source;
 mod status;
+mod validate;
 mod verify;
 mod watch;
 
@@ -83,6 +85,8 @@ fn perform(line: &CommandLine, surroundings: &Surroundings) -> Result<ExitCode, 
         Command::Log(it) => log::run(&session()?, it)?,
         Command::Status(it) => status::run(&session()?, it)?,
         Command::Doctor => return doctor::run(&session()?),
+        Command::Validate(it) => return validate::run(&session()?, it),
+        Command::Drill(it) => return drill::run(&session()?, it),
         Command::Export(it) => bundle::export(&session()?, it)?,
         Command::Import(it) => bundle::import(&session()?, it)?,
         Command::Init => setup::init(&session()?)?,

@@ -15,7 +15,7 @@ const BANNED_NAMES: [&str; 8] =
 /// The modules of the crate in the order in which they may know each other: each row knows itself
 /// and the rows above it.
 const ORDER: [&[&str]; 7] = [
-    &["state", "error", "clock"],
+    &["state", "error", "clock", "protection"],
     &["disk"],
     &["encode", "collect"],
     &["commit", "store"],
