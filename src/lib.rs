@@ -85,7 +85,6 @@ pub mod error;
 pub mod clock;
 
 // What tests may switch off.
-#[cfg_attr(not(feature = "testing"), expect(dead_code, reason = "only tests switch anything"))]
 #[doc(hidden)]
 pub mod protection;
 

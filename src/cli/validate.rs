@@ -214,10 +214,14 @@ fn summary(report: &Report, dir: &Path) -> String {
     let verdict = match (report.holds, skipped) {
         (true, 0) => "Every promise held.".to_owned(),
         (true, skipped) => format!("Every promise held; {skipped} scenarios cannot be run here."),
-        (false, _) => "A promise was broken.".to_owned(),
+        (false, _) if report.scenarios.iter().any(|one| one.verdict == Verdict::Broken) => {
+            "A promise was broken.".to_owned()
+        }
+        (false, _) => "Not every promise can be kept here: see above.".to_owned(),
     };
     let lost = if it.lost == 0 { "nothing".to_owned() } else { it.lost.to_string() };
-    let kept = if report.holds {
+    let is_kept = report.scenarios.iter().flat_map(|one| &one.failed).next().is_some();
+    let kept = if !is_kept {
         String::new()
     } else {
         format!(" Evidence: {}.", dir.display())

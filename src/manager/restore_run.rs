@@ -88,6 +88,8 @@ pub(super) fn run(
     if !options.live {
         check_quiet(agent)?;
     }
+    // The recovery checkpoint is a commit like any other: what it lets go must not be this one.
+    let _used = job.found.store.use_checkpoint(job.found.held.manifest.id);
     let (recovery, planned) = job.take_recovery()?;
     let done = job.replace(recovery, &planned)?;
     tracing::info!(seq = %job.found.held.manifest.seq, "restored");

@@ -124,9 +124,29 @@ pub(crate) struct Catalog {
     marked: HashMap<CheckpointId, (u64, bool)>,
     /// Checkpoints that were read and found damaged.
     damaged: HashSet<CheckpointId>,
+    /// Checkpoints that something at work holds, and how many do; retention leaves them alone.
+    in_use: HashMap<CheckpointId, usize>,
 }
 
 impl Catalog {
+    /// Whether something at work holds a checkpoint.
+    pub(crate) fn is_in_use(&self, id: CheckpointId) -> bool {
+        self.in_use.contains_key(&id)
+    }
+
+    pub(super) fn use_one(&mut self, id: CheckpointId) {
+        *self.in_use.entry(id).or_default() += 1;
+    }
+
+    pub(super) fn release(&mut self, id: CheckpointId) {
+        if let Some(count) = self.in_use.get_mut(&id) {
+            *count -= 1;
+            if *count == 0 {
+                self.in_use.remove(&id);
+            }
+        }
+    }
+
     /// Takes in one record as it was read.
     pub(crate) fn apply(&mut self, item: &Item<'_>) {
         let Item { at, kind, stored_len, summary } = *item;

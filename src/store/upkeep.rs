@@ -65,6 +65,19 @@ impl Drop for Pinned {
     }
 }
 
+/// A checkpoint that retention leaves alone as long as this is.
+#[derive(Debug)]
+pub(crate) struct InUse {
+    store: Arc<Store>,
+    id: CheckpointId,
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        self.store.catalog.write().release(self.id);
+    }
+}
+
 fn unpin(pinned: &mut HashMap<BlockKey, usize>, keys: &[BlockKey]) {
     for key in keys {
         if let Some(count) = pinned.get_mut(key) {
@@ -95,6 +108,12 @@ impl Store {
         for draft in drafts {
             shown.unviewed.insert(draft.manifest.id);
         }
+    }
+
+    /// Keeps a checkpoint from being forgotten by the policy until the answer is dropped.
+    pub(crate) fn use_checkpoint(self: &Arc<Self>, id: CheckpointId) -> InUse {
+        self.catalog.write().use_one(id);
+        InUse { store: Arc::clone(self), id }
     }
 
     /// Keeps blocks from being let go until the answer is dropped.

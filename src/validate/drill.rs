@@ -5,6 +5,7 @@
 //! recovery point), and how long does coming back take (the recovery time). It only looks: the store
 //! is not changed, and what was restored is taken away again.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -122,6 +123,7 @@ impl Yard {
             self.state(&id, bytes, digest)?;
             back.bytes += bytes.len() as u64;
         }
+        self.state_files(&agent, &id, &mut back)?;
         self.files(&agent, &id, &mut back)?;
         (drilled.bytes, drilled.files) = (back.bytes, back.files);
         Ok(())
@@ -135,6 +137,22 @@ impl Yard {
         let read = disk::read(&*self.disk, &path).map_err(|error| error.to_string())?;
         let same = Digest::of(&read) == digest;
         if same { Ok(()) } else { Err("the state came back as other bytes".to_owned()) }
+    }
+
+    /// Writes each state file out, synced, and compares what is read back.
+    fn state_files(&self, agent: &Agent, id: &str, back: &mut Back) -> Result<(), String> {
+        let mut visit = |_: &Path, bytes: Vec<u8>| {
+            let path = self.dir.join(format!("{id}-{}", back.files));
+            disk::publish(&*self.disk, &path, &bytes, Durability::Synced)
+                .map_err(disk::PublishError::into_io)?;
+            if disk::read(&*self.disk, &path)? != bytes {
+                return Err(io::Error::other("it came back as other bytes"));
+            }
+            back.files += 1;
+            back.bytes += bytes.len() as u64;
+            Ok(())
+        };
+        agent.visit_state_files(id, &mut visit).map_err(|error| error.to_string())
     }
 
     /// Writes the workspace out, and looks that each file is there in its length: the bytes were

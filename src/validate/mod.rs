@@ -13,6 +13,7 @@
 
 mod away;
 mod crash;
+mod drifting;
 mod drill;
 pub mod environment;
 mod failing;
@@ -58,8 +59,8 @@ pub enum Depth {
     Quick,
     /// Under half an hour.
     Full,
-    /// So many cases of each scenario at most, for tests.
-    AtMost(u64),
+    /// So many cases of each scenario, for tests.
+    Exactly(u64),
 }
 
 /// How the suite is run.

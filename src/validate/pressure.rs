@@ -22,6 +22,9 @@ use crate::state::{ByteSize, CheckpointId, Kind, Span};
 /// What is younger stays, where the clock jumps.
 const WITHIN: Duration = Duration::from_hours(1);
 
+/// Lives that chance tells apart; more than anyone runs.
+const LIVES: u64 = 1_000_000;
+
 struct World {
     clock: Arc<ManualClock>,
     options: Options,
@@ -38,7 +41,7 @@ struct World {
 }
 
 pub(super) fn trial(scenario: &Scenario, acts: u64, days_max: u64) -> Trial<'_> {
-    Trial::simulated(u64::MAX / 2, move |case, tried| {
+    Trial::simulated(LIVES, move |case, tried| {
         let disk = MemoryDisk::new();
         let mut world = World::new(&disk, days_max > 0)?;
         for act in 0..acts {
@@ -214,7 +217,7 @@ impl World {
 
 /// A disk that fills up: what is new is refused, what is there stays, and forgetting makes room.
 pub(super) fn filling(scenario: &Scenario, disk_bytes: u64) -> Trial<'_> {
-    Trial::simulated(u64::MAX / 2, move |case, tried| {
+    Trial::simulated(LIVES, move |case, tried| {
         let disk = MemoryDisk::new();
         tried.faults += 1;
         let room = disk_bytes + case.draw(1, disk_bytes / 2);
@@ -229,7 +232,8 @@ fn fill(scenario: &Scenario, disk: &MemoryDisk, sizes: [u64; 2], tried: &mut Tri
     let [room, bytes] = sizes;
     let clock = clock();
     let mut options = options(disk.shared(), clock.clone());
-    options.log.segment_bytes_max = 1 << 20;
+    options.log.segment_bytes_min = 256 << 10;
+    options.log.segment_bytes_max = 2 << 20;
     options.retention.routine.keep_last = 10_000;
     options.retention.free_floor = Some(ByteSize(0));
     options.retention.disk_budget = Some(ByteSize(1 << 40));

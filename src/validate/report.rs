@@ -14,7 +14,7 @@ use super::{Depth, Options};
 /// Everything that a run found.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
-    /// Every scenario that was run to its end held.
+    /// Every scenario that was run held, and the surroundings carry the promises.
     pub holds: bool,
     /// What chance decided followed from this.
     pub seed: u64,
@@ -127,8 +127,9 @@ impl Report {
             tried += one.tried;
         }
         let well = |told: &Told| matches!(told.verdict, Verdict::Holds | Verdict::Skipped);
+        let carries = environment.iter().all(|one| one.level < Level::Problem);
         Self {
-            holds: scenarios.iter().all(well),
+            holds: carries && scenarios.iter().all(well),
             seed: options.seed,
             depth: if options.depth == Depth::Full { "full" } else { "quick" },
             took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
+use super::environment::Level;
 use super::report::{Failed, Report, Told, Verdict};
 use super::scenario::Scenario;
 use super::trial::{Broken, Case, Trial, Tried, mix};
@@ -83,7 +84,7 @@ fn limit(scenario: &Scenario, depth: Depth) -> u64 {
     match depth {
         Depth::Quick => scenario.limits.quick,
         Depth::Full => scenario.limits.full,
-        Depth::AtMost(count) => scenario.limits.quick.min(count),
+        Depth::Exactly(count) => count,
     }
 }
 
@@ -93,9 +94,15 @@ fn limit(scenario: &Scenario, depth: Depth) -> u64 {
 pub fn run(options: &Options, ground: &Ground, progress: &(dyn Fn(u64, u64) + Sync)) -> Report {
     let began = ground.clock.monotonic();
     let environment = environment::examine(&*ground.disk, &*ground.clock, &ground.dir);
+    // Real faults need ground that carries; without it only what is simulated can be told.
+    let problem = environment.iter().find(|one| one.level == Level::Problem);
     let mut slots: Vec<Result<Running<'_>, Told>> = Vec::new();
     for scenario in &options.scenarios {
         slots.push(match prepare_safely(scenario, ground) {
+            Ok(Prepared::Ready(trial)) if trial.is_real && problem.is_some() => {
+                let why = problem.map(|one| one.message.clone()).unwrap_or_default();
+                Err(Told::skipped(scenario, why))
+            }
             Ok(Prepared::Ready(trial)) => {
                 let chosen = Chosen::new(&trial, limit(scenario, options.depth), options);
                 let (next, told) = (AtomicU64::new(0), Mutex::default());
@@ -113,7 +120,8 @@ pub fn run(options: &Options, ground: &Ground, progress: &(dyn Fn(u64, u64) + Sy
     drop(running);
     let told = slots.into_iter().map(|slot| slot.map_or_else(|told| told, Running::told));
     let took = ground.clock.monotonic().saturating_sub(began);
-    Report::new(options, environment, told.collect(), took)
+    let told = told.collect();
+    Report::new(options, environment, told, took)
 }
 
 fn prepare_safely<'a>(

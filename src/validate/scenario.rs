@@ -68,6 +68,8 @@ pub(super) enum Workload {
     Writers { threads: u64, keep_last: u64 },
     /// A disk of so many bytes is filled with checkpoints.
     Filling { disk_bytes: u64 },
+    /// An agent works under the eyes of the detectors, and begins to go in circles.
+    Wandering,
     /// A store that an earlier release wrote.
     OldStore,
     /// A store, a socket, a token: everything that is made.

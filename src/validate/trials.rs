@@ -6,7 +6,9 @@ use super::processes::{self, Load, Loss};
 use super::rot::Harm;
 use super::scenario::{Fault, Scenario, Workload};
 use super::trial::{Broken, Trial};
-use super::{Ground, away, crash, failing, meddling, old_store, pressure, rot, tree};
+use super::{
+    Ground, away, crash, drifting, failing, meddling, old_store, pressure, rot, tree,
+};
 
 /// A scenario that can be run here, or why it cannot.
 pub(super) enum Prepared<'a> {
@@ -49,6 +51,12 @@ pub(super) fn prepare<'a>(
             pressure::trial(scenario, *acts, *days_max)
         }
         (Workload::Filling { disk_bytes }, Fault::None) => pressure::filling(scenario, *disk_bytes),
+        (Workload::Wandering, Fault::LateDrift { checkpoints_max }) => {
+            drifting::trial(scenario, drifting::Plan::Late(*checkpoints_max))
+        }
+        (Workload::Wandering, Fault::Flapping) => {
+            drifting::trial(scenario, drifting::Plan::Flapping)
+        }
         (Workload::OldStore, Fault::None) => old_store::trial()?,
         _ => return of_processes(scenario, ground),
     };
