@@ -353,7 +353,11 @@ impl Catalog {
 
     /// Forgets that segments ever held anything: they are about to be unlinked. Checkpoints that
     /// were forgotten are no longer remembered where nothing of them is left.
-    pub(crate) fn drop_segments(&mut self, gone: &BTreeSet<u64>, viewed: &HashSet<CheckpointId>) {
+    pub(crate) fn drop_segments(
+        &mut self,
+        gone: &BTreeSet<u64>,
+        is_viewed: &dyn Fn(CheckpointId) -> bool,
+    ) {
         self.segments.retain(|number, _| !gone.contains(number));
         self.lingering.retain(|_, at| !gone.contains(at));
         self.events.retain(|_, event| !gone.contains(&event.at.segment));
@@ -361,7 +365,7 @@ impl Catalog {
         let over: Vec<CheckpointId> = self
             .forgotten
             .keys()
-            .filter(|id| !viewed.contains(id) && !self.forgetting_matters(**id, &nowhere))
+            .filter(|id| !is_viewed(**id) && !self.forgetting_matters(**id, &nowhere))
             .copied()
             .collect();
         for id in over {

@@ -329,6 +329,8 @@ fn try_shared(
     drop(manager);
     // Another home, with the same agent's name, that may not use the first one's fallback.
     let elsewhere = World::over(world.disk.clone());
+    let alone = Options { fallbacks: Vec::new(), ..elsewhere.options("/q/store") };
+    drop(CheckpointManager::open(alone)?);
     let other = CheckpointManager::open(elsewhere.options("/q/store"))?;
     elsewhere.fault.inject(Fault::new(Errno::ROFS).on(Op::Write).at("/q/"));
     let request = other.agent("a")?.checkpoint(Kind::Routine);

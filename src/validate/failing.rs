@@ -314,6 +314,8 @@ fn may_fail(done: Result<(), Error>) -> Outcome {
         ErrorKind::Damaged,
         ErrorKind::Unavailable,
         ErrorKind::Refused,
+        // Where what came before was not kept there is nothing to begin from.
+        ErrorKind::Usage,
     ];
     ensure(kinds.contains(&error.kind()), || format!("{:?}: {error}", error.kind()))
 }
