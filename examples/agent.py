@@ -18,6 +18,7 @@ import signal
 import socket
 import sys
 import time
+import uuid
 from urllib.parse import quote, urlsplit
 
 
@@ -35,17 +36,27 @@ class Sidecar(http.client.HTTPConnection):
         self.sock.settimeout(self.timeout)
         self.sock.connect(self.path)
 
-    def call(self, method, path, body=None):
+    def call(self, method, path, body=None, key=None):
+        """Asks, and asks again while the sidecar is not there: another takes its place. A key makes
+        that safe: what was done before it went is not done twice."""
         headers = {"Content-Type": "application/json"}
         if token := os.environ.get("STATEWARD_TOKEN"):
             headers["Authorization"] = "Bearer " + token
+        if key:
+            headers["Idempotency-Key"] = key
         text = None if body is None else json.dumps(body)
-        try:
-            self.request(method, path, text, headers)
-            answer = self.getresponse()
-            return answer.status, json.loads(answer.read() or b"null")
-        finally:
-            self.close()
+        patience = time.monotonic() + 30
+        while True:
+            try:
+                self.request(method, path, text, headers)
+                answer = self.getresponse()
+                return answer.status, json.loads(answer.read() or b"null")
+            except (OSError, http.client.HTTPException):
+                if time.monotonic() > patience:
+                    raise
+                time.sleep(0.1)
+            finally:
+                self.close()
 
 
 class Memory:
@@ -70,7 +81,8 @@ class Memory:
     def keep(self, state):
         if self.sidecar:
             body = {"state": state, "comment": "step %d" % len(state["done"])}
-            status, receipt = self.sidecar.call("POST", self.agent + "/checkpoints", body)
+            path, key = self.agent + "/checkpoints", str(uuid.uuid4())
+            status, receipt = self.sidecar.call("POST", path, body, key)
             if status not in (200, 201):
                 sys.exit("the sidecar did not keep step %d: %s" % (len(state["done"]), receipt))
         with open(self.path + ".new", "w") as file:

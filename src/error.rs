@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub enum ErrorKind {
     /// Something went wrong that is none of the others.
     Failed,

@@ -121,6 +121,10 @@ pub mod manager;
 // The edges. Settings from files and the environment.
 pub mod config;
 
+// What is answered on a socket.
+#[cfg(feature = "server")]
+pub mod server;
+
 // An agent's command, run and kept.
 pub mod supervise;
 
@@ -152,8 +156,8 @@ pub use config::Settings;
 pub use disk::{Disk, DiskFile, DiskLock, DiskTree, MemoryDisk, RealDisk, Retry};
 #[doc(inline)]
 pub use drift::{
-    Detector, Finding as DriftFinding, Level, Observation, Occasion, Opinion,
-    Options as DriftOptions, Sighting, Signal, Verdict,
+    Decision, Detector, Directive, Finding as DriftFinding, Level, Measure, Observation, Occasion,
+    Opinion, Options as DriftOptions, Sighting, Signal, SignalStatus, Verdict,
 };
 #[doc(inline)]
 pub use encode::event::Outcome;
@@ -163,10 +167,11 @@ pub use encode::{Change, ChangeKind, ChunkParams, NoText, Options as StateOption
 pub use error::ErrorKind;
 #[doc(inline)]
 pub use manager::{
-    Agent, AgentSummary, Aspect, CheckpointManager, Differences, Error, FileDifference, FileFacts,
-    FileKind, Filter, ForgetReport, ForgetRequest, ForgottenOne, KeptFile, KeptOne, LeftOut,
-    Loaded, LogEntry, Operation, OperationStatus, Options, PruneReport, Request, RestoreOptions,
-    Restored, Standing, Status, TargetStatus, WalkedPast, Work, WorkProgress, WorkspaceOptions,
+    Agent, AgentSummary, Aspect, CheckpointManager, Differences, DriftChoice, DriftPassed,
+    DriftReport, DriftResponse, Error, FileDifference, FileFacts, FileKind, Filter, ForgetReport,
+    ForgetRequest, ForgottenOne, KeptFile, KeptOne, LeftOut, Loaded, LogEntry, Observed, Operation,
+    OperationStatus, Options, PruneReport, Request, RestoreOptions, Restored, Standing, Status,
+    TargetStatus, WalkedPast, Word, Work, WorkProgress, WorkspaceOptions,
 };
 #[doc(inline)]
 pub use restore::{Files, Reason, Untouched};

@@ -10,6 +10,7 @@ mod asynchronous;
 mod bundle;
 mod committer;
 mod differences;
+mod drift;
 mod error;
 mod files;
 mod homecoming;
@@ -38,8 +39,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 pub use agent::{Agent, Filter};
+#[cfg(feature = "server")]
+pub(crate) use committer::CommitEnd;
 pub(crate) use committer::Committer;
 pub use differences::{Aspect, Differences, FileDifference};
+pub use drift::{DriftChoice, DriftPassed, DriftReport, DriftResponse, Observed, Word};
 pub use error::Error;
 pub use files::{FileFacts, FileKind, KeptFile};
 pub use left_out::LeftOut;
@@ -63,7 +67,7 @@ pub use crate::encode::event::Outcome;
 use crate::encode::event::What;
 use crate::error::ErrorKind;
 use crate::state::{AgentId, Checkpoint, CheckpointId, Seq};
-use crate::store::{Ground, IfMissing, Store, Target, Targets};
+use crate::store::{Ground, IfMissing, News, Store, Target, Targets};
 use crate::{collect, commit, encode, retention, store};
 
 /// How a manager is opened.
@@ -83,6 +87,8 @@ pub struct Options {
     pub workspace: collect::Options,
     /// What is kept.
     pub retention: retention::Policy,
+    /// What counts as drift, and what is done about it.
+    pub drift: crate::drift::Options,
     /// How often a failed write is tried again, and for how long.
     pub retry: Retry,
     /// Where the stores lie.
@@ -113,6 +119,7 @@ impl Options {
             state: encode::Options::default(),
             workspace: collect::Options::default(),
             retention: retention::Policy::default(),
+            drift: crate::drift::Options::default(),
             retry: Retry::default(),
             disk: RealDisk::shared(),
             clock: SystemClock::shared(),
@@ -136,26 +143,29 @@ impl Options {
         self
     }
 
-    fn ground(&self, path: &Path) -> Ground {
+    fn ground(&self, path: &Path, news: &News) -> Ground {
         Ground {
             disk: Arc::clone(&self.disk),
             clock: Arc::clone(&self.clock),
             path: absolute(path),
             store: self.store.clone(),
             commit: self.log.clone(),
+            news: news.clone(),
         }
     }
 
     fn targets(&self) -> Targets {
+        let news = News::default();
         Targets {
-            primary: Target::new(self.ground(&self.path)),
+            primary: Target::new(self.ground(&self.path, &news)),
             fallbacks: self
                 .fallbacks
                 .iter()
-                .map(|path| Target::impatient(self.ground(path)))
+                .map(|path| Target::impatient(self.ground(path, &news)))
                 .collect(),
             registered: false,
             homecomings: AtomicU64::new(0),
+            news,
         }
     }
 }
@@ -163,6 +173,13 @@ impl Options {
 /// Receipts name absolute paths.
 fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// What a manager is for.
+#[derive(Debug, Clone, Copy)]
+struct Role {
+    background: bool,
+    looks_only: bool,
 }
 
 struct Inner {
@@ -197,6 +214,7 @@ impl CheckpointManager {
     pub fn open(options: Options) -> Result<Self, Error> {
         options.state.check()?;
         options.log.check().map_err(Error::Setting)?;
+        let watches = drift::Watches::new(&options.drift, &options.clock, &*options.disk)?;
         let mut targets = options.targets();
         let background = options.background;
         let primary = targets.primary.path().to_owned();
@@ -221,7 +239,8 @@ impl CheckpointManager {
                 targets.primary.look_meanwhile();
             }
         }
-        let manager = Self::assemble(options, targets, background, false);
+        let manager =
+            Self::assemble(options, targets, watches, Role { background, looks_only: false });
         manager.come_home();
         manager.finish_begun_restores()?;
         Ok(manager)
@@ -234,6 +253,7 @@ impl CheckpointManager {
     /// `not_found` where there is none, `damaged` where no segment can be read, `unavailable` where
     /// the disk refuses.
     pub fn open_to_look(options: Options) -> Result<Self, Error> {
+        let watches = drift::Watches::new(&options.drift, &options.clock, &*options.disk)?;
         let targets = options.targets();
         let opened = targets.primary.open_to_look();
         let mut seen = opened.is_ok();
@@ -251,11 +271,17 @@ impl CheckpointManager {
             }
             targets.primary.fail(error.to_string());
         }
-        Ok(Self::assemble(options, targets, false, true))
+        let role = Role { background: false, looks_only: true };
+        Ok(Self::assemble(options, targets, watches, role))
     }
 
-    fn assemble(options: Options, targets: Targets, background: bool, looks_only: bool) -> Self {
-        let committer = Arc::new(Committer::new(targets, &options));
+    fn assemble(
+        options: Options,
+        targets: Targets,
+        watches: drift::Watches,
+        Role { background, looks_only }: Role,
+    ) -> Self {
+        let committer = Arc::new(Committer::new(targets, &options, watches));
         let disk = options.disk;
         let housekeeper =
             background.then(|| housekeeping::Housekeeper::start(Arc::clone(&committer)));
@@ -266,6 +292,37 @@ impl CheckpointManager {
     /// Has somebody told how far scans, restores, exports and imports have come; several threads tell.
     pub fn on_progress(&self, tell: impl Fn(WorkProgress) + Send + Sync + 'static) {
         *self.committer().progress.write() = Some(Box::new(tell));
+    }
+
+    /// Says in the locks of the stores where this process answers, for whoever finds them held; or
+    /// that it answers nowhere any more.
+    #[cfg(feature = "server")]
+    pub(crate) fn name_socket(&self, socket: Option<&Path>) {
+        self.committer().targets.name_socket(socket);
+    }
+
+    /// The wall clock that everything here goes by.
+    #[cfg(feature = "server")]
+    pub(crate) fn now(&self) -> crate::state::Timestamp {
+        self.committer().clock.now()
+    }
+
+    /// Time since some fixed moment of this process.
+    #[cfg(feature = "server")]
+    pub(crate) fn monotonic(&self) -> std::time::Duration {
+        self.committer().clock.monotonic()
+    }
+
+    /// The primary store, absolute.
+    #[cfg(feature = "server")]
+    pub(crate) fn store_path(&self) -> &Path {
+        self.committer().targets.primary.path()
+    }
+
+    /// The clock that everything here goes by.
+    #[cfg(feature = "server")]
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.committer().clock
     }
 
     /// The handle of an agent.
@@ -292,6 +349,7 @@ impl CheckpointManager {
     pub fn settle(&self) -> Result<(), Error> {
         if !self.inner.looks_only {
             self.come_home();
+            self.committer().watches.write_down(self.committer(), true)?;
         }
         if self.inner.housekeeper.is_none() && !self.inner.looks_only {
             letting_go::compact_when_worthwhile(self.committer())?;
@@ -472,6 +530,13 @@ impl CheckpointManager {
 
     fn shared_disk(&self) -> &Arc<dyn Disk> {
         &self.inner.disk
+    }
+
+    /// Has the housekeeper look after what was seen.
+    fn wake(&self) {
+        if let Some(housekeeper) = &self.inner.housekeeper {
+            housekeeper.nudge();
+        }
     }
 
     fn note_activity(&self) {

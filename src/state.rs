@@ -38,6 +38,8 @@ impl NounError {
 /// One writer of state: `[A-Za-z0-9][A-Za-z0-9._-]{0,127}`, optionally several joined by `/`, at
 /// most 200 bytes. Compared whole.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "server", schema(value_type = String, example = "agent-3", pattern = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}(/[A-Za-z0-9][A-Za-z0-9._-]{0,127})*$", max_length = 200))]
 pub struct AgentId(Arc<str>);
 
 impl AgentId {
@@ -88,6 +90,7 @@ impl Default for AgentId {
 /// The three kinds of checkpoint; each has its own retention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub enum Kind {
     /// Taken as the work goes on.
     Routine,
@@ -130,6 +133,7 @@ impl FromStr for Kind {
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
 )]
 #[serde(transparent)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Seq(pub u64);
 
 impl Seq {
@@ -143,6 +147,8 @@ impl Seq {
 /// The identity of a checkpoint, everywhere and for good: a `UUIDv7`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "server", schema(value_type = String, format = "uuid"))]
 pub struct CheckpointId(pub Uuid);
 
 impl FromStr for CheckpointId {
@@ -157,6 +163,8 @@ impl FromStr for CheckpointId {
 
 /// A BLAKE3 digest; its text is `blake3:` and 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "server", schema(value_type = String, example = "blake3:af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"))]
 pub struct Digest(pub [u8; 32]);
 
 impl Digest {
@@ -180,6 +188,8 @@ impl FromStr for Digest {
 
 /// A moment in UTC, to the millisecond; its text is RFC 3339.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "server", schema(value_type = String, format = "date-time"))]
 pub struct Timestamp(i64);
 
 impl Timestamp {
@@ -400,9 +410,26 @@ fn write_in_whole_units(
     }
 }
 
+/// How an agent stands, by one signal or by all of them.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// Nothing is wrong, as far as can be seen.
+    #[default]
+    Ok,
+    /// Something changed that may be nothing.
+    Suspect,
+    /// The agent left the behaviour or the state it should have.
+    Drifting,
+}
+
 /// How far a commit's durability reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub enum Durable {
     /// In the primary store.
     Local,
@@ -412,6 +439,7 @@ pub enum Durable {
 
 /// An immutable record of an agent's parts at one moment, as it is listed and shown.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Checkpoint {
     /// Its identity.
     pub checkpoint_id: CheckpointId,
@@ -424,6 +452,7 @@ pub struct Checkpoint {
     /// What its content descends from.
     pub parent: Option<CheckpointId>,
     /// Its view; what takes a path takes this one, whether the view is there yet or not.
+    #[cfg_attr(feature = "server", schema(value_type = String))]
     pub path: PathBuf,
     /// Wall clock at the commit.
     pub created_at: Timestamp,
@@ -440,9 +469,11 @@ pub struct Checkpoint {
     pub workspace_bytes: u64,
     /// Where the workspace was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "server", schema(value_type = Option<String>))]
     pub workspace: Option<PathBuf>,
     /// The state files that are kept with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "server", schema(value_type = Vec<String>))]
     pub state_files: Vec<PathBuf>,
     /// Bytes this checkpoint added to the store.
     pub stored_bytes: u64,
@@ -455,6 +486,12 @@ pub struct Checkpoint {
     pub inherited: BTreeMap<String, Seq>,
     /// Made after a drift's onset: kept as evidence, never chosen automatically.
     pub tainted: bool,
+    /// The newest observation of the agent when it was made; absent where nobody watched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observation: Option<u64>,
+    /// How the agent stood then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Level>,
     /// The user's words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
@@ -472,6 +509,7 @@ pub struct Checkpoint {
     pub restored_from: Option<CheckpointId>,
     /// The file the state was read from; a restore in place puts it back there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "server", schema(value_type = Option<String>))]
     pub state_file: Option<PathBuf>,
 }
 
@@ -482,6 +520,7 @@ fn is_zero(number: &u64) -> bool {
 
 /// The operation a checkpoint belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct OperationRef {
     /// Its id: the `checkpoint_id` of the checkpoint that opened it.
     pub id: CheckpointId,
@@ -491,6 +530,7 @@ pub struct OperationRef {
 
 /// What a commit answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Receipt {
     /// The facts of the checkpoint.
     #[serde(flatten)]
@@ -509,6 +549,7 @@ pub struct Receipt {
     pub skipped: Vec<Skipped>,
     /// What changed while it was read.
     #[serde(serialize_with = "lossy::paths")]
+    #[cfg_attr(feature = "server", schema(value_type = Vec<String>))]
     pub unsettled: Vec<PathBuf>,
 }
 
@@ -523,8 +564,10 @@ impl std::ops::Deref for Receipt {
 
 /// One try to commit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Attempt {
     /// The store that was tried.
+    #[cfg_attr(feature = "server", schema(value_type = String))]
     pub target: PathBuf,
     /// What went wrong; absent for the try that succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]

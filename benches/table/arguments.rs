@@ -15,10 +15,11 @@ pub enum Group {
     Process,
     Memory,
     Workspace,
+    Sidecar,
 }
 
 impl Group {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Commits,
         Self::Handover,
         Self::History,
@@ -29,6 +30,7 @@ impl Group {
         Self::Process,
         Self::Memory,
         Self::Workspace,
+        Self::Sidecar,
     ];
 
     fn name(self) -> String {

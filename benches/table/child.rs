@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::workspace::errand;
-use crate::{memory, opening};
+use crate::{memory, opening, sidecar};
 
 /// The word that begins a child's command line.
 pub const MARK: &str = "--child";
@@ -21,6 +21,7 @@ pub fn run(name: &str, home: &Path) {
         "idle" => memory::open_and_idle(home),
         "nothing" => memory::report(),
         "errand" => errand::in_child(),
+        "tick" => sidecar::tick(home),
         other => panic!("no child is called `{other}`"),
     }
 }
@@ -69,7 +70,12 @@ pub fn ready_and_wait() {
 
 /// A figure of `/proc/self/status` in bytes.
 pub fn status_bytes(name: &str) -> u64 {
-    let status = fs::read_to_string("/proc/self/status").expect("this is Linux");
+    status_bytes_in(Path::new("/proc/self/status"), name)
+}
+
+/// A figure of another process's status in bytes.
+pub fn status_bytes_in(status: &Path, name: &str) -> u64 {
+    let status = fs::read_to_string(status).expect("this is Linux");
     let line = status.lines().find(|line| line.starts_with(name)).expect("the kernel tells it");
     let kib = line.split_whitespace().nth(1).and_then(|number| number.parse::<u64>().ok());
     kib.expect("it is a number of KiB") * 1024

@@ -160,19 +160,19 @@ impl OurCrowd {
 }
 
 /// Many threads that commit at once, each its own states.
-struct Crowd {
+pub struct Crowd {
     states: Vec<Vec<Vec<u8>>>,
 }
 
 impl Crowd {
-    fn new(round: usize, writers: usize, each: usize, bytes: usize) -> Self {
+    pub fn new(round: usize, writers: usize, each: usize, bytes: usize) -> Self {
         let mut chat = Chat::seeded(round as u64);
         Self { states: (0..writers).map(|_| chat.states(each, bytes)).collect() }
     }
 
     /// Commits per second, from the moment all threads stand ready until the last is done. `writer`
     /// is called in each thread with its number, before the clock starts.
-    fn rate<F: FnMut(Vec<u8>)>(self, writer: impl Fn(usize) -> F + Sync) -> f64 {
+    pub fn rate<F: FnMut(Vec<u8>)>(self, writer: impl Fn(usize) -> F + Sync) -> f64 {
         let commits: usize = self.states.iter().map(Vec::len).sum();
         let all = self.states.len() + 1;
         let (ready, done) = (Barrier::new(all), Barrier::new(all));

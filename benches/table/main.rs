@@ -28,6 +28,7 @@ mod process;
 mod retention;
 mod rounds;
 mod row;
+mod sidecar;
 mod statistics;
 mod workspace;
 
@@ -77,5 +78,6 @@ fn run(group: Group, arguments: &Arguments) -> Vec<Row> {
         Group::Process => process::rows(arguments),
         Group::Memory => memory::rows(arguments),
         Group::Workspace => workspace::rows(arguments),
+        Group::Sidecar => sidecar::rows(arguments),
     }
 }

@@ -16,6 +16,8 @@ mod source_tree;
 mod trees;
 mod warm;
 
+pub use trees::SourceTree;
+
 use crate::arguments::Arguments;
 use crate::row::Row;
 use peers::Tool;

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use super::{
-    bundle, checkpoint, diff, drill, list, log, operation, restore, retain, run, setup, show, status,
-    validate, verify,
+    bundle, checkpoint, diff, drill, list, log, operation, restore, retain, run, serve, setup, show,
+    status, validate, verify,
 };
 
 const EXAMPLES: &str = "\
@@ -74,6 +74,8 @@ pub struct Global {
 pub(super) enum Command {
     /// Run an agent: keep it, start it again after a crash, put back what the crash broke
     Run(run::Arguments),
+    /// Serve the store to agents and commands over a socket
+    Serve(serve::Arguments),
     /// Make a checkpoint and print its receipt
     Checkpoint(checkpoint::Arguments),
     /// List an agent's checkpoints, newest first

@@ -1,17 +1,20 @@
 //! `export` and `import`: one checkpoint in one file.
 
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
+use uuid::Uuid;
 
 use super::checkpoint::in_words;
 use super::failure::Failure;
 use super::output::size;
 use super::session::Session;
-use crate::disk::{Access, DiskFile, Durability, publish_with};
-use crate::state::AgentId;
+use crate::disk::{DiskFile, Durability, publish_with};
+use crate::server::api::{self, ImportBody};
+use crate::server::reach::Reach;
+use crate::state::{AgentId, Receipt};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  stateward export good agent.stateward")]
@@ -63,39 +66,53 @@ pub(super) fn export(session: &Session, arguments: &Export) -> Result<(), Failur
 }
 
 pub(super) fn import(session: &Session, arguments: &Import) -> Result<(), Failure> {
-    let owner = arguments.owner.as_ref().unwrap_or_else(|| session.agent_id()).as_str();
-    let receipt = session.write(&session.store(), |manager| {
-        let agent = manager.agent(owner)?;
-        if arguments.file == Path::new("-") {
-            let import = || agent.import_from(&mut io::stdin().lock());
-            return Ok(session.watching(manager, import)?);
+    let owner = arguments.owner.as_ref().unwrap_or_else(|| session.agent_id());
+    let from_stdin = arguments.file == Path::new("-");
+    let receipt = session.reach(&session.store(), |reach| match reach {
+        Reach::Here(manager) if from_stdin => {
+            let import = || manager.agent(owner.as_str())?.import_from(&mut io::stdin().lock());
+            Ok(session.watching(manager, import)?)
         }
-        let file = session.absolute(&arguments.file);
-        let opened = session.disk.canonical(&file);
-        let opened = opened.and_then(|path| session.disk.open(&path, Access::Read));
-        let opened = opened.map_err(|source| Failure::Read { path: file, source })?;
-        let cursor = Cursor { file: &*opened, at: 0 };
-        let mut bundle = BufReader::with_capacity(BUFFER, cursor);
-        Ok(session.watching(manager, || agent.import_from(&mut bundle))?)
+        Reach::There(_) if from_stdin => {
+            let file = std::env::temp_dir().join(format!("stateward-import-{}", Uuid::new_v4()));
+            keep_stdin(session, &file)?;
+            let taken = take_in(session, reach, owner, file.clone());
+            session
+                .disk
+                .remove_file(&file)
+                .map_err(|source| Failure::Write { path: file, source })?;
+            taken
+        }
+        _ => take_in(session, reach, owner, session.absolute(&arguments.file)),
     })?;
     session.out.data(&receipt, || in_words(&receipt))
 }
 
-/// Bytes read or written at a time.
+fn take_in(
+    session: &Session,
+    reach: &Reach,
+    owner: &AgentId,
+    file: PathBuf,
+) -> Result<Receipt, Failure> {
+    let import = api::Import { agent: owner.clone(), body: ImportBody { file } };
+    session.call(reach, import)
+}
+
+/// Brings what comes on stdin to a file, which a sidecar can read.
+fn keep_stdin(session: &Session, file: &Path) -> Result<(), Failure> {
+    publish_with(&*session.disk, file, Durability::Unsynced, |target| {
+        io::copy(&mut io::stdin().lock(), &mut Cursor { file: target, at: 0 }).map(|_| ())
+    })?;
+    Ok(())
+}
+
+/// Bytes written at a time.
 const BUFFER: usize = 1 << 20;
 
-/// A file of the disk from its beginning to its end.
+/// A file of the disk that is written from its beginning to its end.
 struct Cursor<'a> {
     file: &'a dyn DiskFile,
     at: u64,
-}
-
-impl Read for Cursor<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read_at(buffer, self.at)?;
-        self.at += read as u64;
-        Ok(read)
-    }
 }
 
 impl Write for Cursor<'_> {

@@ -4,12 +4,13 @@ use clap::Args;
 use serde_json::Value;
 
 use super::failure::Failure;
-use super::operation;
 use super::output::{count, size};
 use super::place::PartArguments;
 use super::session::Session;
-use super::source::{Given, StateArguments};
-use crate::manager::Request;
+use super::source::StateArguments;
+use crate::manager;
+use crate::server::api::{CheckpointBody, Condition, MakeCheckpoint, Opening};
+use crate::server::reach::Reach;
 use crate::state::{Checkpoint, Durable, Kind, Receipt, Seq};
 
 const EXAMPLES: &str = "\
@@ -70,42 +71,40 @@ fn metadata(text: &str) -> Result<Value, serde_json::Error> {
 }
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failure> {
-    let given = arguments.state.take(session)?;
-    let receipt = session.with_agent(|agent| {
-        let agent = &arguments.parts.give(session, agent)?;
-        let mut request = with_state(agent.checkpoint(arguments.kind), given);
-        for (key, value) in &arguments.labels {
-            request = request.label(key, value);
-        }
-        if let Some(comment) = &arguments.comment {
-            request = request.comment(comment);
-        }
-        if let Some(meta) = &arguments.meta {
-            request = request.metadata(meta.clone());
-        }
-        if let Some(key) = &arguments.idempotency_key {
-            request = request.idempotency_key(key);
-        }
-        if let Some(seq) = arguments.if_match {
-            request = request.if_match(Seq(seq));
-        }
-        if let Some(operation) = &arguments.operation {
-            request = request.operation(operation::open(agent, operation)?);
-        }
-        Ok(request.commit()?)
-    })?;
+    let mut owner = arguments.parts.words(session);
+    let state = arguments.state.take(session)?.into_body(&mut owner);
+    let body = CheckpointBody {
+        state,
+        comment: arguments.comment.clone(),
+        labels: arguments.labels.iter().cloned().collect(),
+        metadata: arguments.meta.clone(),
+        operation: arguments.operation.clone(),
+        owner: Some(owner),
+        ..CheckpointBody::of(arguments.kind)
+    };
+    let wanted = MakeCheckpoint {
+        agent: session.agent_id().clone(),
+        body,
+        condition: arguments.if_match.map(|seq| Condition::Match(Seq(seq))),
+        idempotency_key: arguments.idempotency_key.clone(),
+        opening: Opening::Belongs,
+    };
+    let receipt = make(session, wanted)?;
     session.out.data(&receipt, || in_words(&receipt))?;
     session.out.say(&concerns(&receipt));
     Ok(())
 }
 
-/// Adds the state to a request.
-pub(super) fn with_state(request: Request, given: Given) -> Request {
-    match given {
-        Given::Nothing => request,
-        Given::Bytes(bytes) => request.state_bytes(bytes),
-        Given::File(path, bytes) => request.state_bytes(bytes).state_file(path),
-    }
+/// Makes a checkpoint in the session's store.
+pub(super) fn make(session: &Session, wanted: MakeCheckpoint) -> Result<Receipt, Failure> {
+    session.reach(&session.store(), |reach| {
+        if let (Reach::There(_), Some(state)) = (reach, &wanted.body.state) {
+            // What is no JSON does not fit into a request.
+            let limits = session.configuration.settings.state;
+            limits.check_state(&state.0).map_err(manager::Error::State)?;
+        }
+        session.call(reach, wanted)
+    })
 }
 
 /// The receipt as a sentence, and the path by itself, so that it is easily taken.

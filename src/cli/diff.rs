@@ -7,9 +7,11 @@ use clap::builder::styling::{AnsiColor, Style};
 
 use super::failure::Failure;
 use super::output::{self, count, more, name, size, visible};
-use super::session::Session;
+use super::session::{Session, elsewhere};
 use crate::encode::{Change, ChangeKind, NoText};
 use crate::manager::{Aspect, Differences, FileDifference, FileFacts, FileKind, WorkspaceOptions};
+use crate::server::api::Diff;
+use crate::server::reach::Reach;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -42,7 +44,15 @@ pub(super) struct Arguments {
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failure> {
     let named = session.named_by(&arguments.from, false)?;
-    let manager = session.look(&named.store)?;
+    let manager = match (session.glance(&named.store)?, &arguments.to) {
+        (Reach::Here(manager), _) => manager,
+        (reach @ Reach::There(_), Some(to)) => {
+            let agent = session.owner_of(&reach, &arguments.from, &named)?;
+            let diff = Diff { agent, from: arguments.from.clone(), to: to.clone() };
+            return tell(session, &session.call(&reach, diff)?, arguments);
+        }
+        (Reach::There(_), None) => return Err(elsewhere("what is there now")),
+    };
     let mut agent = session.agent_of(&manager, &arguments.from, &named)?;
     if let Some(workspace) = &arguments.workspace {
         let options = WorkspaceOptions { scan: None, force: true, shared: true };
@@ -50,8 +60,12 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failur
     }
     let found = session
         .watching(&manager, || agent.differences(&arguments.from, arguments.to.as_deref()))?;
-    session.out.data(&found, || in_words(&found, arguments.name_only))?;
-    session.out.say(&remarks(&found));
+    tell(session, &found, arguments)
+}
+
+fn tell(session: &Session, found: &Differences, arguments: &Arguments) -> Result<(), Failure> {
+    session.out.data(found, || in_words(found, arguments.name_only))?;
+    session.out.say(&remarks(found));
     Ok(())
 }
 
@@ -112,7 +126,7 @@ fn sum<'a>(files: impl Iterator<Item = &'a FileDifference>) -> String {
 
 /// What could not be compared.
 fn remarks(found: &Differences) -> String {
-    let unplaced = found.unplaced.iter().map(|part| match *part {
+    let unplaced = found.unplaced.iter().map(|part| match part.as_str() {
         "workspace" => "workspace: not compared; name the directory with --workspace".to_owned(),
         part => format!("{}: not compared; it is not known where it is", part.replace('_', " ")),
     });

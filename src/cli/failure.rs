@@ -11,8 +11,9 @@ use serde::Serialize;
 
 use super::output::talk;
 use crate::error::ErrorKind;
+use crate::server::reach::ReachError;
 use crate::state::{Attempt, NounError};
-use crate::{config, disk, manager, supervise, validate};
+use crate::{config, disk, manager, server, supervise, validate};
 
 /// Why a command did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -20,12 +21,18 @@ pub(super) enum Failure {
     /// The library's answer.
     #[error(transparent)]
     Manager(#[from] manager::Error),
+    /// The library's answer, here or through a sidecar.
+    #[error(transparent)]
+    Reach(#[from] ReachError),
     /// What running an agent came to.
     #[error(transparent)]
     Supervise(#[from] supervise::Error),
     /// Why the validation suite cannot be run.
     #[error(transparent)]
     Validate(#[from] validate::Error),
+    /// What serving came to.
+    #[error(transparent)]
+    Server(#[from] server::Error),
     #[error(transparent)]
     Config(#[from] config::Error),
     #[error(transparent)]
@@ -73,7 +80,9 @@ impl Failure {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Manager(error) => error.kind(),
+            Self::Reach(error) => error.kind(),
             Self::Supervise(error) => error.kind(),
+            Self::Server(error) => error.kind(),
             Self::Config(error) => error.kind(),
             Self::Validate(error) => error.kind(),
             Self::Noun(_) | Self::Usage { .. } => ErrorKind::Usage,
@@ -92,7 +101,9 @@ impl Failure {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Manager(error) => error.hint(),
+            Self::Reach(error) => error.hint(),
             Self::Supervise(error) => error.hint(),
+            Self::Server(error) => error.hint().map(str::to_owned),
             Self::Usage { hint, .. } | Self::Refused { hint, .. } => Some((*hint).to_owned()),
             Self::Validate(_) => Some("`stateward validate --list` names them".to_owned()),
             Self::Config(_) => Some("`config.toml` in the repository shows every key".to_owned()),
@@ -106,6 +117,8 @@ impl Failure {
             Self::Manager(error) | Self::Supervise(supervise::Error::Manager(error)) => {
                 error.attempts()
             }
+            Self::Reach(error) => error.attempts(),
+            Self::Supervise(supervise::Error::Sidecar(error)) => error.attempts(),
             _ => &[],
         }
     }

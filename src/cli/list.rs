@@ -6,6 +6,7 @@ use super::failure::Failure;
 use super::output::{size, span, table};
 use super::session::Session;
 use crate::manager::Filter;
+use crate::server::api::List;
 use crate::state::{Checkpoint, Durable, Kind, Seq, Timestamp};
 
 #[derive(Debug, Args)]
@@ -24,14 +25,15 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failure> {
-    let agent = session.look(&session.store())?.agent(session.agent_id().as_str())?;
+    let agent = session.agent_id();
+    let reach = session.glance(&session.store())?;
     let Arguments { kind, limit, before } = *arguments;
     let filter = Filter { kind, limit, before: before.map(Seq) };
-    let found = agent.list_checkpoints(filter)?;
+    let found = session.call(&reach, List { agent: agent.clone(), filter })?;
     let now = session.clock.now();
     session.out.data(&found, || {
         if found.is_empty() {
-            format!("Agent {} has no such checkpoint.", agent.id())
+            format!("Agent {agent} has no such checkpoint.")
         } else {
             rows(&found, now)
         }

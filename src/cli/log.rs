@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::failure::Failure;
 use super::session::Session;
 use crate::manager::LogEntry;
+use crate::server::api::Log;
 
 /// How often `--follow` looks again.
 const LOOKS_EVERY: Duration = Duration::from_secs(1);
@@ -26,17 +27,21 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failure> {
-    let entries = session.look(&session.store())?.log(arguments.limit)?;
+    let entries = now(session, arguments.limit)?;
     if !arguments.follow {
         return session.out.data(&entries, || entries.iter().map(in_words).collect());
     }
     let mut last = print(session, &entries, None)?;
     loop {
         session.clock.sleep(LOOKS_EVERY);
-        let entries = session.look(&session.store())?.log(None)?;
+        let entries = now(session, None)?;
         let seen = entries.iter().rposition(|entry| Some(entry) == last.as_ref());
         last = print(session, &entries[seen.map_or(0, |at| at + 1)..], last)?;
     }
+}
+
+fn now(session: &Session, limit: Option<usize>) -> Result<Vec<LogEntry>, Failure> {
+    session.call(&session.glance(&session.store())?, Log { limit })
 }
 
 /// Prints each entry by itself; answers with the last one seen.
@@ -53,7 +58,7 @@ fn print(
 
 /// The moment, what happened, to whom, and what is told of it.
 fn in_words(entry: &LogEntry) -> String {
-    let LogEntry { at, entry, agent_id, detail } = entry;
+    let LogEntry { id: _, at, entry, agent_id, detail } = entry;
     let mut words = vec![at.to_string(), entry.clone()];
     words.extend(agent_id.as_ref().map(ToString::to_string));
     match detail {

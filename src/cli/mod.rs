@@ -13,6 +13,7 @@ mod drill;
 mod failure;
 mod list;
 mod log;
+mod logging;
 mod operation;
 mod output;
 mod place;
@@ -20,6 +21,7 @@ mod plan;
 mod restore;
 mod retain;
 mod run;
+mod serve;
 mod session;
 mod setup;
 mod show;
@@ -36,6 +38,7 @@ use std::process::ExitCode;
 use arguments::Command;
 pub use arguments::CommandLine;
 use failure::Failure;
+pub use logging::Logging;
 use session::Session;
 
 /// What the process gets from its surroundings.
@@ -58,19 +61,24 @@ pub fn parse(arguments: &[OsString]) -> Result<CommandLine, ExitCode> {
 
 /// Does what the arguments say, and answers with the exit code.
 #[must_use]
-pub fn run(line: &CommandLine, surroundings: &Surroundings) -> ExitCode {
-    match perform(line, surroundings) {
+pub fn run(line: &CommandLine, surroundings: &Surroundings, logging: &Logging) -> ExitCode {
+    match perform(line, surroundings, logging) {
         Ok(code) => code,
         Err(failure) => failure.report(line.global.json),
     }
 }
 
-fn perform(line: &CommandLine, surroundings: &Surroundings) -> Result<ExitCode, Failure> {
+fn perform(
+    line: &CommandLine,
+    surroundings: &Surroundings,
+    logging: &Logging,
+) -> Result<ExitCode, Failure> {
     // Made where it is needed: a mistake in the configuration is no reason to print no manual.
     let workspace = line.command.workspace();
     let session = || Session::new(&line.global, surroundings, workspace);
     match &line.command {
         Command::Run(it) => return run::run(&session()?, it),
+        Command::Serve(it) => return serve::run(&session()?, logging, it),
         Command::Checkpoint(it) => checkpoint::run(&session()?, it)?,
         Command::List(it) => list::run(&session()?, it)?,
         Command::Show(it) => show::run(&session()?, it)?,

@@ -11,15 +11,18 @@ use serde::Serialize;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::checkpoint::{concerns, in_words, with_state};
+use super::checkpoint::{concerns, in_words, make};
 use super::failure::Failure;
 use super::output::{span, table};
 use super::place::PartArguments;
 use super::session::Session;
 use super::source::StateArguments;
 use crate::encode::event::Outcome;
-use crate::manager::{Agent, Error, OperationStatus, RestoreOptions, Restored, Standing};
-use crate::state::{CheckpointId, Kind, OperationRef, Receipt, Timestamp};
+use crate::manager::{OperationStatus, Standing};
+use crate::server::api::{
+    self, CheckpointBody, CloseBody, MakeCheckpoint, Opening, Operations, OwnerWords, RestoreAnswer,
+};
+use crate::state::{CheckpointId, Kind, Receipt, Timestamp};
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
@@ -89,7 +92,7 @@ struct Closed {
     #[serde(flatten)]
     operation: OperationStatus,
     #[serde(skip_serializing_if = "Option::is_none")]
-    restored: Option<Restored>,
+    restored: Option<RestoreAnswer>,
 }
 
 impl Command {
@@ -125,48 +128,47 @@ pub(super) fn run(session: &Session, command: &Command) -> Result<ExitCode, Fail
     Ok(ExitCode::SUCCESS)
 }
 
-/// The open operation of this name or id.
-pub(super) fn open(agent: &Agent, name_or_id: &str) -> Result<OperationRef, Failure> {
-    let meant = |one: &OperationStatus| {
-        one.name == name_or_id || one.operation_id.to_string() == name_or_id
-    };
-    let mut all = agent.operations()?.into_iter().rev();
-    let found = all.find(|one| one.status == Standing::Open && meant(one));
-    let found = found.ok_or_else(|| Error::NoOperation {
-        agent: agent.id().clone(),
-        name: name_or_id.to_owned(),
-    })?;
-    Ok(OperationRef { id: found.operation_id, name: found.name })
-}
-
 fn begin(
     session: &Session,
     name: &str,
     state: &StateArguments,
     parts: &PartArguments,
 ) -> Result<Receipt, Failure> {
-    let given = state.take(session)?;
-    session.with_agent(|agent| {
-        let agent = parts.give(session, agent)?;
-        let request = with_state(agent.checkpoint(Kind::PreOperation).opens(name), given);
-        Ok(request.commit()?)
-    })
+    let mut owner = parts.words(session);
+    let state = state.take(session)?.into_body(&mut owner);
+    let body = CheckpointBody {
+        state,
+        operation: Some(name.to_owned()),
+        owner: Some(owner),
+        ..CheckpointBody::of(Kind::PreOperation)
+    };
+    let wanted = MakeCheckpoint {
+        agent: session.agent_id().clone(),
+        body,
+        condition: None,
+        idempotency_key: None,
+        opening: Opening::ByKind,
+    };
+    make(session, wanted)
 }
 
 fn close(
     session: &Session,
-    name_or_id: &str,
+    operation: &str,
     outcome: Outcome,
     why: &str,
     restore: bool,
 ) -> Result<Closed, Failure> {
-    session.with_agent(|agent| {
-        let operation = agent.close_operation(name_or_id, outcome, why)?;
-        let options = RestoreOptions { live: true, ..RestoreOptions::default() };
-        let reference = operation.operation_id.to_string();
-        let restored = restore.then(|| agent.restore(&reference, &options)).transpose()?;
-        Ok(Closed { operation, restored })
-    })
+    let owner = Some(OwnerWords::by_hand());
+    let wanted = api::Close {
+        agent: session.agent_id().clone(),
+        operation: operation.to_owned(),
+        outcome,
+        body: CloseBody { why: why.to_owned(), restore, owner },
+    };
+    let closed = session.reach(&session.store(), |reach| session.call(reach, wanted))?;
+    let api::Closed { operation, restored } = closed;
+    Ok(Closed { operation, restored: restored.map(RestoreAnswer::without_content) })
 }
 
 fn tell_closed(session: &Session, closed: &Closed) -> Result<(), Failure> {
@@ -237,12 +239,13 @@ fn code_of(ended: ExitStatus) -> ExitCode {
 }
 
 fn list(session: &Session) -> Result<(), Failure> {
-    let agent = session.look(&session.store())?.agent(session.agent_id().as_str())?;
-    let found = agent.operations()?;
+    let agent = session.agent_id();
+    let reach = session.glance(&session.store())?;
+    let found = session.call(&reach, Operations { agent: agent.clone() })?;
     let now = session.clock.now();
     session.out.data(&found, || {
         if found.is_empty() {
-            return format!("Agent {} has no operations.", agent.id());
+            return format!("Agent {agent} has no operations.");
         }
         let rows = found.iter().map(|it| row(it, now)).collect();
         table(["NAME", "STATUS", "OPENED", "CHECKPOINT", "ID", ""], rows)

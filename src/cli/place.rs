@@ -9,10 +9,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::failure::Failure;
 use super::session::Session;
 use crate::disk::{Disk, EntryKind};
-use crate::manager::{Agent, WorkspaceOptions};
+use crate::server::api::OwnerWords;
 
 /// The parts of a checkpoint beside its state.
 #[derive(Debug, Args)]
@@ -32,21 +31,15 @@ pub(super) struct PartArguments {
 }
 
 impl PartArguments {
-    /// The agent with these parts.
-    pub(super) fn give(&self, session: &Session, agent: &Agent) -> Result<Agent, Failure> {
-        let mut agent = agent.clone();
-        if let Some(workspace) = &self.workspace {
-            let options = WorkspaceOptions {
-                force: self.force,
-                shared: self.shared,
-                ..WorkspaceOptions::default()
-            };
-            agent = agent.workspace_with(session.absolute(workspace), options)?;
+    /// These parts as a person names them.
+    pub(super) fn words(&self, session: &Session) -> OwnerWords {
+        OwnerWords {
+            workspace: self.workspace.as_ref().map(|path| session.absolute(path)),
+            force: self.force,
+            shared: self.shared,
+            state_files: self.state_files.iter().map(|path| session.absolute(path)).collect(),
+            ..OwnerWords::by_hand()
         }
-        for file in &self.state_files {
-            agent = agent.state_file(session.absolute(file))?;
-        }
-        Ok(agent)
     }
 }
 

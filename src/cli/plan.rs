@@ -5,24 +5,25 @@ use std::path::{Path, PathBuf};
 
 use super::checkpoint::holds;
 use super::output::{more, name};
-use crate::manager::Restored;
+
 use crate::restore::{Files, Reason, Untouched};
+use crate::server::api::RestoreAnswer;
 
 /// What would be done, with the paths that it would be done to.
-pub(super) fn planned(restored: &Restored) -> String {
+pub(super) fn planned(restored: &RestoreAnswer) -> String {
     let Files { written, removed, conflicts, .. } = &restored.files;
     let mut lines = vec![format!("Would restore {}: {}.", subject(restored), sum(restored))];
     let untouched = restored.untouched.iter().map(reason);
     lines.extend(listed("in the way, changed by someone else", names(conflicts, &[])));
-    lines.extend(listed("written", names(written, restored.made_dirs())));
-    lines.extend(listed("removed", names(removed, restored.gone_dirs())));
+    lines.extend(listed("written", names(written, &restored.made_dirs)));
+    lines.extend(listed("removed", names(removed, &restored.gone_dirs)));
     lines.extend(listed("not touched", untouched.collect()));
     lines.extend(concerns(restored));
     lines.join("\n")
 }
 
 /// What was done, and how it is taken back.
-pub(super) fn done(restored: &Restored) -> String {
+pub(super) fn done(restored: &RestoreAnswer) -> String {
     let mut lines = vec![format!("Restored {}: {}.", subject(restored), sum(restored))];
     lines.extend(listed(
         "left alone, changed by someone else",
@@ -38,8 +39,8 @@ pub(super) fn done(restored: &Restored) -> String {
     lines.join("\n")
 }
 
-fn subject(restored: &Restored) -> String {
-    match restored.checkpoint() {
+fn subject(restored: &RestoreAnswer) -> String {
+    match &restored.checkpoint {
         Some(it) => {
             format!("checkpoint {} of {} ({}, {})", it.seq, it.agent_id, it.kind, holds(it))
         }
@@ -48,7 +49,7 @@ fn subject(restored: &Restored) -> String {
 }
 
 /// How many of each kind; one that is alone is named.
-fn sum(restored: &Restored) -> String {
+fn sum(restored: &RestoreAnswer) -> String {
     let Files { written, removed, unchanged, conflicts } = &restored.files;
     let counted = |paths: &[PathBuf], what: &str| match paths {
         [] => None,
@@ -65,11 +66,11 @@ fn sum(restored: &Restored) -> String {
     if words.is_empty() { "no files".to_owned() } else { words.join(", ") }
 }
 
-fn concerns(restored: &Restored) -> Vec<String> {
+fn concerns(restored: &RestoreAnswer) -> Vec<String> {
     let Files { written, unchanged, conflicts, .. } = &restored.files;
     let has_no_file = written.is_empty() && unchanged.is_empty() && conflicts.is_empty();
     let mut lines = Vec::new();
-    if has_no_file && restored.state_bytes().is_some() {
+    if has_no_file && restored.state.is_some() {
         lines.push(
             "  The state was not read from a file, so there is none to put it back to; \
                     --state-out FILE writes it."
@@ -136,7 +137,7 @@ mod tests {
 
     #[test]
     fn what_is_in_the_way_comes_first_and_what_stays_says_why() {
-        let restored: Restored = serde_json::from_value(serde_json::json!({
+        let restored: RestoreAnswer = serde_json::from_value(serde_json::json!({
             "requested": "good",
             "checkpoint_id": "0190a1b2-0000-7000-8000-000000000000",
             "walked_past": [],

@@ -9,11 +9,15 @@ use serde_json::value::RawValue;
 use super::failure::Failure;
 use super::output::{self, count, talk};
 use super::plan::{done, planned};
-use super::session::{Session, ask};
+use super::session::{Session, ask, elsewhere};
 use super::show::no_state;
 use crate::disk::{Durability, publish};
-use crate::manager::{Agent, CheckpointManager, Loaded, RestoreOptions, Restored, WalkedPast};
+use crate::manager::{Agent, Loaded, RestoreOptions, WalkedPast};
 use crate::restore::{Files, Untouched};
+use crate::server::api::{
+    self, OwnerWords, ReadState, Reset, Restore, RestoreAnswer, RestoreBody, Show,
+};
+use crate::server::reach::Reach;
 use crate::state::{CheckpointId, lossy};
 
 const EXAMPLES: &str = "\
@@ -117,20 +121,30 @@ pub(super) fn restore(session: &Session, arguments: &Arguments) -> Result<(), Fa
     };
     let reference = &arguments.reference;
     let named = session.named_by(reference, arguments.any_agent)?;
-    let restored = session.write(&named.store, |manager| {
-        let agent = session.agent_of(manager, reference, &named)?;
-        agreed(session, manager, &options, |options| Ok(agent.restore(reference, options)?))
+    let restored = session.reach(&named.store, |reach| {
+        let agent = session.owner_of(reach, reference, &named)?;
+        agreed(session, &options, |options| {
+            let (agent, reference) = (agent.clone(), reference.clone());
+            session.call(reach, Restore { agent, reference, body: by_hand(options) })
+        })
     })?;
     tell(session, &restored)
 }
 
 pub(super) fn undo(session: &Session, arguments: &Undo) -> Result<(), Failure> {
     let options = arguments.manner.options();
-    let restored = session.write(&session.store(), |manager| {
-        let agent = manager.agent(session.agent_id().as_str())?;
-        agreed(session, manager, &options, |options| Ok(agent.undo(options)?))
+    let agent = session.agent_id();
+    let restored = session.reach(&session.store(), |reach| {
+        agreed(session, &options, |options| {
+            session.call(reach, api::Undo { agent: agent.clone(), body: by_hand(options) })
+        })
     })?;
     tell(session, &restored)
+}
+
+/// A restore that a person asks for.
+fn by_hand(options: &RestoreOptions) -> RestoreBody {
+    RestoreBody { options: options.clone(), owner: Some(OwnerWords::by_hand()) }
 }
 
 pub(super) fn reset(session: &Session) -> Result<(), Failure> {
@@ -138,7 +152,8 @@ pub(super) fn reset(session: &Session) -> Result<(), Failure> {
     if session.can_ask() {
         ask(&format!("Start agent {agent} afresh? What was kept stays as evidence."))?;
     }
-    session.with_agent(|agent| Ok(agent.reset()?))?;
+    let reset = Reset { agent: agent.clone() };
+    session.reach(&session.store(), |reach| session.call(reach, reset))?;
     session.out.data(&serde_json::json!({ "agent_id": agent }), || {
         format!("Agent {agent} starts afresh; what was kept before stays as evidence.")
     })
@@ -147,11 +162,9 @@ pub(super) fn reset(session: &Session) -> Result<(), Failure> {
 /// Restores; where somebody can be asked, after showing what it will do.
 fn agreed(
     session: &Session,
-    manager: &CheckpointManager,
     options: &RestoreOptions,
-    restore: impl Fn(&RestoreOptions) -> Result<Restored, Failure>,
-) -> Result<Restored, Failure> {
-    let restore = |options: &RestoreOptions| session.watching(manager, || restore(options));
+    restore: impl Fn(&RestoreOptions) -> Result<RestoreAnswer, Failure>,
+) -> Result<RestoreAnswer, Failure> {
     if session.can_ask() && !options.dry_run {
         let plan = restore(&RestoreOptions { dry_run: true, ..options.clone() })?;
         talk(&format!("{}\n", planned(&plan)));
@@ -160,8 +173,8 @@ fn agreed(
     restore(options)
 }
 
-fn tell(session: &Session, restored: &Restored) -> Result<(), Failure> {
-    let state = restored.state_bytes().and_then(raw);
+fn tell(session: &Session, restored: &RestoreAnswer) -> Result<(), Failure> {
+    let state = restored.state.as_ref().and_then(|state| raw(&state.0));
     let told = Told {
         requested: &restored.requested,
         checkpoint_id: restored.checkpoint_id,
@@ -200,7 +213,10 @@ fn passed_over(walked_past: &[WalkedPast]) -> String {
 fn write_out(session: &Session, arguments: &Arguments) -> Result<(), Failure> {
     let reference = &arguments.reference;
     let named = session.named_by(reference, arguments.any_agent)?;
-    let manager = session.look(&named.store)?;
+    let manager = match session.glance(&named.store)? {
+        Reach::Here(manager) => manager,
+        reach @ Reach::There(_) => return state_from_afar(session, &reach, arguments),
+    };
     let agent = session.agent_of(&manager, reference, &named)?;
     let loaded = agent.read_checkpoint(reference)?;
     refuse_others(&agent, arguments, &loaded)?;
@@ -228,6 +244,18 @@ fn write_out(session: &Session, arguments: &Arguments) -> Result<(), Failure> {
     }
     session.out.say(&passed_over(loaded.walked_past()));
     if to_stdout { Ok(()) } else { tell_written(session, arguments, &loaded, &files) }
+}
+
+/// Prints the state of a store that lies elsewhere.
+fn state_from_afar(session: &Session, reach: &Reach, it: &Arguments) -> Result<(), Failure> {
+    if it.to.is_some() || it.state_out.as_deref() != Some(Path::new("-")) || it.manner.dry_run {
+        return Err(elsewhere("anything but --state-out -"));
+    }
+    let reference = it.reference.clone();
+    let show = Show { agent: session.agent_id().clone(), reference: reference.clone() };
+    let shown = session.call(reach, show)?;
+    let agent = shown.checkpoint.agent_id;
+    output::bytes(&session.call(reach, ReadState { agent, reference })?)
 }
 
 fn refuse_others(agent: &Agent, arguments: &Arguments, loaded: &Loaded) -> Result<(), Failure> {

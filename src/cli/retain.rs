@@ -7,7 +7,9 @@ use super::failure::Failure;
 use super::output::{count, size, table};
 use super::session::Session;
 use crate::manager::{ForgetReport, ForgetRequest, PruneReport};
-use crate::state::{Checkpoint, Span};
+use crate::server::api::{self, ForgetSingle, ForgetSingleBody, Prune};
+use crate::server::reach::Reach;
+use crate::state::Span;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -50,7 +52,8 @@ pub(super) fn forget(session: &Session, arguments: &Forget) -> Result<(), Failur
         keep_within: arguments.keep_within,
         dry_run: arguments.dry_run,
     };
-    let reports = session.write(&session.store(), |manager| Ok(manager.forget(&request)?))?;
+    let reports =
+        session.reach(&session.store(), |reach| session.call(reach, api::Forget { request }))?;
     session.out.data(&reports, || {
         reports.iter().map(|report| in_words(report, arguments.dry_run)).collect()
     })
@@ -76,12 +79,14 @@ fn in_words(report: &ForgetReport, dry_run: bool) -> String {
 }
 
 fn forget_single(session: &Session, arguments: &Forget) -> Result<(), Failure> {
-    let references: Vec<&str> = arguments.references.iter().map(String::as_str).collect();
-    let named = session.named_by(references[0], false)?;
-    let gone: Vec<Checkpoint> = session.write(&named.store, |manager| {
-        let agent = session.agent_of(manager, references[0], &named)?;
-        Ok(agent.forget(&references, arguments.erase)?)
+    let references = arguments.references.clone();
+    let named = session.named_by(&references[0], false)?;
+    let gone = session.reach(&named.store, |reach| {
+        let agent = session.owner_of(reach, &references[0], &named)?;
+        let body = ForgetSingleBody { references, erase: arguments.erase };
+        session.call(reach, ForgetSingle { agent, body })
     })?;
+    let gone = gone.forgotten;
     let ids: Vec<_> = gone.iter().map(|it| it.checkpoint_id).collect();
     session.out.data(&json!({ "forgotten": ids, "erased": arguments.erase }), || {
         let verb = if arguments.erase { "Erased" } else { "Forgot" };
@@ -91,8 +96,11 @@ fn forget_single(session: &Session, arguments: &Forget) -> Result<(), Failure> {
 
 pub(super) fn prune(session: &Session) -> Result<(), Failure> {
     let bar = session.out.progress("compacting");
-    let report = session.write(&session.store(), |manager| {
-        Ok(manager.prune(&mut |progress| bar.show(progress.done, progress.total))?)
+    let report = session.reach(&session.store(), |reach| match reach {
+        Reach::Here(manager) => {
+            Ok(manager.prune(&mut |progress| bar.show(progress.done, progress.total))?)
+        }
+        Reach::There(_) => session.call(reach, Prune),
     })?;
     drop(bar);
     session.out.data(&report, || {

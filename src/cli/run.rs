@@ -11,9 +11,8 @@ use tokio::runtime::Builder;
 
 use super::failure::Failure;
 use super::session::Session;
-use crate::manager::{CheckpointManager, Options, WorkspaceOptions};
 use crate::state::Span;
-use crate::supervise::{self, OnCrash, OnSuccess, Pattern, Restart, Setup};
+use crate::supervise::{self, Belongings, OnCrash, OnSuccess, Pattern, Restart, Setup};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,6 +24,8 @@ Examples:
 
 The command finds in its environment:
   STATEWARD_AGENT              the agent's id
+  STATEWARD_URL                where the sidecar answers, as unix:/path/to/socket
+  STATEWARD_TOKEN              a token for it that is good for this agent alone
   STATEWARD_ATTEMPT            1, and one more each time it is started again
   STATEWARD_RESTORED_FROM      the checkpoint that was put back before this start, or empty
   STATEWARD_FAILED_OPERATIONS  operations that died with the attempt before, with commas between,
@@ -107,42 +108,32 @@ impl Arguments {
 }
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let store = session.store();
-    let background = Options { background: true, by_hand: false, ..session.options(&store) };
-    let manager = CheckpointManager::open(background)?;
-    let setup = setup(session, arguments, &manager)?;
+    let setup = setup(session, arguments)?;
     let started = |source| supervise::Error::System { doing: "start the event loop", source };
     let runtime = Builder::new_current_thread().enable_all().build().map_err(started)?;
-    let ended = runtime.block_on(supervise::run(setup));
-    let settled = manager.settle();
-    let code = ended?;
-    settled?;
+    let code = runtime.block_on(supervise::run(setup))?;
     Ok(ExitCode::from(code))
 }
 
-fn setup(
-    session: &Session,
-    arguments: &Arguments,
-    manager: &CheckpointManager,
-) -> Result<Setup, Failure> {
+fn setup(session: &Session, arguments: &Arguments) -> Result<Setup, Failure> {
     let settings = &session.configuration.settings;
-    let mut agent = manager.agent(session.agent_id().as_str())?;
-    if let Some(workspace) = &arguments.workspace {
-        let Arguments { force, shared, .. } = *arguments;
-        let allowed = WorkspaceOptions { force, shared, ..WorkspaceOptions::default() };
-        agent = agent.workspace_with(session.absolute(workspace), allowed)?;
-    }
+    let state_files = arguments.state_files.iter().map(|path| session.absolute(path));
+    let state_files: Vec<PathBuf> = state_files.collect();
+    check_patterns(&state_files)?;
+    let belongings = Belongings {
+        workspace: arguments.workspace.as_ref().map(|path| session.absolute(path)),
+        force: arguments.force,
+        shared: arguments.shared,
+        state: arguments.state.as_ref().map(|path| session.absolute(path)),
+        state_files,
+    };
     Ok(Setup {
-        agent,
-        has_workspace: arguments.workspace.is_some(),
-        state_files: patterns(session, &arguments.state_files)?,
-        store: session.store(),
+        agent: session.agent_id().clone(),
+        belongings,
+        sidecar: session.sidecar_setup(&session.store()),
         claim_wait: Duration::from_millis(settings.store.lock_wait_ms),
         command: arguments.command.clone(),
         restart_command: arguments.restart_command.clone(),
-        state: arguments.state.as_ref().map(|path| session.absolute(path)),
-        limits: settings.state,
-        pins: settings.retention.pin_labels.clone(),
         options: arguments.over(&settings.run),
         adopt: arguments.adopt,
         quiet: session.out.quiet || session.out.json,
@@ -151,12 +142,12 @@ fn setup(
     })
 }
 
-fn patterns(session: &Session, given: &[PathBuf]) -> Result<Vec<Pattern>, Failure> {
-    let pattern = |path: &PathBuf| {
-        Pattern::new(session.absolute(path)).map_err(|error| Failure::Usage {
+fn check_patterns(given: &[PathBuf]) -> Result<(), Failure> {
+    for path in given {
+        Pattern::new(path.clone()).map_err(|error| Failure::Usage {
             message: format!("{} is no pattern of files: {error}", path.display()),
             hint: "`*`, `?` and `[…]` stand for letters within a name",
-        })
-    };
-    given.iter().map(pattern).collect()
+        })?;
+    }
+    Ok(())
 }

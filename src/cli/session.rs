@@ -14,9 +14,14 @@ use super::watch::Watch;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Configuration, Flag, Origin, Sources};
 use crate::disk::{Disk, RealDisk};
+use crate::error::ErrorKind;
 use crate::manager::{Agent, CheckpointManager, Options};
+use crate::server::api::{Call, Settle, Show};
+use crate::server::client::Client;
+use crate::server::reach::{Reach, ReachError, socket_of};
 use crate::state::AgentId;
 use crate::store::ViewPath;
+use crate::supervise::SidecarSetup;
 
 /// What a command works with.
 #[derive(Debug)]
@@ -28,9 +33,37 @@ pub(super) struct Session {
     directory: PathBuf,
     /// Where state is kept: `$XDG_STATE_HOME`, or `~/.local/state`.
     state_home: Option<PathBuf>,
+    /// Where sockets are kept: `$XDG_RUNTIME_DIR`.
+    runtime_home: Option<PathBuf>,
     /// The workspace that the command is about.
     workspace: Option<PathBuf>,
+    sidecar: NamedSidecar,
     yes: bool,
+    /// Where the configuration is read from.
+    sources: Sources,
+}
+
+/// The sidecar that the surroundings name.
+#[derive(Default)]
+struct NamedSidecar {
+    url: Option<String>,
+    token: Option<String>,
+}
+
+impl std::fmt::Debug for NamedSidecar {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NamedSidecar").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+impl NamedSidecar {
+    fn of(variables: &[(String, OsString)]) -> Self {
+        let variable = |name: &str| {
+            let found = variables.iter().find(|(known, _)| known == name);
+            found.and_then(|(_, value)| value.to_str().map(str::to_owned))
+        };
+        Self { url: variable("STATEWARD_URL"), token: variable("STATEWARD_TOKEN") }
+    }
 }
 
 /// What a reference names: a store and an agent of their own where it is a path.
@@ -42,11 +75,14 @@ pub(super) struct Named {
 
 /// `$XDG_STATE_HOME`, or `~/.local/state`.
 fn state_home(variables: &[(String, OsString)]) -> Option<PathBuf> {
-    let variable = |name: &str| {
-        let found = variables.iter().find(|(known, _)| known == name);
-        found.map(|(_, value)| PathBuf::from(value)).filter(|path| path.is_absolute())
-    };
+    let variable = |name| absolute_path(variables, name);
     variable("XDG_STATE_HOME").or_else(|| variable("HOME").map(|home| home.join(".local/state")))
+}
+
+/// The path that a variable holds; none where it is not absolute.
+fn absolute_path(variables: &[(String, OsString)], name: &str) -> Option<PathBuf> {
+    let found = variables.iter().find(|(known, _)| known == name);
+    found.map(|(_, value)| PathBuf::from(value)).filter(|path| path.is_absolute())
 }
 
 impl Session {
@@ -59,6 +95,8 @@ impl Session {
         let Surroundings { variables, directory } = surroundings.clone();
         let flags = flags(global, &directory)?;
         let state_home = state_home(&variables);
+        let sidecar = NamedSidecar::of(&variables);
+        let runtime_home = absolute_path(&variables, "XDG_RUNTIME_DIR");
         let workspace = workspace.map(|path| {
             let path = directory.join(path);
             disk.canonical(&path).unwrap_or(path)
@@ -67,14 +105,22 @@ impl Session {
             Sources { flags, file: global.config.clone(), variables, directory: directory.clone() };
         Ok(Self {
             configuration: Configuration::load(&*disk, &sources)?,
+            sources,
             out: Output { json: global.json, quiet: global.quiet },
             disk,
             clock: SystemClock::shared(),
             directory,
             state_home,
+            runtime_home,
             workspace,
+            sidecar,
             yes: global.yes,
         })
+    }
+
+    /// Reads the configuration again, from where it came.
+    pub(super) fn read_again(&self) -> Result<Configuration, Failure> {
+        Ok(Configuration::load(&*self.disk, &self.sources)?)
     }
 
     /// The store that is meant, absolute: the one that is named, else that of the workspace that is
@@ -90,6 +136,11 @@ impl Session {
         };
         let store = settings.path.clone().or_else(by_default);
         self.directory.join(store.unwrap_or_else(|| settings.place()))
+    }
+
+    /// Where sockets are kept, where the surroundings say so.
+    pub(super) fn runtime_home(&self) -> Option<&Path> {
+        self.runtime_home.as_deref()
     }
 
     pub(super) fn agent_id(&self) -> &AgentId {
@@ -126,18 +177,72 @@ impl Session {
         options
     }
 
-    /// Works on the store with the right to write, and settles it.
-    pub(super) fn write<T>(
+    /// Works on the store with the right to write, through the sidecar that holds it where one does,
+    /// and settles it.
+    pub(super) fn reach<T>(
         &self,
         store: &Path,
-        work: impl FnOnce(&CheckpointManager) -> Result<T, Failure>,
+        work: impl FnOnce(&Reach) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let manager = CheckpointManager::open(self.options(store))?;
-        let done = work(&manager);
-        let settled = manager.settle();
+        let reach = self.way_to(store)?;
+        let done = work(&reach);
+        let settled = reach.call(Settle);
         let done = done?;
         settled?;
         Ok(done)
+    }
+
+    fn way_to(&self, store: &Path) -> Result<Reach, Failure> {
+        if let Some(client) = self.sidecar_of(store)? {
+            return Ok(Reach::There(client));
+        }
+        match CheckpointManager::open(self.options(store)) {
+            Ok(manager) => Ok(Reach::Here(manager)),
+            // Whoever holds it may have begun to answer meanwhile.
+            Err(error) if error.kind() == ErrorKind::Locked => match self.sidecar_of(store)? {
+                Some(client) => Ok(Reach::There(client)),
+                None => Err(error.into()),
+            },
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The sidecar that holds a store: the one that `STATEWARD_URL` names, where no other store is
+    /// meant, else the one that the store's lock names; none where nobody answers.
+    fn sidecar_of(&self, store: &Path) -> Result<Option<Client>, Failure> {
+        let named = self.named_sidecar(store)?.filter(Client::answers);
+        let locked = || socket_of(&*self.disk, store).map(Client::of_socket);
+        Ok(named.or_else(|| locked().filter(Client::answers)))
+    }
+
+    /// The sidecar that `STATEWARD_URL` names, where no other store is meant.
+    fn named_sidecar(&self, store: &Path) -> Result<Option<Client>, Failure> {
+        let Some(url) = self.sidecar.url.as_deref().filter(|url| !url.is_empty()) else {
+            return Ok(None);
+        };
+        if self.store_is_named() || store != self.store() {
+            return Ok(None);
+        }
+        let client = Client::of_url(url, self.sidecar.token.clone());
+        Ok(Some(client.map_err(ReachError::from)?))
+    }
+
+    /// Asks something of the store; while it is done here, it shows how far it has come.
+    pub(super) fn call<C: Call>(&self, reach: &Reach, call: C) -> Result<C::Answer, Failure> {
+        let answer = match reach {
+            Reach::Here(manager) => self.watching(manager, || reach.call(call)),
+            Reach::There(_) => reach.call(call),
+        };
+        Ok(answer?)
+    }
+
+    /// How a store is served by a command that goes on.
+    pub(super) fn sidecar_setup(&self, store: &Path) -> SidecarSetup {
+        SidecarSetup {
+            store: Options { background: true, by_hand: false, ..self.options(store) },
+            server: self.configuration.settings.server.clone(),
+            runtime_home: self.runtime_home.clone(),
+        }
     }
 
     /// Makes the store, or opens it, whatever the registry remembers: the user asked for it.
@@ -150,17 +255,6 @@ impl Session {
         Ok(())
     }
 
-    /// Works on the session's agent in the session's store.
-    pub(super) fn with_agent<T>(
-        &self,
-        work: impl FnOnce(&Agent) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
-        self.write(&self.store(), |manager| {
-            let agent = manager.agent(self.agent_id().as_str())?;
-            self.watching(manager, || work(&agent))
-        })
-    }
-
     /// Shows how far long work has come while it lasts, where somebody looks.
     pub(super) fn watching<T>(&self, manager: &CheckpointManager, work: impl FnOnce() -> T) -> T {
         let _watch = Watch::over(manager, self.out, &self.clock);
@@ -171,6 +265,17 @@ impl Session {
     pub(super) fn look(&self, store: &Path) -> Result<CheckpointManager, Failure> {
         let manager = CheckpointManager::open_to_look(self.options(store))?;
         Ok(manager)
+    }
+
+    /// The store to look at: open here, or where it lies elsewhere through the sidecar that
+    /// `STATEWARD_URL` names.
+    pub(super) fn glance(&self, store: &Path) -> Result<Reach, Failure> {
+        if self.disk.metadata(store).is_err()
+            && let Some(client) = self.named_sidecar(store)?
+        {
+            return Ok(Reach::There(client));
+        }
+        self.look(store).map(Reach::Here)
     }
 
     /// Finds out which store a reference is about: a path names its own, which is refused where
@@ -199,19 +304,53 @@ impl Session {
         reference: &str,
         named: &Named,
     ) -> Result<Agent, Failure> {
-        let of_session = matches!(reference, "latest" | "good") || reference.starts_with("latest:");
         let owner = match &named.agent {
-            _ if of_session || self.agent_is_named() => self.agent_id().clone(),
+            _ if is_of_session(reference) || self.agent_is_named() => self.agent_id().clone(),
             Some(owner) => owner.clone(),
             None => manager.find(self.agent_id(), reference)?.agent_id,
         };
         Ok(manager.agent(owner.as_str())?)
     }
 
+    /// Whose checkpoint a writing command is about, as [`Session::agent_of`] has it.
+    pub(super) fn owner_of(
+        &self,
+        reach: &Reach,
+        reference: &str,
+        named: &Named,
+    ) -> Result<AgentId, Failure> {
+        let show = || Show { agent: self.agent_id().clone(), reference: reference.to_owned() };
+        match reach {
+            Reach::Here(manager) => Ok(self.agent_of(manager, reference, named)?.id().clone()),
+            Reach::There(_) if is_of_session(reference) || self.agent_is_named() => {
+                Ok(self.agent_id().clone())
+            }
+            Reach::There(_) => match &named.agent {
+                Some(owner) => Ok(owner.clone()),
+                None => Ok(self.call(reach, show())?.checkpoint.agent_id),
+            },
+        }
+    }
+
     /// Whether somebody sits there to be asked.
     pub(super) fn can_ask(&self) -> bool {
         !self.yes && io::stdin().is_terminal() && io::stderr().is_terminal()
     }
+}
+
+/// What only a store whose files can be reached answers.
+pub(super) fn elsewhere(what: &str) -> Failure {
+    Failure::Refused {
+        message: format!(
+            "the store lies elsewhere, and {what} is not to be had through its sidecar"
+        ),
+        hint: "do it on the machine where the store is",
+    }
+}
+
+/// Whether a reference is one that each agent has for itself.
+fn is_of_session(reference: &str) -> bool {
+    matches!(reference, "latest" | "good") || reference.starts_with("latest:")
 }
 
 /// Asks; what is not answered with yes is refused.

@@ -7,6 +7,8 @@ use super::failure::Failure;
 use super::output::{self, count, facts, name, size, span};
 use super::session::Session;
 use crate::manager::{FileKind, KeptFile, LeftOut};
+use crate::server::api::{Files, ReadState, Show, Shown};
+use crate::server::reach::Reach;
 use crate::state::{Checkpoint, Timestamp};
 
 const EXAMPLES: &str = "\
@@ -44,24 +46,32 @@ struct Told<'a> {
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failure> {
     let reference = &arguments.reference;
     let named = session.named_by(reference, false)?;
-    let manager = session.look(&named.store)?;
-    let agent = session.agent_of(&manager, reference, &named)?;
+    let reach = session.glance(&named.store)?;
+    let agent = session.owner_of(&reach, reference, &named)?;
     if arguments.state {
-        let loaded = agent.read_checkpoint(reference)?;
-        return match loaded.state_bytes() {
-            Some(bytes) => output::bytes(bytes),
-            None => Err(no_state(reference)),
-        };
+        return state(session, &reach, ReadState { agent, reference: reference.clone() });
     }
-    let checkpoint = manager.find(agent.id(), reference)?;
-    let id = checkpoint.checkpoint_id.to_string();
-    let left_out = agent.left_out(&id)?;
+    let show = Show { agent: agent.clone(), reference: reference.clone() };
+    let Shown { checkpoint, left_out, .. } = session.call(&reach, show)?;
     if arguments.files {
-        let found = agent.files(&id)?;
+        let reference = checkpoint.checkpoint_id.to_string();
+        let found = session.call(&reach, Files { agent, reference })?;
         return session.out.data(&found, || listed(&found, &left_out));
     }
     let told = Told { checkpoint: &checkpoint, left_out: &left_out };
     session.out.data(&told, || describe(&checkpoint, &left_out, session.clock.now()))
+}
+
+/// Prints the state, byte for byte.
+fn state(session: &Session, reach: &Reach, wanted: ReadState) -> Result<(), Failure> {
+    let Reach::Here(manager) = reach else {
+        return output::bytes(&session.call(reach, wanted)?);
+    };
+    let loaded = manager.agent(wanted.agent.as_str())?.read_checkpoint(&wanted.reference)?;
+    match loaded.state_bytes() {
+        Some(bytes) => output::bytes(bytes),
+        None => Err(no_state(&wanted.reference)),
+    }
 }
 
 pub(super) fn no_state(reference: &str) -> Failure {

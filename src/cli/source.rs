@@ -13,6 +13,7 @@ use clap::Args;
 use super::failure::Failure;
 use super::session::Session;
 use crate::disk::{self, EntryKind};
+use crate::server::api::{OwnerWords, RawState};
 
 #[derive(Debug, Args)]
 pub(super) struct StateArguments {
@@ -32,6 +33,20 @@ pub(super) enum Given {
     Bytes(Vec<u8>),
     /// From a regular file, absolute and with links resolved.
     File(PathBuf, Vec<u8>),
+}
+
+impl Given {
+    /// The state as a request has it; where it was read from is for the owner to say.
+    pub(super) fn into_body(self, owner: &mut OwnerWords) -> Option<RawState> {
+        match self {
+            Self::Nothing => None,
+            Self::Bytes(bytes) => Some(RawState(bytes)),
+            Self::File(path, bytes) => {
+                owner.state_file = Some(path);
+                Some(RawState(bytes))
+            }
+        }
+    }
 }
 
 impl StateArguments {

@@ -7,6 +7,7 @@ use super::output::{size, span, table};
 use super::session::Session;
 use crate::config::Entry;
 use crate::manager::{AgentSummary, Status, TargetStatus};
+use crate::server::api::StatusNow;
 use crate::state::Timestamp;
 
 #[derive(Debug, Args)]
@@ -25,7 +26,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failur
             .out
             .data(&entries, || table(["KEY", "VALUE", "FROM"], entries.iter().map(row).collect()));
     }
-    let status = session.look(&session.store())?.status();
+    let status = session.call(&session.glance(&session.store())?, StatusNow)?;
     session.out.data(&status, || in_words(&status, session.clock.now()))
 }
 

@@ -8,6 +8,8 @@ use super::failure::Failure;
 use super::output::size;
 use super::session::Session;
 use crate::error::ErrorKind;
+use crate::server::api::Verify;
+use crate::server::reach::Reach;
 use crate::verify::{DamagedCheckpoint, Progress, VerifyOptions, VerifyReport};
 
 #[derive(Debug, Args)]
@@ -40,7 +42,10 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<ExitCode, 
     let mut show = |progress: Progress| bar.show(progress.done, progress.total);
     let store = session.store();
     let reports = if options.repair {
-        session.write(&store, |manager| Ok(manager.verify(&options, &mut show)?))?
+        session.reach(&store, |reach| match reach {
+            Reach::Here(manager) => Ok(manager.verify(&options, &mut show)?),
+            Reach::There(_) => session.call(reach, Verify { options }),
+        })?
     } else {
         // Another process may hold the lock: then it is read beside it.
         let manager = session.look(&store)?;

@@ -45,6 +45,13 @@ pub(super) fn bounds(found: &Configuration) -> Result<(), Error> {
         origin: found.origin_within("state."),
         why: error.to_string(),
     })?;
+    found.settings.run.transcript.check().map_err(|error| Error::Bounds {
+        key: "run.transcript",
+        origin: found.origin_within("run.transcript."),
+        why: error.to_string(),
+    })?;
+    #[cfg(feature = "server")]
+    found.settings.server.check().map_err(|(key, why)| wrong(key, why.to_owned()))?;
     found.settings.drift.check().map_err(|error| Error::Bounds {
         key: "drift",
         origin: found.origin_within("drift."),

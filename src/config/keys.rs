@@ -6,12 +6,15 @@ use toml::{Table, Value};
 use super::{Origin, Settings};
 
 /// Keys that have no value by default, and so do not show in the defaults.
-const WITHOUT_DEFAULT: [&str; 6] = [
+const WITHOUT_DEFAULT: [&str; if cfg!(feature = "server") { 8 } else { 7 }] = [
     "drift.schema",
     "retention.disk_budget",
     "retention.free_floor",
     "run.heartbeat_timeout",
     "run.max_uptime",
+    "run.transcript.source",
+    #[cfg(feature = "server")]
+    "server.log.dir",
     "store.path",
 ];
 

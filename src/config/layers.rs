@@ -166,7 +166,6 @@ fn is_absent(error: &io::Error) -> bool {
 }
 
 fn make_paths_absolute(table: &mut Table, directory: &Path) {
-    let Some(store) = table.get_mut("store").and_then(Value::as_table_mut) else { return };
     let beneath = |value: &mut Value| {
         let Value::String(text) = value else { return };
         // The path of a file that holds text is text itself, or the value stays relative.
@@ -174,9 +173,13 @@ fn make_paths_absolute(table: &mut Table, directory: &Path) {
             path.clone_into(text);
         }
     };
-    store.get_mut("path").into_iter().for_each(beneath);
-    let fallbacks = store.get_mut("fallbacks").and_then(Value::as_array_mut);
-    fallbacks.into_iter().flatten().for_each(beneath);
+    if let Some(store) = table.get_mut("store").and_then(Value::as_table_mut) {
+        store.get_mut("path").into_iter().for_each(beneath);
+        let fallbacks = store.get_mut("fallbacks").and_then(Value::as_array_mut);
+        fallbacks.into_iter().flatten().for_each(beneath);
+    }
+    let log = table.get_mut("server").and_then(|server| server.get_mut("log"));
+    log.and_then(|log| log.get_mut("dir")).into_iter().for_each(beneath);
 }
 
 /// Lays `over` on top of `under`: sections are joined, values replaced.

@@ -21,6 +21,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::disk::Retry;
 use crate::error::ErrorKind;
+#[cfg(feature = "server")]
+use crate::server;
 use crate::state::AgentId;
 use crate::{collect, commit, drift, encode, manager, retention, store, supervise};
 
@@ -49,6 +51,9 @@ pub struct Settings {
     pub drift: drift::Options,
     /// How an agent's command is run.
     pub run: supervise::Options,
+    /// How the sidecar serves.
+    #[cfg(feature = "server")]
+    pub server: server::Options,
 }
 
 /// The section `store`: places, and the options of the stage.
@@ -191,6 +196,7 @@ impl Settings {
         options.state = self.state;
         options.workspace = self.workspace.clone();
         options.retention = self.retention.clone();
+        options.drift = self.drift.clone();
         options.retry = self.retry;
         options
     }

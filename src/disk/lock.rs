@@ -104,6 +104,7 @@ fn describe(holder: Option<&Holder>) -> String {
 pub struct StoreLock {
     lock: Box<dyn DiskLock>,
     path: PathBuf,
+    holder: Holder,
 }
 
 impl StoreLock {
@@ -135,7 +136,7 @@ impl StoreLock {
         let path = path.to_owned();
         match taken {
             Ok(lock) => {
-                let lock = Self { lock, path };
+                let lock = Self { lock, path, holder: holder.clone() };
                 lock.name(holder);
                 Ok(lock)
             }
@@ -147,7 +148,12 @@ impl StoreLock {
         }
     }
 
-    /// Replaces what the lock file says about its holder, as when a socket opens.
+    /// Says in the lock file where its holder answers from now on; nowhere, where that is `None`.
+    pub fn name_socket(&self, socket: Option<PathBuf>) {
+        self.name(&Holder { socket, ..self.holder.clone() });
+    }
+
+    /// Replaces what the lock file says about its holder.
     pub fn name(&self, holder: &Holder) {
         if let Err(error) = self.lock.write_holder(&holder.text()) {
             let path = self.path.display();
@@ -257,8 +263,10 @@ mod tests {
         let memory = MemoryDisk::new();
         let lock = acquire(&memory, Path::new(PATH)).unwrap();
         let named = Holder { socket: Some("/run/stateward.sock".into()), ..me() };
-        lock.name(&named);
+        lock.name_socket(named.socket.clone());
         assert_eq!(read_holder(&memory, Path::new(PATH)), Some(named));
+        lock.name_socket(None);
+        assert_eq!(read_holder(&memory, Path::new(PATH)), Some(me()));
     }
 
     #[test]

@@ -18,10 +18,12 @@ mod crash;
 mod fault;
 pub mod lock;
 mod memory;
+pub mod private;
 pub mod process;
 pub mod publish;
 mod real;
 pub mod retry;
+pub mod socket;
 mod tree;
 
 pub use crash::Loss;

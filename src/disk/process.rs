@@ -32,6 +32,26 @@ pub enum Standing {
     Ended,
 }
 
+/// What a process has taken of the machine since it began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Processor time, in clock ticks.
+    pub cpu_ticks: u64,
+    /// Resident memory, in pages.
+    pub memory_pages: u64,
+    /// Bytes it made to be written to storage; absent where it may not be looked at.
+    pub written_bytes: Option<u64>,
+}
+
+/// The units in which [`Usage`] is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rates {
+    /// Clock ticks in a second.
+    pub ticks_per_second: u64,
+    /// Bytes in a page.
+    pub page_bytes: u64,
+}
+
 /// Changes with every start of the machine; absent where the system does not tell.
 #[must_use]
 pub fn boot_id() -> Option<String> {
@@ -48,6 +68,52 @@ pub fn process(pid: i32) -> Option<Process> {
 #[must_use]
 pub fn processes() -> Vec<Process> {
     numbers().into_iter().filter_map(process).collect()
+}
+
+/// What the process of this number has taken of the machine.
+#[must_use]
+pub fn usage(pid: i32) -> Option<Usage> {
+    let fields = text(&format!("/proc/{pid}/stat"))?;
+    let written = || {
+        let io = text(&format!("/proc/{pid}/io"))?;
+        let line = io.lines().find_map(|line| line.strip_prefix("write_bytes:"))?;
+        line.trim().parse().ok()
+    };
+    read_usage(&fields, written())
+}
+
+/// The units of this system.
+#[must_use]
+pub fn rates() -> Rates {
+    Rates {
+        ticks_per_second: rustix::param::clock_ticks_per_second(),
+        page_bytes: rustix::param::page_size() as u64,
+    }
+}
+
+/// Whether a process has a file open to write; not where it may not be looked at.
+#[must_use]
+pub fn writes(pid: i32, path: &std::path::Path) -> bool {
+    let open = names(&format!("/proc/{pid}/fd"));
+    open.iter().any(|number| {
+        let leads_there =
+            target(&format!("/proc/{pid}/fd/{number}")).is_some_and(|file| file == path);
+        leads_there
+            && text(&format!("/proc/{pid}/fdinfo/{number}")).is_some_and(|info| may_write(&info))
+    })
+}
+
+/// Opens what a process has as its stream of this number, to read; a pipe is the same pipe.
+#[must_use]
+pub fn stream(pid: i32, number: usize) -> Option<std::os::fd::OwnedFd> {
+    opened(&format!("/proc/{pid}/fd/{number}"))
+}
+
+/// Whether the flags in `/proc/PID/fdinfo/N` (octal, as of `open(2)`) allow to write.
+fn may_write(info: &str) -> bool {
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+    let flags = flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok());
+    flags.is_some_and(|flags| flags & 0o3 != 0)
 }
 
 /// Whether a process was started with this variable, `NAME=VALUE`, in its environment; not where it
@@ -86,6 +152,15 @@ fn read(pid: i32, stat: &str) -> Option<Process> {
     })
 }
 
+/// Reads the numbers in a line of `/proc/PID/stat` that tell what was taken.
+fn read_usage(stat: &str, written_bytes: Option<u64>) -> Option<Usage> {
+    let (_, after) = stat.rsplit_once(')')?;
+    let fields: Vec<&str> = after.split_whitespace().collect();
+    let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
+    let cpu_ticks = number(11)?.saturating_add(number(12)?);
+    Some(Usage { cpu_ticks, memory_pages: number(21)?, written_bytes })
+}
+
 #[cfg(target_os = "linux")]
 fn text(path: &str) -> Option<String> {
     super::real::kernel_text(path)
@@ -107,12 +182,36 @@ fn bytes(_: &str) -> Option<Vec<u8>> {
 }
 
 #[cfg(target_os = "linux")]
-fn numbers() -> Vec<i32> {
-    super::real::kernel_names("/proc").iter().filter_map(|name| name.parse().ok()).collect()
+fn target(path: &str) -> Option<std::path::PathBuf> {
+    super::real::kernel_link(path)
 }
 
 #[cfg(not(target_os = "linux"))]
+fn target(_: &str) -> Option<std::path::PathBuf> {
+    None
+}
+
+#[cfg(target_os = "linux")]
+fn opened(path: &str) -> Option<std::os::fd::OwnedFd> {
+    super::real::kernel_open(path)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn opened(_: &str) -> Option<std::os::fd::OwnedFd> {
+    None
+}
+
 fn numbers() -> Vec<i32> {
+    names("/proc").iter().filter_map(|name| name.parse().ok()).collect()
+}
+
+#[cfg(target_os = "linux")]
+fn names(directory: &str) -> Vec<String> {
+    super::real::kernel_names(directory)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn names(_: &str) -> Vec<String> {
     Vec::new()
 }
 
@@ -134,6 +233,27 @@ mod tests {
         };
         assert_eq!(found, wanted);
         assert_eq!(read(12, "12 (cut"), None);
+    }
+
+    #[test]
+    fn what_was_taken_stands_behind_the_name() {
+        let stat = "12 (a) 1) R 4 5 6 0 -1 0 0 0 0 0 30 12 0 0 20 0 1 0 777 9000 55 18";
+        let wanted = Usage { cpu_ticks: 42, memory_pages: 55, written_bytes: Some(3) };
+        assert_eq!(read_usage(stat, Some(3)), Some(wanted));
+        assert_eq!(read_usage("12 (cut) R 4", None), None);
+        assert!(may_write("pos:\t0\nflags:\t0100001\n") && may_write("flags:\t02\n"));
+        assert!(!may_write("pos:\t0\nflags:\t0100000\n") && !may_write(""));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_file_that_is_being_written_is_told() {
+        let own = i32::try_from(std::process::id()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let file = tempfile::NamedTempFile::new_in(folder.path().canonicalize().unwrap()).unwrap();
+        assert!(writes(own, file.path()));
+        assert!(!writes(own, std::path::Path::new("/no/such/file")));
+        assert!(usage(own).unwrap().memory_pages > 0 && rates().ticks_per_second > 0);
     }
 
     #[test]

@@ -159,6 +159,18 @@ pub(super) fn kernel_bytes(path: &str) -> Option<Vec<u8>> {
     fs::read(path).ok()
 }
 
+/// Opens, to read, what a link under `/proc` leads to.
+#[cfg(target_os = "linux")]
+pub(super) fn kernel_open(path: &str) -> Option<std::os::fd::OwnedFd> {
+    Some(File::open(path).ok()?.into())
+}
+
+/// Where a link under `/proc` leads.
+#[cfg(target_os = "linux")]
+pub(super) fn kernel_link(path: &str) -> Option<PathBuf> {
+    fs::read_link(path).ok()
+}
+
 /// The names in a directory under `/proc`.
 #[cfg(target_os = "linux")]
 pub(super) fn kernel_names(path: &str) -> Vec<String> {

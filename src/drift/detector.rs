@@ -17,9 +17,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::Error;
 use super::sighting::Sighting;
 use super::signals::Level;
-use crate::state::{AgentId, Checkpoint};
+use crate::state::{AgentId, Checkpoint, Span};
 
 /// A signal of the user's own, shown everything that is seen of one agent.
 pub trait Detector: Send {
@@ -35,6 +36,73 @@ pub trait Detector: Send {
 
     /// Takes over what [`save`](Self::save) once gave: the agent was restored, or began anew.
     fn bring_back(&mut self, saved: &Value);
+}
+
+/// A command that is told of each response from a checkpoint on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Hook {
+    /// The program and its arguments; none where empty.
+    pub command: Vec<String>,
+    /// It is killed when it takes longer.
+    pub timeout: Span,
+}
+
+impl Default for Hook {
+    fn default() -> Self {
+        Self { command: Vec::new(), timeout: Span::from_ms(10_000) }
+    }
+}
+
+impl Hook {
+    /// Checks the bounds.
+    ///
+    /// # Errors
+    /// [`Error::Option`] with the key that is out of them.
+    pub fn check(&self) -> Result<(), Error> {
+        check_timeout("hook.timeout", self.timeout)
+    }
+}
+
+/// A detector that is a command, asked about each newest checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Command {
+    /// Its name, by which its opinions are known.
+    pub name: String,
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// It is killed when it takes longer.
+    #[serde(default = "patience")]
+    pub timeout: Span,
+}
+
+impl Command {
+    /// Checks the bounds.
+    ///
+    /// # Errors
+    /// [`Error::Option`] with the key that is out of them.
+    pub fn check(&self) -> Result<(), Error> {
+        let why = if self.name.is_empty() {
+            "a detector has a name"
+        } else if self.command.is_empty() {
+            "a detector names the program and its arguments"
+        } else {
+            return check_timeout("detectors", self.timeout);
+        };
+        Err(Error::Option { key: "detectors", why: why.to_owned() })
+    }
+}
+
+fn patience() -> Span {
+    Hook::default().timeout
+}
+
+fn check_timeout(key: &'static str, timeout: Span) -> Result<(), Error> {
+    if (1..=600_000).contains(&timeout.as_ms()) {
+        return Ok(());
+    }
+    Err(Error::Option { key, why: format!("a timeout of {timeout} is not from 1ms to 10m") })
 }
 
 /// What a detector thinks of an agent.

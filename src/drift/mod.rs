@@ -97,6 +97,10 @@ pub struct Options {
     pub shrinkage: shrinkage::Options,
     /// Length of a life.
     pub limits: limits::Options,
+    /// What is told of each response from a checkpoint on.
+    pub hook: detector::Hook,
+    /// Detectors that are commands.
+    pub detectors: Vec<detector::Command>,
     /// How each family of signals is answered.
     pub policies: policy::Policies,
     /// What keeps restores from flapping.
@@ -125,6 +129,8 @@ impl Default for Options {
             crash_loop: crash_loop::Options::default(),
             shrinkage: shrinkage::Options::default(),
             limits: limits::Options::default(),
+            hook: detector::Hook::default(),
+            detectors: Vec::new(),
             policies: policy::Policies::default(),
             restores: policy::RestoreLimits::default(),
             shared_cause: policy::SharedCause::default(),
@@ -150,6 +156,8 @@ impl Options {
         self.policies.check()?;
         self.restores.check()?;
         self.shared_cause.check()?;
+        self.hook.check()?;
+        self.detectors.iter().try_for_each(detector::Command::check)?;
         self.invariants.iter().try_for_each(invariants::Invariant::check)?;
         self.budgets.iter().try_for_each(budget::Budget::check)
     }

@@ -24,6 +24,20 @@ pub enum Policy {
     Halt,
 }
 
+impl Policy {
+    /// The name, as in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Observe => "observe",
+            Self::Checkpoint => "checkpoint",
+            Self::Restart => "restart",
+            Self::Restore => "restore",
+            Self::Halt => "halt",
+        }
+    }
+}
+
 /// What policies are followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -52,6 +52,12 @@ impl Verdict {
         self.findings.iter().map(|finding| finding.onset).min()
     }
 
+    /// Nothing is wrong, as of this observation.
+    #[must_use]
+    pub fn ok(observation: u64) -> Self {
+        Self { observation, ..Self::default() }
+    }
+
     fn of(mut findings: Vec<Finding>, observation: u64) -> Self {
         findings.sort_by_key(|it| (std::cmp::Reverse(it.level), it.onset));
         let level = findings.first().map_or(Level::Ok, |worst| worst.level);

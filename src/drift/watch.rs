@@ -154,6 +154,8 @@ pub struct Watch {
     now: Option<Duration>,
     memory: Memory,
     detectors: Vec<Box<dyn Detector>>,
+    /// What detectors kept that were not added (yet).
+    kept: BTreeMap<String, Value>,
     #[cfg(feature = "schema")]
     schema: Option<Schema>,
 }
@@ -174,6 +176,7 @@ impl Watch {
             now: None,
             memory: Memory::default(),
             detectors: Vec::new(),
+            kept: BTreeMap::new(),
             #[cfg(feature = "schema")]
             schema: None,
         }
@@ -187,13 +190,24 @@ impl Watch {
         let mut watch = Self::new(options);
         let Saved { memory, custom, .. } = read(saved)?;
         watch.memory = memory;
-        watch.hand_out(&custom);
+        watch.kept = custom;
         Ok(watch)
     }
 
-    /// Adds a detector of the user's own, before anything is seen or after [`Watch::load`].
-    pub fn add(&mut self, detector: Box<dyn Detector>) {
+    /// Adds a detector of the user's own, in the place of one of that name; what one of that name
+    /// kept is handed to it.
+    pub fn add(&mut self, mut detector: Box<dyn Detector>) {
+        if let Some(saved) = self.kept.remove(detector.name()) {
+            detector.bring_back(&saved);
+        }
+        self.detectors.retain(|known| known.name() != detector.name());
         self.detectors.push(detector);
+    }
+
+    /// Whether detectors were added.
+    #[must_use]
+    pub fn has_detectors(&self) -> bool {
+        !self.detectors.is_empty()
     }
 
     /// Every state must fit this JSON Schema.
@@ -293,7 +307,8 @@ impl Watch {
     #[must_use]
     #[expect(clippy::missing_panics_doc, reason = "what is remembered holds finite numbers only")]
     pub fn save(&self) -> Vec<u8> {
-        let custom = self.detectors.iter().map(|it| (it.name(), it.save())).collect();
+        let kept = self.kept.iter().map(|(name, saved)| (name.as_str(), saved.clone()));
+        let custom = kept.chain(self.detectors.iter().map(|it| (it.name(), it.save()))).collect();
         let saving = Saving { version: VERSION, memory: &self.memory, custom };
         serde_json::to_vec(&saving).expect("plain values and text keys can be written as JSON")
     }
@@ -307,7 +322,18 @@ impl Watch {
         self.memory.learnt = memory.learnt;
         self.memory.findings = Findings::default();
         self.memory.opinions.clear();
-        self.hand_out(&custom);
+        self.hand_out(custom);
+        Ok(())
+    }
+
+    /// Takes over all that [`Watch::save`] gave a moment ago: what came since did not happen.
+    ///
+    /// # Errors
+    /// As [`Watch::bring_back`].
+    pub fn resume(&mut self, saved: &[u8]) -> Result<(), Error> {
+        let Saved { memory, custom, .. } = read(saved)?;
+        self.memory = memory;
+        self.hand_out(custom);
         Ok(())
     }
 
@@ -330,12 +356,13 @@ impl Watch {
         (self.memory.counted.skipped, self.memory.counted.unwatched)
     }
 
-    fn hand_out(&mut self, custom: &BTreeMap<String, Value>) {
+    fn hand_out(&mut self, mut custom: BTreeMap<String, Value>) {
         for detector in &mut self.detectors {
-            if let Some(saved) = custom.get(detector.name()) {
-                detector.bring_back(saved);
+            if let Some(saved) = custom.remove(detector.name()) {
+                detector.bring_back(&saved);
             }
         }
+        self.kept = custom;
     }
 
     /// Moves time on; what lies before the first call does not count.

@@ -8,14 +8,14 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::json::{JsonError, validate_object};
 use super::patch::{members, pointer_text, values};
 use super::text::{quote, unquote};
 
 /// What happened to a value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChangeKind {
     /// It is in the second state only.
@@ -27,17 +27,17 @@ pub enum ChangeKind {
 }
 
 /// One difference between two states.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// Where, as a JSON Pointer: into the first state for what was removed, else into the second.
     pub path: String,
     /// What happened.
     pub kind: ChangeKind,
     /// The JSON text in the first state.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<String>,
     /// The JSON text in the second state.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
 }
 

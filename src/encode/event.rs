@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::manifest::Idempotency;
-use crate::state::{AgentId, CheckpointId, Digest, Kind, Seq, Timestamp};
+use super::watched::Watched;
+use crate::state::{AgentId, CheckpointId, Digest, Kind, Level, Seq, Timestamp};
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -84,6 +85,18 @@ pub struct BegunTree {
     pub plan: Digest,
 }
 
+/// What a response to drift was about: a finding, from when it was raised until it was let go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DriftCause {
+    /// The signal that told it.
+    pub signal: String,
+    /// The metric, the budget, the detector; empty where the signal has but one subject.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub subject: String,
+    /// The observation at which it was raised.
+    pub raised_at: u64,
+}
+
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -151,6 +164,9 @@ pub enum What {
         /// The workspace that is changed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         workspace: Option<BegunTree>,
+        /// What is said in the batch that finishes it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        then: Vec<What>,
     },
     /// A restore was given up; what was there before is there again.
     RestoreRolledBack {
@@ -192,6 +208,90 @@ pub enum What {
         checkpoint_id: CheckpointId,
         /// Whether it is tainted now.
         tainted: bool,
+        /// Why, in words.
+        why: String,
+    },
+    /// An agent was observed since its newest checkpoint.
+    Observed {
+        /// Whose.
+        agent_id: AgentId,
+        /// The store's own time; milliseconds.
+        store_time_ms: u64,
+        /// How the agent stood.
+        watched: Watched,
+    },
+    /// Something was found to be wrong with an agent, or worse than before.
+    DriftFound {
+        /// Whose.
+        agent_id: AgentId,
+        /// The store's own time; milliseconds.
+        store_time_ms: u64,
+        /// What was found.
+        #[serde(flatten)]
+        cause: DriftCause,
+        /// How bad it is.
+        level: Level,
+        /// The first observation that belongs to it.
+        onset: u64,
+        /// Why, in words.
+        why: String,
+    },
+    /// What was found wrong is let go.
+    DriftCalmed {
+        /// Whose.
+        agent_id: AgentId,
+        /// The newest observation.
+        observation: u64,
+        /// What it was.
+        #[serde(flatten)]
+        cause: DriftCause,
+    },
+    /// So many agents alarm on the same that the cause is none of theirs.
+    DriftShared {
+        /// The one whose alarm told it.
+        agent_id: AgentId,
+        /// The store's own time; milliseconds.
+        store_time_ms: u64,
+        /// What they alarm on.
+        #[serde(flatten)]
+        cause: DriftCause,
+        /// How many.
+        agents: u64,
+    },
+    /// Something was done about a drift.
+    DriftAnswered {
+        /// Whose.
+        agent_id: AgentId,
+        /// The store's own time; milliseconds.
+        store_time_ms: u64,
+        /// The newest observation.
+        observation: u64,
+        /// What it was about.
+        causes: Vec<DriftCause>,
+        /// `observe`, `checkpoint`, `restart`, `restore` or `halt`.
+        done: String,
+        /// The checkpoint that was gone back to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        restored: Option<Seq>,
+        /// Files that were changed by others, and replaced.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        foreign: Vec<PathBuf>,
+        /// Why, in words.
+        why: String,
+    },
+    /// A person let an agent go on that was halted.
+    DriftReleased {
+        /// Whose.
+        agent_id: AgentId,
+        /// Why, in words.
+        why: String,
+    },
+    /// The command that is to be told of a response failed.
+    DriftHookFailed {
+        /// Whose.
+        agent_id: AgentId,
+        /// What it was to be told.
+        done: String,
         /// Why, in words.
         why: String,
     },
@@ -262,6 +362,13 @@ impl What {
             Self::SessionEnded { .. } => "session_ended",
             Self::Reset { .. } => "reset",
             Self::Marked { .. } => "marked",
+            Self::Observed { .. } => "observed",
+            Self::DriftFound { .. } => "drift_found",
+            Self::DriftCalmed { .. } => "drift_calmed",
+            Self::DriftShared { .. } => "drift_shared",
+            Self::DriftAnswered { .. } => "drift_answered",
+            Self::DriftReleased { .. } => "drift_released",
+            Self::DriftHookFailed { .. } => "drift_hook_failed",
             Self::TailCut { .. } => "tail_cut",
             Self::DamageFound { .. } => "damage_found",
             Self::Healed { .. } => "healed",

@@ -9,7 +9,7 @@
 //! provisional seq, 2 imported, 4 raw, 8 by hand) · 9 state part · 10 seq of the last change of state · 11 state file
 //! · 12 comment · 13 labels (JSON) · 14 metadata (JSON) · 15 operation (JSON) · 16 idempotency key
 //! (digest of the body, key) · 17 restore (JSON) · 18 stored bytes · 19 workspace part · 20 state
-//! files part.
+//! files part · 21 what drift's detectors stood at ([`super::watched`]).
 //!
 //! A state part is its length (u64), its plain BLAKE3 digest (32), where it lies (u8: 0 inline, 1
 //! tree; a tree adds its root (32) and level (u8)) and, where it was inherited, the seq it came from
@@ -25,6 +25,7 @@ use uuid::Uuid;
 use super::directory::Root;
 use super::fields::{self, FieldError, Writer};
 use super::parts::{StateFiles, Workspace};
+use super::watched::Watched;
 use crate::state::{AgentId, CheckpointId, Digest, Kind, OperationRef, Seq, Timestamp};
 
 /// Where the bytes of a part lie.
@@ -94,6 +95,8 @@ pub(crate) struct Manifest {
     pub stored_bytes: u64,
     pub workspace: Option<Workspace>,
     pub state_files: Option<StateFiles>,
+    /// How the agent stood, where it was watched.
+    pub watched: Option<Watched>,
     pub unknown: Vec<(u8, Vec<u8>)>,
 }
 
@@ -134,7 +137,12 @@ impl Manifest {
     /// The topmost blocks of everything the checkpoint holds.
     pub(crate) fn roots(&self) -> impl Iterator<Item = Root> + '_ {
         let state = self.state.as_ref().and_then(Part::root);
-        state.into_iter().chain(self.part_roots())
+        state.into_iter().chain(self.part_roots()).chain(self.memory())
+    }
+
+    /// The block that what drift's detectors remember lies in.
+    pub(crate) fn memory(&self) -> Option<Root> {
+        self.watched.as_ref().and_then(Watched::root)
     }
 
     /// The topmost blocks of the workspace and the state files.
@@ -218,6 +226,9 @@ impl Manifest {
         }
         if let Some(restored) = &self.restored {
             writer.bytes(17, &json(restored));
+        }
+        if let Some(watched) = &self.watched {
+            writer.bytes(21, &watched.encode());
         }
     }
 
@@ -311,6 +322,7 @@ struct Draft {
     stored_bytes: u64,
     workspace: Option<Workspace>,
     state_files: Option<StateFiles>,
+    watched: Option<Watched>,
     unknown: Vec<(u8, Vec<u8>)>,
 }
 
@@ -344,6 +356,7 @@ impl Draft {
             18 => self.stored_bytes = fields::number(tag, value)?,
             19 => self.workspace = Some(Workspace::decode(tag, value)?),
             20 => self.state_files = Some(StateFiles::decode(tag, value)?),
+            21 => self.watched = Some(Watched::decode(tag, value)?),
             _ => self.unknown.push((tag, value.to_vec())),
         }
         Ok(())
@@ -374,6 +387,7 @@ impl Draft {
             stored_bytes: self.stored_bytes,
             workspace: self.workspace,
             state_files: self.state_files,
+            watched: self.watched,
             unknown: self.unknown,
         })
     }
@@ -439,6 +453,7 @@ mod tests {
             stored_bytes: 1 << 40,
             workspace: Some(crate::encode::parts::tests::workspace()),
             state_files: Some(crate::encode::parts::tests::state_files()),
+            watched: Some(crate::encode::watched::tests::watched()),
             unknown: vec![(200, b"later".to_vec())],
         }
     }

@@ -24,6 +24,7 @@ mod tracked;
 mod tree;
 mod unified;
 mod varint;
+pub(crate) mod watched;
 
 pub use content::{
     Block, ChildRef, ChunkParams, Content, NodeError, ReadError, Slice, children, read,

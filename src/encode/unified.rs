@@ -7,7 +7,7 @@
 
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use similar::TextDiff;
 use similar::udiff::UnifiedHunkHeader;
 
@@ -20,7 +20,7 @@ const LINES_MAX: usize = 50_000;
 const CONTEXT_LINES: usize = 3;
 
 /// Why the difference between two files is not told line by line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum NoText {

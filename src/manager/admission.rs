@@ -9,6 +9,7 @@ use super::resolve;
 use crate::encode::event::What;
 use crate::encode::manifest::{Lies, Manifest, Part, Restored};
 use crate::encode::parts::{StateFiles, Workspace};
+use crate::encode::watched::Watched;
 use crate::encode::{Block, Encoded};
 use crate::state::{AgentId, CheckpointId, Digest, Kind, OperationRef, Seq};
 use crate::store::{self, Brought, Catalog, Draft, DraftState, Store};
@@ -34,8 +35,27 @@ pub(crate) struct Submission {
     pub imported: bool,
     /// The state is what a file was found to hold, and no JSON object.
     pub raw: bool,
+    /// A person or a script asks, not the agent.
+    pub by_hand: bool,
+    /// The digest of the patch that the state came of.
+    pub patch: Option<Digest>,
     /// What is to be said in the same batch.
     pub events: Vec<What>,
+    /// How the agent stands, where it is watched.
+    pub told: Option<Told>,
+}
+
+/// How an agent stands, with what its detectors remember.
+#[derive(Debug, Clone)]
+pub(crate) struct Told {
+    pub watched: Watched,
+    pub memory: Block,
+}
+
+impl Told {
+    pub(super) fn into_parts(self) -> (Option<Watched>, Option<Block>) {
+        (Some(self.watched), Some(self.memory))
+    }
 }
 
 /// The caller's own words on a checkpoint.
@@ -282,6 +302,23 @@ impl Submission {
     pub(super) fn body(&self) -> Digest {
         let mut hasher = blake3::Hasher::new();
         hasher.update(self.kind.as_str().as_bytes());
+        match self.patch {
+            // The same patch makes another state of a newer one, and is the same request.
+            Some(patch) => _ = hasher.update(b"\0patch").update(&patch.0),
+            None => self.hash_parts(&mut hasher),
+        }
+        let words = serde_json::json!([
+            self.words.comment,
+            self.words.labels,
+            self.words.metadata,
+            self.opens,
+            self.operation.as_ref().map(|operation| &operation.name),
+        ]);
+        hasher.update(words.to_string().as_bytes());
+        Digest(*hasher.finalize().as_bytes())
+    }
+
+    fn hash_parts(&self, hasher: &mut blake3::Hasher) {
         match &self.state {
             Wanted::Given { encoded, .. } => {
                 hasher.update(b"\0given").update(&encoded.state_digest.0)
@@ -298,14 +335,5 @@ impl Submission {
                 hasher.update(b"\0state file").update(path.as_os_str().as_encoded_bytes());
             }
         }
-        let words = serde_json::json!([
-            self.words.comment,
-            self.words.labels,
-            self.words.metadata,
-            self.opens,
-            self.operation.as_ref().map(|operation| &operation.name),
-        ]);
-        hasher.update(words.to_string().as_bytes());
-        Digest(*hasher.finalize().as_bytes())
     }
 }

@@ -43,6 +43,7 @@ pub struct Agent {
     id: AgentId,
     source: Option<Arc<dyn StateSource>>,
     place: Option<Arc<Workplace>>,
+    by_hand: bool,
 }
 
 impl std::fmt::Debug for Agent {
@@ -53,13 +54,23 @@ impl std::fmt::Debug for Agent {
 
 impl Agent {
     pub(super) fn new(manager: CheckpointManager, id: AgentId) -> Self {
-        Self { manager, id, source: None, place: None }
+        let by_hand = manager.committer().by_hand;
+        Self { manager, id, source: None, place: None, by_hand }
     }
 
     /// Its id.
     #[must_use]
     pub fn id(&self) -> &AgentId {
         &self.id
+    }
+
+    /// Says that what is done through this handle is done by a person or a script, not by the agent,
+    /// as [`Options::by_hand`](super::Options::by_hand) does for all of a manager; to be said before
+    /// the handle is given a workspace.
+    #[must_use]
+    pub fn by_hand(mut self, by_hand: bool) -> Self {
+        self.by_hand = by_hand;
+        self
     }
 
     /// Gives the agent a source of its own state: used where no state is given, and told of a
@@ -115,8 +126,8 @@ impl Agent {
     }
 
     fn extend(&mut self, how: impl FnOnce(&mut Option<Place>, &mut Vec<PathBuf>)) {
-        let own = (self.manager.clone(), self.id.clone());
-        self.place = Some(Arc::new(Workplace::with(self.place.as_ref(), own, how)));
+        let own = self.clone();
+        self.place = Some(Arc::new(Workplace::with(self.place.as_ref(), &own, how)));
     }
 
     /// Keeps `state`; durable on return.
@@ -154,7 +165,10 @@ impl Agent {
     /// # Errors
     /// As [`Agent::restore_checkpoint`].
     pub fn restore(&self, reference: &str, options: &RestoreOptions) -> Result<Restored, Error> {
-        restoring::restore(self, reference, options)
+        let said: Vec<What> = self.release("a checkpoint was restored").into_iter().collect();
+        let restored = restoring::restore_saying(self, reference, options, said)?;
+        self.note_released();
+        Ok(restored)
     }
 
     /// Tells what [`Agent::restore`] would do: what it would write, remove and leave, and what is
@@ -168,7 +182,7 @@ impl Agent {
         options: &RestoreOptions,
     ) -> Result<Restored, Error> {
         let options = RestoreOptions { dry_run: true, ..options.clone() };
-        restoring::restore(self, reference, &options)
+        restoring::restore_saying(self, reference, &options, Vec::new())
     }
 
     /// Reads a checkpoint and changes nothing.
@@ -186,6 +200,15 @@ impl Agent {
     pub fn show(&self, reference: &str) -> Result<Checkpoint, Error> {
         let found = self.resolve(reference)?;
         Ok(found.store.facts(&found.held))
+    }
+
+    /// The number at which the state of a checkpoint last changed: what [`Request::if_match`] is
+    /// compared with where that checkpoint is the newest.
+    ///
+    /// # Errors
+    /// `not_found`.
+    pub fn state_changed(&self, reference: &str) -> Result<Seq, Error> {
+        Ok(self.resolve(reference)?.held.manifest.state_changed)
     }
 
     /// The newest checkpoint of a kind since the last fresh start, tainted ones apart.
@@ -286,6 +309,7 @@ impl Agent {
     pub fn reset(&self) -> Result<(), Error> {
         let last = self.manager.last_seq(&self.id);
         self.manager.write_event(|_| What::Reset { agent_id: self.id.clone(), seq: last })?;
+        self.note_released();
         self.forget_track();
         Ok(())
     }
@@ -412,7 +436,8 @@ impl Agent {
     }
 
     pub(super) fn resolve(&self, reference: &str) -> Result<Resolved, Error> {
-        resolve::resolve(&self.committer().targets, &self.id, reference)
+        let onset = if reference == "good" { self.suspected_since() } else { None };
+        resolve::resolve(&self.committer().targets, &self.id, reference, onset)
     }
 
     /// The state of the agent's own source, where it has one.
@@ -433,6 +458,11 @@ impl Agent {
         let (manifest, state) = store.read_view(path)?;
         tracing::warn!(path = %path.display(), "the log does not hold this checkpoint; its view does");
         Some(Loaded::of_view(store.facts_of(&manifest, manifest.digest()), state))
+    }
+
+    /// Whether this is a person's handle.
+    pub(super) fn is_by_hand(&self) -> bool {
+        self.by_hand
     }
 
     /// When the agent itself last made a checkpoint.

@@ -14,7 +14,8 @@
 //! where it came from; a restore in place never writes to a path that came from elsewhere.
 
 use std::collections::HashSet;
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Read, Write};
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,7 @@ use super::agent::Agent;
 use super::error::Error;
 use super::files::Reader;
 use super::progress::{Count, Work};
+use crate::disk::{Access, DiskFile};
 use crate::encode::directory::{self, Root};
 use crate::encode::manifest::Manifest;
 use crate::encode::parts::{StateFiles, Workspace};
@@ -37,6 +39,23 @@ const VERSION: u32 = 2;
 /// chunk, a node or a page.
 const HEADER_BYTES_MAX: usize = 16 << 20;
 const BLOCK_BYTES_MAX: usize = 32 << 20;
+
+/// Bytes of a file that are read at a time.
+const READ_BYTES: usize = 1 << 20;
+
+/// A file of the disk from its beginning to its end.
+struct FromStart<'a> {
+    file: &'a dyn DiskFile,
+    at: u64,
+}
+
+impl Read for FromStart<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Header {
@@ -107,6 +126,18 @@ impl Agent {
     /// As [`Agent::import_from`].
     pub fn import(&self, bundle: &[u8]) -> Result<Receipt, Error> {
         self.import_from(&mut &*bundle)
+    }
+
+    /// Takes in the bundle that a file holds.
+    ///
+    /// # Errors
+    /// As [`Agent::import_from`]; `not_found` where there is no such file.
+    pub fn import_file(&self, path: &Path) -> Result<Receipt, Error> {
+        let disk = self.disk();
+        let opened = disk.canonical(path).and_then(|path| disk.open(&path, Access::Read));
+        let file = opened.map_err(|source| Error::Unread { path: path.to_owned(), source })?;
+        let from = FromStart { file: &*file, at: 0 };
+        self.import_from(&mut BufReader::with_capacity(READ_BYTES, from))
     }
 
     /// Reads a bundle to its end and takes it in as a new checkpoint of this agent.

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 
-use super::admission::{Before, Sight, Submission, Taken, TakenState, content, in_flight};
+use super::admission::{Before, Sight, Submission, Taken, TakenState, Told, content, in_flight};
+use super::drift::Watches;
 use super::error::Error;
 use super::progress::WorkProgress;
 use super::{letting_go, retained};
@@ -19,13 +20,14 @@ use crate::clock::Clock;
 use crate::collect;
 use crate::commit::group::Group;
 use crate::disk::{Retry, RetryError, retry};
-use crate::encode;
 use crate::encode::event::What;
 use crate::encode::manifest::{Idempotency, Lies, Manifest, Part};
+use crate::encode::{self, Block};
 use crate::retention::Policy;
-use crate::state::{AgentId, Attempt, CheckpointId, Digest, OperationRef, Receipt, Seq};
+use crate::state::{AgentId, Attempt, CheckpointId, Digest, Kind, OperationRef, Receipt, Seq};
 use crate::store::{
-    self, Ahead, BlockKey, Brought, Draft, DraftState, IfMissing, Shelf, Store, Target, Targets,
+    self, Ahead, BlockKey, Brought, Draft, DraftState, Fresh, IfMissing, Shelf, Store, Target,
+    Targets,
 };
 
 /// How long an idempotency key is remembered after its checkpoint was forgotten.
@@ -39,14 +41,19 @@ pub(crate) struct Committer {
     /// What is done here is done by a person, not by an agent.
     pub by_hand: bool,
     pub workspace: collect::Options,
-    pub policy: Policy,
+    /// Changed when the configuration is read again.
+    pub policy: RwLock<Policy>,
     pub retry: Retry,
     group: Group<Submission, Answer>,
     numbers: Mutex<HashMap<AgentId, Seq>>,
     plans: Mutex<retained::Pace>,
     over_budget: Mutex<bool>,
+    /// Every agent under watch.
+    pub(super) watches: Watches,
     /// Whom to tell how far long work has come.
     pub(super) progress: RwLock<Option<Tell>>,
+    /// Whom to tell what commits came to.
+    pub(super) counting: RwLock<Option<Count>>,
     /// One homecoming at a time.
     pub(super) homecoming: Mutex<()>,
     /// Held while numbers are given and written, so that homecoming comes between two batches.
@@ -62,6 +69,17 @@ impl std::fmt::Debug for Committer {
 /// Told of progress, from several threads.
 pub(super) type Tell = Box<dyn Fn(WorkProgress) + Send + Sync>;
 
+/// What a commit came to, and how long it took.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct CommitEnd<'a> {
+    pub kind: Kind,
+    pub took: Duration,
+    pub answer: Result<&'a Receipt, &'a Error>,
+}
+
+/// Told of each commit, from several threads.
+pub(super) type Count = Box<dyn Fn(CommitEnd<'_>) + Send + Sync>;
+
 /// A submission that was let in.
 enum Admitted {
     /// To be written; its place among the drafts, which it may share with an equal one.
@@ -71,20 +89,22 @@ enum Admitted {
 }
 
 impl Committer {
-    pub(crate) fn new(targets: Targets, options: &super::Options) -> Self {
+    pub(crate) fn new(targets: Targets, options: &super::Options, watches: Watches) -> Self {
         Self {
             targets,
             clock: Arc::clone(&options.clock),
             encode: options.state,
             by_hand: options.by_hand,
             workspace: options.workspace.clone(),
-            policy: options.retention.clone(),
+            policy: RwLock::new(options.retention.clone()),
             retry: options.retry,
             group: Group::default(),
             numbers: Mutex::default(),
             plans: Mutex::default(),
             over_budget: Mutex::default(),
+            watches,
             progress: RwLock::default(),
+            counting: RwLock::default(),
             homecoming: Mutex::default(),
             turn: Mutex::default(),
         }
@@ -92,6 +112,16 @@ impl Committer {
 
     /// Makes a submission durable, together with whatever else waits.
     pub(crate) fn submit(&self, submission: Submission) -> Result<Receipt, Error> {
+        let (kind, began) = (submission.kind, self.clock.monotonic());
+        let answer = self.submit_uncounted(submission);
+        if let Some(count) = &*self.counting.read() {
+            let took = self.clock.monotonic().saturating_sub(began);
+            count(CommitEnd { kind, took, answer: answer.as_ref() });
+        }
+        answer
+    }
+
+    fn submit_uncounted(&self, submission: Submission) -> Result<Receipt, Error> {
         let bytes = submission.given_bytes();
         let answer = self
             .group
@@ -143,6 +173,7 @@ impl Committer {
             .collect();
         let stored = if drafts.is_empty() { Err(Vec::new()) } else { self.store(&mut drafts) };
         let written = Arc::new(Written { drafts, stored });
+        self.tell_checkpoints(&written);
         admitted
             .into_iter()
             .map(|one| match one {
@@ -151,6 +182,17 @@ impl Committer {
                 Err(error) => Answer::Refused(error),
             })
             .collect()
+    }
+
+    /// Tells whoever listens of the checkpoints that were written, before the next group is.
+    fn tell_checkpoints(&self, written: &Written) {
+        let (true, Ok((store, _))) = (self.targets.news.is_heard(), &written.stored) else {
+            return;
+        };
+        for draft in &written.drafts {
+            let facts = store.facts_of(&draft.manifest, draft.manifest.digest());
+            self.targets.news.tell(Fresh::Checkpoint(&facts));
+        }
     }
 
     /// Checks a submission against what is known and makes a draft of it.
@@ -195,12 +237,13 @@ impl Committer {
         let TakenState { part, content, raw, file } = state;
         let digest = |part: &Option<Part>| part.as_ref().map(|part| part.digest);
         let unchanged = digest(&before.state) == digest(&part);
-        let blocks = submission.rest();
+        let mut blocks = submission.rest();
+        let (watched, memory) = submission.told.map(Told::into_parts).unwrap_or_default();
+        blocks.extend(memory);
         let opens = submission.opens.map(|name| OperationRef {
             id: submission.id,
             name: if name.is_empty() { submission.id.to_string() } else { name },
         });
-        let reference = self.targets.primary.store().or_else(|| self.targets.sighted().pop());
         let manifest = Manifest {
             id: submission.id,
             agent: submission.agent,
@@ -208,11 +251,11 @@ impl Committer {
             seq_provisional: self.targets.primary.store().is_none(),
             imported: submission.imported,
             raw,
-            by_hand: self.by_hand,
+            by_hand: submission.by_hand,
             kind: submission.kind,
             parent: submission.parent.or(before.id),
             created_at: self.clock.now(),
-            store_time_ms: reference.map_or(0, |store| store.store_time_ms()),
+            store_time_ms: self.store_time_ms(),
             state: part,
             state_changed: if unchanged { before.state_changed } else { seq },
             state_file: submission.words.state_file.or(file),
@@ -225,6 +268,7 @@ impl Committer {
             stored_bytes: 0,
             workspace,
             state_files,
+            watched,
             unknown: Vec::new(),
         };
         let brought = submission.brought.into_iter().collect();
@@ -268,12 +312,24 @@ impl Committer {
         seq
     }
 
+    /// The store's own time, in milliseconds; 0 where no store can be seen.
+    pub(super) fn store_time_ms(&self) -> u64 {
+        let store = self.targets.primary.store().or_else(|| self.targets.sighted().pop());
+        store.map_or(0, |store| store.store_time_ms())
+    }
+
     /// Notes that the target whose store this is failed.
     pub(super) fn fail_target_of(&self, store: &Arc<Store>, why: &str) {
         let failed = self.targets.all().find(|target| target.path() == store.path());
         if let Some(target) = failed {
             target.fail(why.to_owned());
         }
+    }
+
+    /// The receipt of what was asked for under a key before.
+    pub(super) fn known(&self, submission: &Submission) -> Result<Option<Receipt>, Error> {
+        let Some(key) = &submission.words.key else { return Ok(None) };
+        self.remembered(&self.targets.sighted(), &submission.agent, key, submission.body())
     }
 
     fn remembered(
@@ -361,11 +417,21 @@ impl Committer {
     /// Writes one event to the first target that takes it, as a checkpoint would be; where none
     /// does, those that are left alone after a failure are tried all the same.
     pub(super) fn write_event(&self, what: impl Fn(&Store) -> What) -> Result<(), Error> {
+        self.write_words(|store| vec![what(store)], &[])
+    }
+
+    /// Writes events as one batch, with the blocks that they name, as [`Committer::write_event`]
+    /// does.
+    pub(super) fn write_words(
+        &self,
+        words: impl Fn(&Store) -> Vec<What>,
+        blocks: &[Block],
+    ) -> Result<(), Error> {
         let _turn = self.turn.lock();
         let mut attempts = Vec::new();
         let resting = self.targets.resting();
         let say = |target: &Target, store: &Arc<Store>| {
-            letting_go::say(store, what(store)).map_err(|error| {
+            letting_go::say_all(store, &words(store), blocks).map_err(|error| {
                 target.fail(error.to_string());
                 error.to_string()
             })
@@ -455,7 +521,7 @@ impl Committer {
     ) -> Result<Vec<Attempt>, RetryError> {
         // Forgetting rides in the batch of the commit that causes it.
         let forgets = if retained {
-            self.plans.lock().forgets(store, drafts, &self.policy)
+            self.plans.lock().forgets(store, drafts, &self.policy.read())
         } else {
             Vec::new()
         };

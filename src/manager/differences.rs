@@ -7,13 +7,14 @@
 //! not compared with what the other side holds there, but listed. Texts are told line by line within
 //! bounds: of a file, [`TEXT_BYTES_MAX`]; of all files of a part, [`TOLD_BYTES_MAX`].
 
+mod changes;
 mod live;
 mod walk;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use self::walk::Pair;
 use super::agent::Agent;
@@ -30,7 +31,7 @@ use crate::state::lossy;
 const TOLD_BYTES_MAX: usize = 4 << 20;
 
 /// What differs, part by part.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Differences {
     /// Between the states.
     pub state: Vec<Change>,
@@ -40,16 +41,16 @@ pub struct Differences {
     /// itself is `.`.
     pub files: Vec<FileDifference>,
     /// What one side left out and the other one holds; it is not compared.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_compared: Vec<Skipped>,
     /// Parts of the checkpoint (`state`, `state_files`, `workspace`) that were not compared with what
     /// is there now, because it is not known where that is.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub unplaced: Vec<&'static str>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unplaced: Vec<String>,
 }
 
 /// A file, directory or link that is not the same on both sides.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FileDifference {
     /// Where it is; in JSON, what is not UTF-8 is replaced.
     #[serde(serialize_with = "lossy::path")]
@@ -61,21 +62,21 @@ pub struct FileDifference {
     /// In what it differs, where it is on both sides.
     pub what: Vec<Aspect>,
     /// What it is on the first side.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<FileFacts>,
     /// What it is on the second side.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<FileFacts>,
     /// Its lines as a unified diff, where it is a text and they differ.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diff: Option<String>,
     /// Why there is no such diff, where the content differs.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_diff: Option<NoText>,
 }
 
 /// In what two things of one name may differ.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Aspect {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::collect::{self, SourceError};
+use crate::drift;
 use crate::encode;
 use crate::error::ErrorKind;
 use crate::restore;
@@ -152,6 +153,17 @@ pub enum Error {
         /// The way out.
         way_out: String,
     },
+    /// The agent drifted, going back did not help or was not allowed, and a person is asked.
+    #[error("agent {agent} is halted: {why}")]
+    Halted {
+        /// Whose.
+        agent: AgentId,
+        /// Why.
+        why: String,
+    },
+    /// What is observed, or an option of drift, is refused.
+    #[error(transparent)]
+    Drift(#[from] drift::Error),
     /// The manager only looks.
     #[error("the store at {} is open to look only", path.display())]
     LooksOnly {
@@ -164,6 +176,14 @@ pub enum Error {
     /// A bundle is not one of ours, or not whole.
     #[error("the bundle cannot be imported: {0}")]
     Bundle(String),
+    /// What was to be read is not there or cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Unread {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The disk refused.
     #[error("cannot {doing}: {source}")]
     Io {
@@ -190,6 +210,7 @@ impl Error {
             Self::Store(error) => error.kind(),
             Self::Restore(error) => error.kind(),
             Self::Collect(error) => error.kind(),
+            Self::Drift(error) => error.kind(),
             Self::NoCheckpoint { .. } | Self::NoOperation { .. } | Self::NothingToUndo { .. } => {
                 ErrorKind::NotFound
             }
@@ -200,8 +221,14 @@ impl Error {
             Self::KeyReused { .. }
             | Self::Refused { .. }
             | Self::Conflicts { .. }
+            | Self::Halted { .. }
             | Self::LooksOnly { .. } => ErrorKind::Refused,
-            Self::Source(_) | Self::Interrupted(_) | Self::Io { .. } => ErrorKind::Failed,
+            Self::Unread { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                ErrorKind::NotFound
+            }
+            Self::Source(_) | Self::Interrupted(_) | Self::Io { .. } | Self::Unread { .. } => {
+                ErrorKind::Failed
+            }
         }
     }
 
@@ -218,6 +245,9 @@ impl Error {
             Self::Collect(error) => return error.hint(),
             Self::Conflicts { .. } => {
                 "look at them, then give --force to replace them; the recovery checkpoint keeps them"
+            }
+            Self::Halted { .. } => {
+                "`stateward drift` shows what is there; `stateward restore REF`, `stateward drift mark REF good` or `stateward reset` lets the agent go on"
             }
             Self::NoReference { .. } => {
                 "give a checkpoint's path, its id or the first digits of it, latest, latest:KIND or good"

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::agent::Agent;
 use super::error::Error;
@@ -20,7 +20,7 @@ use crate::state::{CheckpointId, Digest, Timestamp, lossy};
 use crate::store::{BlockKey, ContentError, FileError, OpenPacks, Store};
 
 /// What a kept name stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FileKind {
     /// A regular file.
@@ -32,7 +32,7 @@ pub enum FileKind {
 }
 
 /// One name among a checkpoint's files.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct KeptFile {
     /// Where it is: from the workspace's root, or absolute for a state file. In JSON, what is not
     /// UTF-8 is replaced.
@@ -53,22 +53,22 @@ impl std::ops::Deref for KeptFile {
 }
 
 /// What is kept of a file, a directory or a link beside its name.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FileFacts {
     /// What it is.
     pub kind: FileKind,
     /// Its length in bytes; 0 for what is no file.
     pub bytes: u64,
     /// Its permission bits; absent for links.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<u32>,
     /// Last change of its content.
     pub modified_at: Timestamp,
     /// The root of its content; absent where it is empty or no file.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
     /// Where a link leads, as it is written there.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "lossy::optional")]
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "lossy::optional")]
     pub target: Option<PathBuf>,
 }
 

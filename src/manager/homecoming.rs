@@ -466,7 +466,7 @@ fn retain(
         let word = {
             let catalog = home.catalog();
             let now = home.store_time_ms();
-            let plan = retained::plan_for(&catalog, agent, &[], &committer.policy, now);
+            let plan = retained::plan_for(&catalog, agent, &[], &committer.policy.read(), now);
             let seqs: Vec<Seq> = plan.forgotten.iter().map(|one| one.seq).collect();
             retained::forgotten_event(&catalog, agent, &seqs, home, Why::Forgotten)
         };

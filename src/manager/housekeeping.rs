@@ -11,6 +11,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use super::committer::Committer;
+use super::drift::WRITTEN_WITHIN;
 use super::{homecoming, letting_go};
 use crate::store::Store;
 
@@ -63,6 +64,14 @@ impl Housekeeper {
         Self { shared, thread }
     }
 
+    /// Says that something was seen that is to be written down before long.
+    pub(super) fn nudge(&self) {
+        let bell = self.shared.bell.lock();
+        if !bell.awake {
+            self.shared.changed.notify_one();
+        }
+    }
+
     /// Says that something was committed.
     pub(super) fn poke(&self) {
         let mut bell = self.shared.bell.lock();
@@ -84,31 +93,62 @@ impl Drop for Housekeeper {
     }
 }
 
-/// Waits for a ring; `false` when it is time to stop.
-fn wait(shared: &Shared, longest: Option<Duration>) -> bool {
+/// Why the thread woke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Woken {
+    Rung,
+    /// Nobody rang for as long as it may wait.
+    TimeIsUp,
+    Stopped,
+}
+
+/// Waits for a ring, for at most as long as `longest` says whenever something was said.
+fn wait(shared: &Shared, longest: impl Fn() -> Option<Duration>) -> Woken {
     let mut bell = shared.bell.lock();
+    let mut woken = Woken::Rung;
     while !bell.rung && !bell.stop {
-        match longest {
+        match longest() {
             None => shared.changed.wait(&mut bell),
             Some(longest) => {
                 if shared.changed.wait_for(&mut bell, longest).timed_out() {
+                    woken = Woken::TimeIsUp;
                     break;
                 }
             }
         }
     }
     bell.rung = false;
-    !bell.stop
+    if bell.stop { Woken::Stopped } else { woken }
 }
 
 fn keep(shared: &Shared, committer: &Committer) {
-    while wait(shared, Some(PROBE).filter(|_| in_trouble(committer))) {
+    let longest = || {
+        let probe = Some(PROBE).filter(|_| in_trouble(committer));
+        let unsaved = Some(WRITTEN_WITHIN).filter(|_| committer.watches.has_unsaved());
+        probe.into_iter().chain(unsaved).min()
+    };
+    loop {
+        let woken = wait(shared, longest);
+        if woken == Woken::Stopped {
+            break;
+        }
         homecoming::come_home(committer);
         watch_until_idle(shared, committer);
+        if woken == Woken::TimeIsUp || committer.watches.is_due() {
+            write_down(committer, false);
+        }
         rest(shared, committer);
     }
+    write_down(committer, true);
     // The last words are settle()'s or the next opening's: closing must not take long.
     each_store(committer, "mark the end of the log", Store::mark);
+}
+
+/// Writes down what was seen of agents.
+fn write_down(committer: &Committer, closing: bool) {
+    if let Err(error) = committer.watches.write_down(committer, closing) {
+        tracing::warn!(%error, "what was seen of agents is not written down yet");
+    }
 }
 
 /// While commits keep coming, only the next segment is made ahead; until they pause, or for a

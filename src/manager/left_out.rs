@@ -17,7 +17,7 @@ use super::tree_plan::Kept;
 use crate::state::{Skipped, Why, lossy};
 
 /// What a checkpoint's workspace does not hold, or holds as it was while it changed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftOut {
     /// Not held, nor anything beneath it.
     pub skipped: Vec<Skipped>,

@@ -11,13 +11,15 @@ use super::committer::Committer;
 use super::error::Error;
 use super::retained::{self, Why};
 use super::{CheckpointManager, Progress};
+use crate::encode::Block;
 use crate::encode::event::What;
 use crate::retention::{self, Plan};
 use crate::state::{AgentId, Checkpoint, CheckpointId, Seq, Span};
 use crate::store::{self, Catalog, CompactionError, Held, Store, Which};
 
 /// Which checkpoints retention is to look at, and by which rule.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct ForgetRequest {
     /// Only this agent's; every agent's where absent.
     pub agent: Option<AgentId>,
@@ -88,9 +90,9 @@ impl CheckpointManager {
         let committer = self.committer();
         let narrowed = request.keep_last.is_some() || request.keep_within.is_some();
         let policy = if narrowed {
-            committer.policy.narrowed(request.keep_last, request.keep_within)
+            committer.policy.read().narrowed(request.keep_last, request.keep_within)
         } else {
-            committer.policy.clone()
+            committer.policy.read().clone()
         };
         let mut reports = Vec::new();
         for store in self.seen("what to forget")? {
@@ -244,14 +246,19 @@ fn forget_in(store: &Arc<Store>, held: &Held, erase: bool) -> Result<(), Error> 
 
 /// Makes a word durable; on a full disk the reserve makes room for it.
 pub(super) fn say(store: &Arc<Store>, word: What) -> Result<(), Error> {
-    let said = store.write_events(vec![word.clone()]).or_else(|error| {
+    say_all(store, &[word], &[])
+}
+
+/// Makes words durable in one batch, with the blocks that they name.
+pub(super) fn say_all(store: &Arc<Store>, words: &[What], blocks: &[Block]) -> Result<(), Error> {
+    let said = store.write_words(words.to_vec(), blocks).or_else(|error| {
         if error.io().is_some_and(is_full) && store.release_reserve().is_ok() {
-            store.write_events(vec![word])
+            store.write_words(words.to_vec(), blocks)
         } else {
             Err(error)
         }
     });
-    said.map(drop).map_err(|error| store::Error::from(error).into())
+    said.map_err(|error| store::Error::from(error).into())
 }
 
 fn pruning(error: &CompactionError) -> Error {
@@ -317,7 +324,7 @@ pub(super) fn keep_budget(committer: &Committer, store: &Arc<Store>) -> Result<(
         .space(store.path())
         .map_err(|source| Error::Io { doing: "ask for the free space".to_owned(), source })?;
     let used = store.log_bytes();
-    let allowed = committer.policy.allowed_bytes(used, space.free, space.total);
+    let allowed = committer.policy.read().allowed_bytes(used, space.free, space.total);
     if used <= allowed {
         committer.set_over_budget(false);
         return Ok(());
@@ -329,7 +336,7 @@ pub(super) fn keep_budget(committer: &Committer, store: &Arc<Store>) -> Result<(
             .agents
             .keys()
             .map(|agent| {
-                let plan = retained::plan_for(&catalog, agent, &[], &committer.policy, now);
+                let plan = retained::plan_for(&catalog, agent, &[], &committer.policy.read(), now);
                 (agent.clone(), plan)
             })
             .collect();

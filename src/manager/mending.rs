@@ -2,16 +2,37 @@
 //! single state files put back.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::CheckpointManager;
 use super::admission::WantedPart;
 use super::agent::Agent;
 use super::error::Error;
 use super::files::Reader;
 use super::request::Request;
 use super::workplace::{Parts, Pulse};
+use crate::disk::Disk;
+use crate::encode;
 use crate::encode::manifest::Manifest;
 use crate::restore;
 use crate::state::Receipt;
+
+impl CheckpointManager {
+    /// How states are checked.
+    pub(crate) fn state_limits(&self) -> encode::Options {
+        self.committer().encode
+    }
+
+    /// Labels that pin a checkpoint.
+    pub(crate) fn pin_labels(&self) -> Vec<String> {
+        self.committer().policy.read().pin_labels.clone()
+    }
+
+    /// Where files lie.
+    pub(crate) fn disk_in_use(&self) -> Arc<dyn Disk> {
+        Arc::clone(self.shared_disk())
+    }
+}
 
 impl Request {
     /// Makes the checkpoint durable where the workspace or the state files are not as the newest
@@ -27,7 +48,7 @@ impl Request {
             }
             Ok(())
         });
-        if stands_still { Ok(None) } else { answer.map(Some) }
+        if stands_still { Ok(None) } else { answer.map(|(receipt, _)| Some(receipt)) }
     }
 }
 

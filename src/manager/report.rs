@@ -1,19 +1,31 @@
 //! What there is and what happened: agents, status, the log, verification.
 
+#[cfg(feature = "server")]
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
+#[cfg(feature = "server")]
+use super::committer::CommitEnd;
 use super::error::Error;
 use super::{CheckpointManager, operation};
-use crate::encode::event::What;
+use crate::encode::event::{Event, What};
+#[cfg(feature = "server")]
+use crate::retention::Policy;
+#[cfg(feature = "server")]
+use crate::state::Kind;
 use crate::state::{AgentId, Checkpoint, Timestamp};
+#[cfg(feature = "server")]
+use crate::store::Fresh;
 use crate::store::{CompactionError, ContentError, Store, Target};
 use crate::verify::{self, Progress, VerifyOptions, VerifyReport};
 
 /// An agent as it is listed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct AgentSummary {
     /// Which.
     pub agent_id: AgentId,
@@ -29,8 +41,10 @@ pub struct AgentSummary {
 
 /// A target as it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct TargetStatus {
     /// Where it is.
+    #[cfg_attr(feature = "server", schema(value_type = String))]
     pub path: PathBuf,
     /// `primary` or `fallback`.
     pub role: String,
@@ -51,10 +65,13 @@ pub struct TargetStatus {
 
 /// How everything stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Status {
     /// The primary store.
+    #[cfg_attr(feature = "server", schema(value_type = String))]
     pub store: PathBuf,
     /// Its identity, where it can be seen.
+    #[cfg_attr(feature = "server", schema(value_type = Option<String>))]
     pub store_id: Option<uuid::Uuid>,
     /// Every target, the primary first.
     pub targets: Vec<TargetStatus>,
@@ -76,7 +93,11 @@ pub struct Status {
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct LogEntry {
+    /// Its name in the order of the log: entries are ordered by it, and no two have the same.
+    #[serde(default)]
+    pub id: String,
     /// When.
     pub at: Timestamp,
     /// `checkpoint`, or the event's name.
@@ -136,11 +157,106 @@ impl CheckpointManager {
             let held: Vec<_> = store.catalog().held().cloned().collect();
             entries.extend(held.iter().map(|held| entry_of(&store.facts(held))));
             let events = store.events().map_err(|error| reading(&error))?;
-            entries.extend(events.iter().filter_map(|event| event_entry(event.at, &event.what)));
+            let id = store.identity().store_id;
+            entries.extend(events.iter().filter_map(|event| event_entry(id, event)));
         }
-        entries.sort_by_key(|entry| entry.at);
+        // What went home and was not let go yet is held twice.
+        entries.sort_by(|a, b| a.id.cmp(&b.id));
+        entries.dedup_by(|a, b| a.id == b.id);
         let skip = entries.len().saturating_sub(limit.unwrap_or(usize::MAX));
         Ok(entries.split_off(skip))
+    }
+
+    /// Has somebody listen to what happens from now on, entry by entry as the log has it, once each is
+    /// durable. `wanted` says whether anybody cares just now. The listener must be quick.
+    #[cfg(feature = "server")]
+    pub(crate) fn on_entry(
+        &self,
+        wanted: impl Fn() -> bool + Send + Sync + 'static,
+        hear: impl Fn(LogEntry) + Send + Sync + 'static,
+    ) {
+        self.committer().targets.news.listen(move |fresh| {
+            if !wanted() {
+                return;
+            }
+            let entry = match fresh {
+                Fresh::Checkpoint(checkpoint) => Some(entry_of(checkpoint)),
+                Fresh::Event(store, event) => event_entry(store, event),
+            };
+            if let Some(entry) = entry {
+                hear(entry);
+            }
+        });
+    }
+
+    /// Waits until whoever listens has heard of everything that got its time before this was called.
+    #[cfg(feature = "server")]
+    pub(crate) fn await_entries(&self) {
+        drop(self.committer().turn.lock());
+        self.committer().targets.sighted().iter().for_each(|store| store.await_writer());
+    }
+
+    /// Has somebody told what each commit came to.
+    #[cfg(feature = "server")]
+    pub(crate) fn on_commit(&self, count: impl Fn(CommitEnd<'_>) + Send + Sync + 'static) {
+        *self.committer().counting.write() = Some(Box::new(count));
+    }
+
+    /// Checkpoints that are held, by agent and kind.
+    #[cfg(feature = "server")]
+    pub(crate) fn held_by_kind(&self) -> BTreeMap<(AgentId, Kind), u64> {
+        let mut held = BTreeMap::new();
+        for store in self.committer().targets.sighted() {
+            for one in store.catalog().held() {
+                *held.entry((one.manifest.agent.clone(), one.manifest.kind)).or_default() += 1;
+            }
+        }
+        held
+    }
+
+    /// Every target as it stands, the primary first.
+    #[cfg(feature = "server")]
+    pub(crate) fn targets(&self) -> Vec<TargetStatus> {
+        let targets = self.committer().targets.all().enumerate();
+        targets.map(|(index, target)| target_status(target, index)).collect()
+    }
+
+    /// What opening found damaged, in words.
+    #[cfg(feature = "server")]
+    pub(crate) fn damage(&self) -> Vec<String> {
+        let primary = self.committer().targets.primary.store();
+        primary.map(|store| store.report().damage.clone()).unwrap_or_default()
+    }
+
+    /// Why not everything is as it should be, in words; nothing where it is.
+    #[cfg(feature = "server")]
+    pub(crate) fn troubles(&self) -> Vec<String> {
+        let mut troubles = Vec::new();
+        for target in self.targets() {
+            let path = target.path.display();
+            if let Some(why) = &target.trouble {
+                troubles.push(format!("the {} store {path} takes nothing: {why}", target.role));
+            } else if target.role == "primary" && !target.writable {
+                troubles.push(format!("the primary store {path} is not open to write"));
+            }
+        }
+        if self.committer().is_over_budget() {
+            troubles.push("protected checkpoints alone exceed the disk budget".to_owned());
+        }
+        for store in self.committer().targets.sighted() {
+            if store.is_without_reserve() {
+                let path = store.path().display();
+                troubles.push(format!("the store {path} had to use its reserve of room"));
+            }
+        }
+        troubles.extend(self.damage());
+        troubles
+    }
+
+    /// Keeps by another policy from now on.
+    #[cfg(feature = "server")]
+    pub(crate) fn set_policy(&self, policy: Policy) {
+        *self.committer().policy.write() = policy;
     }
 
     /// Reads everything and compares it; with `repair` mends the log where a second copy exists.
@@ -227,8 +343,14 @@ fn target_status(target: &Target, index: usize) -> TargetStatus {
     }
 }
 
+/// The name of an entry: its time, and what tells it from others of the same millisecond.
+fn entry_id(at: Timestamp, which: &str) -> String {
+    format!("{:014}-{which}", at.unix_ms().max(0))
+}
+
 fn entry_of(checkpoint: &Checkpoint) -> LogEntry {
     LogEntry {
+        id: entry_id(checkpoint.created_at, &checkpoint.checkpoint_id.0.simple().to_string()),
         at: checkpoint.created_at,
         entry: "checkpoint".to_owned(),
         agent_id: Some(checkpoint.agent_id.clone()),
@@ -244,14 +366,23 @@ fn entry_of(checkpoint: &Checkpoint) -> LogEntry {
 }
 
 /// An event as a person reads it; those that only concern the log's own keeping are left out.
-fn event_entry(at: Timestamp, what: &What) -> Option<LogEntry> {
+fn event_entry(store: Uuid, event: &Event) -> Option<LogEntry> {
+    let (at, what) = (event.at, &event.what);
     let agent_id = match what {
-        What::SegmentBegun { .. } | What::SegmentCompacted { .. } => return None,
+        What::SegmentBegun { .. } | What::SegmentCompacted { .. } | What::Observed { .. } => {
+            return None;
+        }
         What::Forgotten { agent_id, .. }
         | What::OperationClosed { agent_id, .. }
         | What::RestoreBegun { agent_id, .. }
         | What::RestoreRolledBack { agent_id, .. }
         | What::Reset { agent_id, .. }
+        | What::DriftFound { agent_id, .. }
+        | What::DriftCalmed { agent_id, .. }
+        | What::DriftShared { agent_id, .. }
+        | What::DriftAnswered { agent_id, .. }
+        | What::DriftReleased { agent_id, .. }
+        | What::DriftHookFailed { agent_id, .. }
         | What::Diverged { agent_id, .. } => Some(agent_id.clone()),
         _ => None,
     };
@@ -261,7 +392,8 @@ fn event_entry(at: Timestamp, what: &What) -> Option<LogEntry> {
         _ => None,
     };
     let entry = what.name().to_owned();
-    Some(LogEntry { at, entry, agent_id, detail: detail.unwrap_or_default() })
+    let id = entry_id(at, &format!("e{:010}{}", event.n, &store.simple().to_string()[..8]));
+    Some(LogEntry { id, at, entry, agent_id, detail: detail.unwrap_or_default() })
 }
 
 fn reading(error: &ContentError) -> Error {

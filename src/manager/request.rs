@@ -8,14 +8,15 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::admission::{Submission, Wanted, WantedPart, Words};
+use super::admission::{Submission, Told, Wanted, WantedPart, Words};
 use super::agent::Agent;
 use super::error::Error;
 use super::serialized::{Serialized, serialize};
 use super::workplace::{Inspect, Takes};
+use crate::encode::event::What;
 use crate::encode::manifest::Restored;
 use crate::encode::parts;
-use crate::state::{CheckpointId, Kind, OperationRef, Receipt, Seq};
+use crate::state::{CheckpointId, Digest, Kind, OperationRef, Receipt, Seq};
 use crate::store::Brought;
 
 /// Limits on the caller's own words, in bytes: together they stay far below what a batch takes.
@@ -54,6 +55,8 @@ pub struct Request {
     workspace: WantedPart<parts::Workspace>,
     state_files: WantedPart<parts::StateFiles>,
     brought: Option<Arc<Brought>>,
+    says: Vec<What>,
+    told: Option<Told>,
 }
 
 impl Request {
@@ -75,6 +78,8 @@ impl Request {
             workspace: WantedPart::Inherited,
             state_files: WantedPart::Inherited,
             brought: None,
+            says: Vec::new(),
+            told: None,
         }
     }
 
@@ -237,6 +242,18 @@ impl Request {
         self
     }
 
+    /// Says this in the same batch.
+    pub(super) fn says(mut self, words: Vec<What>) -> Self {
+        self.says.extend(words);
+        self
+    }
+
+    /// Records that the agent stands so, which the caller found out.
+    pub(super) fn told(mut self, told: Option<Told>) -> Self {
+        self.told = told;
+        self
+    }
+
     /// Keeps no state.
     pub(crate) fn without_state(mut self) -> Self {
         self.source = Source::Nothing;
@@ -265,17 +282,31 @@ impl Request {
     /// `usage` for a state that is no JSON object or beyond the limits, `stale` for an outdated
     /// `if_match`, `unstored` with every attempt when no target took it.
     pub fn commit(self) -> Result<Receipt, Error> {
+        self.commit_after(&mut |_| Ok(())).map(|(receipt, _)| receipt)
+    }
+
+    /// Makes the checkpoint durable as [`Request::commit`] does, and says whether it is one that was
+    /// asked for before under the same idempotency key.
+    ///
+    /// # Errors
+    /// As [`Request::commit`].
+    pub fn commit_once(self) -> Result<(Receipt, bool), Error> {
         self.commit_after(&mut |_| Ok(()))
     }
 
     /// The same, once `inspect` agreed to what was collected.
-    pub(super) fn commit_after(self, inspect: Inspect<'_>) -> Result<Receipt, Error> {
+    pub(super) fn commit_after(self, inspect: Inspect<'_>) -> Result<(Receipt, bool), Error> {
         let agent = self.agent.clone();
         let _span =
             tracing::debug_span!("checkpoint", agent = %agent.id(), kind = %self.kind).entered();
         self.check_words()?;
+        if let Some(receipt) = self.known_patch()? {
+            return Ok((receipt, true));
+        }
         let takes = self.takes;
-        let submission = self.into_submission()?;
+        let mut submission = self.into_submission()?;
+        let noted = agent.note_watched(&mut submission);
+        let id = submission.id;
         let large =
             matches!(&submission.state, Wanted::Given { encoded, .. } if encoded.len > (4 << 20));
         let pinned = if large { agent.bring_ahead(&submission) } else { None };
@@ -285,6 +316,7 @@ impl Request {
             inspect(None).and_then(|()| agent.committer().submit(submission))
         };
         drop(pinned);
+        agent.note_told(noted, answer.is_ok());
         match &answer {
             Ok(receipt) => agent.note_committed(receipt),
             Err(error) => {
@@ -292,7 +324,10 @@ impl Request {
                 agent.forget_track();
             }
         }
-        answer
+        answer.map(|receipt| {
+            let repeated = receipt.checkpoint.checkpoint_id != id;
+            (receipt, repeated)
+        })
     }
 
     fn check_words(&self) -> Result<(), Error> {
@@ -317,7 +352,22 @@ impl Request {
         Ok(())
     }
 
+    /// The receipt of this patch, where it was asked for before under the same key: to apply it once
+    /// more could fail, or give something else.
+    fn known_patch(&self) -> Result<Option<Receipt>, Error> {
+        let (Source::Patch(patch), Some(_)) = (&self.source, &self.words.key) else {
+            return Ok(None);
+        };
+        let patch = Some(Digest::of(patch));
+        let asked = Self { source: Source::Inherited, ..self.clone() }.into_submission()?;
+        self.agent.committer().known(&Submission { patch, ..asked })
+    }
+
     fn into_submission(self) -> Result<Submission, Error> {
+        let patch = match &self.source {
+            Source::Patch(patch) if self.words.key.is_some() => Some(Digest::of(patch)),
+            _ => None,
+        };
         let id = CheckpointId(Uuid::now_v7());
         let state = self.agent.encode(id, self.source.into_given(&self.agent)?)?;
         Ok(Submission {
@@ -336,7 +386,10 @@ impl Request {
             parent: self.parent,
             imported: self.imported,
             raw: self.raw,
-            events: Vec::new(),
+            by_hand: self.agent.is_by_hand(),
+            patch,
+            events: self.says,
+            told: self.told,
         })
     }
 }

@@ -74,15 +74,21 @@ impl Reference {
 /// Finds what a reference of an agent means. `latest` and `good` walk past what is damaged; an id
 /// or a path does not. What an id or a path means may have gone home since, where the stores that
 /// are open are fallbacks.
-pub(crate) fn resolve(targets: &Targets, agent: &AgentId, text: &str) -> Result<Resolved, Error> {
+/// `good` is older than `onset`, where something is suspected since then.
+pub(crate) fn resolve(
+    targets: &Targets,
+    agent: &AgentId,
+    text: &str,
+    onset: Option<u64>,
+) -> Result<Resolved, Error> {
     let reference = Reference::parse(text)?;
-    targets.in_one_view(|stores| resolve_in(targets, stores, agent, text, &reference))
+    targets.in_one_view(|stores| resolve_in(targets, stores, (agent, onset), text, &reference))
 }
 
 fn resolve_in(
     targets: &Targets,
     stores: &[Arc<Store>],
-    agent: &AgentId,
+    (agent, onset): (&AgentId, Option<u64>),
     text: &str,
     reference: &Reference,
 ) -> Result<Resolved, Error> {
@@ -96,7 +102,17 @@ fn resolve_in(
         Reference::Latest | Reference::LatestOf(_) | Reference::Good => Ok(None),
     };
     match reference {
-        Reference::Latest | Reference::Good => walk(targets, stores, agent, text, |_| true),
+        Reference::Latest => walk(targets, stores, agent, text, |_| true),
+        Reference::Good => {
+            let began = began(stores, agent);
+            // What precedes one that is older is older too: numbers never go back.
+            let mut older = onset.is_none();
+            walk(targets, stores, agent, text, |held| {
+                let at = held.observation(began);
+                older |= at.zip(onset).is_some_and(|(at, onset)| at < onset);
+                older
+            })
+        }
         Reference::LatestOf(kind) => {
             walk(targets, stores, agent, text, |held| held.manifest.kind == *kind)
         }
@@ -141,7 +157,7 @@ fn walk(
     stores: &[Arc<Store>],
     agent: &AgentId,
     text: &str,
-    wanted: impl Fn(&Held) -> bool,
+    mut wanted: impl FnMut(&Held) -> bool,
 ) -> Result<Resolved, Error> {
     let recovery = text == "latest:recovery";
     let mut walked_past = Vec::new();
@@ -213,6 +229,15 @@ pub(crate) fn newest_first(
     all.sort_by_key(|(held, _)| std::cmp::Reverse((held.manifest.seq, held.manifest.id)));
     all.dedup_by_key(|(held, _)| held.manifest.id);
     all
+}
+
+/// The newest checkpoint when watching an agent began.
+fn began(stores: &[Arc<Store>], agent: &AgentId) -> Seq {
+    let told = stores.iter().filter_map(|store| {
+        let catalog = store.catalog();
+        catalog.agents.get(agent)?.watched().map(|watched| (watched.observation, watched.began))
+    });
+    told.max().map_or(Seq(0), |(_, began)| began)
 }
 
 /// The number after which an agent's checkpoints count: its last fresh start, whichever store holds

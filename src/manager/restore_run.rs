@@ -33,8 +33,7 @@ pub(super) struct Job<'a> {
     /// The agent with what is to be put back as its workspace and state files.
     agent: Agent,
     found: Resolved,
-    undoes: Option<CheckpointId>,
-    options: &'a RestoreOptions,
+    how: How<'a>,
     sessions: Sessions,
     state: Option<Vec<u8>>,
     file: Option<PathBuf>,
@@ -44,6 +43,15 @@ pub(super) struct Job<'a> {
     made: Vec<PathBuf>,
     target: Option<Target>,
     reader: Reader,
+}
+
+/// How something is to be put back.
+pub(super) struct How<'a> {
+    /// The finished restore that this one takes back.
+    pub undoes: Option<CheckpointId>,
+    pub options: &'a RestoreOptions,
+    /// What is to be said in the batch that finishes it.
+    pub then: Vec<What>,
 }
 
 /// What a restore does.
@@ -71,16 +79,16 @@ struct Done {
     name = "restore",
     level = "info",
     skip_all,
-    fields(agent = %agent.id(), reference, dry_run = options.dry_run)
+    fields(agent = %agent.id(), reference, dry_run = how.options.dry_run)
 )]
 pub(super) fn run(
     agent: &Agent,
     reference: &str,
     found: Resolved,
-    undoes: Option<CheckpointId>,
-    options: &RestoreOptions,
+    how: How<'_>,
 ) -> Result<Restored, Error> {
-    let mut job = Job::new(agent, found, undoes, options)?;
+    let options = how.options;
+    let mut job = Job::new(agent, found, how)?;
     if options.dry_run {
         let planned = job.look()?;
         return Ok(job.answer(reference, planned, Done::default()));
@@ -101,7 +109,7 @@ const LIVE: Duration = Duration::from_secs(60);
 
 /// Refuses a restore by hand under an agent that was alive a moment ago.
 fn check_quiet(agent: &Agent) -> Result<(), Error> {
-    let Some(seen) = agent.last_seen().filter(|_| agent.committer().by_hand) else {
+    let Some(seen) = agent.last_seen().filter(|_| agent.is_by_hand()) else {
         return Ok(());
     };
     let ago = agent.committer().clock.now().since(seen);
@@ -120,12 +128,8 @@ pub(super) fn in_place_target(manifest: &Manifest) -> Option<PathBuf> {
 }
 
 impl<'a> Job<'a> {
-    fn new(
-        agent: &Agent,
-        mut found: Resolved,
-        undoes: Option<CheckpointId>,
-        options: &'a RestoreOptions,
-    ) -> Result<Self, Error> {
+    fn new(agent: &Agent, mut found: Resolved, how: How<'a>) -> Result<Self, Error> {
+        let options = how.options;
         let only_files = !options.paths.is_empty();
         let state = if only_files { None } else { take_state(agent, &mut found)? };
         let manifest = &found.held.manifest;
@@ -140,7 +144,7 @@ impl<'a> Job<'a> {
             Some(part) if takes_files => part.files.clone(),
             _ => Vec::new(),
         };
-        let made = if only_files { Vec::new() } else { made_by(agent, undoes, manifest) };
+        let made = if only_files { Vec::new() } else { made_by(agent, how.undoes, manifest) };
         let sessions = agent.sessions();
         let reader = Reader::of(agent, &found);
         let mut agent = agent.clone();
@@ -153,8 +157,7 @@ impl<'a> Job<'a> {
         Ok(Self {
             agent,
             found,
-            undoes,
-            options,
+            how,
             sessions,
             state,
             file,
@@ -185,12 +188,12 @@ impl<'a> Job<'a> {
         self.plan_state_files(&mut planned)?;
         self.check_kept(&planned, parts)?;
         if let Some(target) = &self.target {
-            let (paths, git) = (self.options.paths.clone(), self.options.git);
+            let (paths, git) = (self.how.options.paths.clone(), self.how.options.git);
             let scope = Scope { paths, git };
             let asked = Asked {
                 scope: &scope,
                 sessions: &self.sessions,
-                force: self.options.force,
+                force: self.how.options.force,
                 left: &[],
             };
             let plan = target.plan(&self.agent, &self.reader, parts, &asked)?;
@@ -208,7 +211,7 @@ impl<'a> Job<'a> {
             match found {
                 Some(found) if found.is_wanted => planned.files.unchanged.push(path.clone()),
                 Some(found)
-                    if !self.options.force && self.sessions.is_foreign(found.stat.changed) =>
+                    if !self.how.options.force && self.sessions.is_foreign(found.stat.changed) =>
                 {
                     planned.files.conflicts.push(path.clone());
                 }
@@ -267,7 +270,7 @@ impl<'a> Job<'a> {
         });
         let planned = planned.unwrap_or_default();
         match taken {
-            Ok(receipt) => Ok((Some(receipt), planned)),
+            Ok((receipt, _)) => Ok((Some(receipt), planned)),
             // There is nothing yet that could be replaced.
             Err(Error::NoState { .. }) => Ok((None, planned)),
             Err(error) => Err(error),
@@ -275,7 +278,7 @@ impl<'a> Job<'a> {
     }
 
     fn check_conflicts(&self, files: &Files) -> Result<(), Error> {
-        if files.conflicts.is_empty() || self.options.force {
+        if files.conflicts.is_empty() || self.how.options.force {
             return Ok(());
         }
         Err(Error::Conflicts { paths: files.conflicts.clone() })
@@ -320,10 +323,11 @@ impl<'a> Job<'a> {
             agent_id: self.agent.id().clone(),
             from: self.found.held.manifest.id,
             recovery,
-            undoes: self.undoes,
+            undoes: self.how.undoes,
             state_file: self.file.clone(),
             state_files: !(self.state_files.is_empty() && self.made.is_empty()),
-            workspace: tree.map(|tree| tree.event(self.options)),
+            workspace: tree.map(|tree| tree.event(self.how.options)),
+            then: self.how.then.clone(),
         });
         if let (Err(_), Some(tree)) = (&said, tree) {
             tree.discard();
@@ -332,7 +336,7 @@ impl<'a> Job<'a> {
     }
 
     fn replace_tree(&self, tree: &Begun<'_>) -> Result<Report, Error> {
-        let force = self.options.force;
+        let force = self.how.options.force;
         let applied = match self.agent.place() {
             Some(place) => place.with_scanned(|workspace| {
                 Ok(tree.restore.apply(&|path| workspace.stat(path), force)?)
@@ -407,24 +411,21 @@ impl<'a> Job<'a> {
     fn is_whole(&self, planned: &Planned, report: &Report) -> bool {
         let (Some(target), Some(plan)) = (&self.target, &planned.tree) else { return true };
         target.is_in_its_place()
-            && self.options.paths.is_empty()
+            && self.how.options.paths.is_empty()
             && plan.untouched.is_empty()
             && report.is_empty()
     }
 
     fn finish(&self, recovery: Option<CheckpointId>, whole: bool) -> Result<Receipt, Error> {
-        let restored =
-            manifest::Restored { from: self.found.held.manifest.id, recovery, undoes: self.undoes };
-        finish(
-            &self.agent,
-            &self.found.held.manifest,
-            restored,
-            Held {
-                state: self.state.is_some(),
-                state_files: !self.state_files.is_empty(),
-                workspace: self.target.as_ref().map(|_| whole),
-            },
-        )
+        let from = &self.found.held.manifest;
+        let undoes = self.how.undoes;
+        let restored = manifest::Restored { from: from.id, recovery, undoes };
+        let held = Held {
+            state: self.state.as_deref(),
+            state_files: !self.state_files.is_empty(),
+            workspace: self.target.as_ref().map(|_| whole),
+        };
+        finish(&self.agent, from, restored, held, &self.how.then)
     }
 
     fn answer(&self, reference: &str, planned: Planned, done: Done) -> Restored {
@@ -445,7 +446,7 @@ impl<'a> Job<'a> {
             made_dirs,
             gone_dirs,
             kept_aside: [done.report.kept, done.kept_aside].concat(),
-            dry_run: self.options.dry_run,
+            dry_run: self.how.options.dry_run,
             checkpoint: Some(checkpoint),
             state: self.state.clone(),
         }
@@ -455,8 +456,8 @@ impl<'a> Job<'a> {
 /// Which parts a finished restore put back; of a workspace, whether it is just as the checkpoint
 /// holds it.
 #[derive(Debug, Clone, Copy)]
-struct Held {
-    state: bool,
+struct Held<'a> {
+    state: Option<&'a [u8]>,
     state_files: bool,
     workspace: Option<bool>,
 }
@@ -465,10 +466,12 @@ fn finish(
     agent: &Agent,
     from: &Manifest,
     restored: manifest::Restored,
-    held: Held,
+    held: Held<'_>,
+    then: &[What],
 ) -> Result<Receipt, Error> {
-    let mut request = agent.checkpoint(Kind::Routine).finishes(restored);
-    request = if held.state { request.state_of(from.id) } else { request.inherited_state() };
+    let mut request = agent.checkpoint(Kind::Routine).finishes(restored).says(then.to_vec());
+    request =
+        if held.state.is_some() { request.state_of(from.id) } else { request.inherited_state() };
     request = request.state_files_part(if held.state_files {
         WantedPart::Of(from.id)
     } else {
@@ -480,7 +483,11 @@ fn finish(
         Some(false) => request.thorough(),
         None => request.workspace_part(WantedPart::Inherited),
     };
-    request.commit()
+    if held.state.is_none() && held.workspace != Some(true) {
+        // Parts of it alone: the agent's way up to here stays its own.
+        return request.commit();
+    }
+    agent.bring_back(from, held.state, |told| request.told(told).commit())
 }
 
 /// The state files that a restore which is taken back put where none was.
@@ -545,8 +552,9 @@ struct Found<'a> {
 /// Finishes a restore that a crash left begun, or takes it back where that cannot be done. What was
 /// done already is done again, which changes nothing.
 pub(super) fn roll_on(agent: &Agent, begun: &What) -> Result<Ended, Error> {
-    let What::RestoreBegun { from, recovery, undoes, state_file, state_files, workspace, .. } =
-        begun
+    let What::RestoreBegun {
+        from, recovery, undoes, state_file, state_files, workspace, then, ..
+    } = begun
     else {
         return Ok(Ended::Finished);
     };
@@ -593,9 +601,9 @@ pub(super) fn roll_on(agent: &Agent, begun: &What) -> Result<Ended, Error> {
             });
             let restored =
                 manifest::Restored { from: from.id, recovery: Some(*recovery), undoes: *undoes };
-            let held =
-                Held { state: found.state.is_some(), state_files: *state_files, workspace: whole };
-            finish(&found.agent, from, restored, held)?;
+            let (state, state_files) = (found.state.as_deref(), *state_files);
+            let held = Held { state, state_files, workspace: whole };
+            finish(&found.agent, from, restored, held, then)?;
             if let Some(tree) = &tree {
                 tree.clear(Way::Forward, Some(&report));
             }

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::agent::Agent;
 use super::error::Error;
 use super::resolve::{Resolved, WalkedPast};
-use super::restore_run;
+use super::restore_run::{self, How};
+use crate::encode::event::What;
 use crate::restore::{self, Files, Untouched};
 use crate::state::{Checkpoint, CheckpointId, lossy};
 
@@ -161,6 +162,7 @@ pub(super) fn load(agent: &Agent, reference: &str) -> Result<Loaded, Error> {
         }
         other => other?,
     };
+    agent.note_damage(&found.walked_past);
     let state = take_state(agent, &mut found)?;
     Ok(Loaded { checkpoint: found.store.facts(&found.held), walked_past: found.walked_past, state })
 }
@@ -178,10 +180,12 @@ pub(super) fn take_state(agent: &Agent, found: &mut Resolved) -> Result<Option<V
     })
 }
 
-pub(super) fn restore(
+/// Restores, and says `then` in the batch that finishes it.
+pub(super) fn restore_saying(
     agent: &Agent,
     reference: &str,
     options: &RestoreOptions,
+    then: Vec<What>,
 ) -> Result<Restored, Error> {
     let found = agent.resolve(reference)?;
     if found.held.manifest.agent != *agent.id() && !options.any_agent {
@@ -194,13 +198,20 @@ pub(super) fn restore(
     loop {
         let found = agent.resolve(reference)?;
         let id = found.held.manifest.id;
-        match restore_run::run(agent, reference, found, None, options) {
+        agent.note_damage(&found.walked_past);
+        let how = How { undoes: None, options, then: then.clone() };
+        match restore_run::run(agent, reference, found, how) {
             // What its files are made of is damaged: the next one that is sound is found.
             Err(error) if is_walking(reference) && is_damage(&error) && !tried.contains(&id) => {
                 tracing::error!(%id, %error, "walked past a damaged checkpoint");
                 tried.push(id);
             }
-            other => return other,
+            other => {
+                if let Err(error) = &other {
+                    agent.note_foreign(error);
+                }
+                return other;
+            }
         }
     }
 }
@@ -218,7 +229,11 @@ pub(super) fn undo(agent: &Agent, options: &RestoreOptions) -> Result<Restored, 
         agent.undoable().ok_or_else(|| Error::NothingToUndo { agent: agent.id().clone() })?;
     let reference = recovery.to_string();
     let found = agent.resolve(&reference)?;
-    restore_run::run(agent, &reference, found, Some(done), options)
+    let then: Vec<What> = agent.release("a restore was taken back").into_iter().collect();
+    let undone =
+        restore_run::run(agent, &reference, found, How { undoes: Some(done), options, then })?;
+    agent.note_released();
+    Ok(undone)
 }
 
 /// A path, an id, `latest` or `good`, however the caller holds it.

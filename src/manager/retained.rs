@@ -1,14 +1,16 @@
 //! What new checkpoints let go: the facts for retention's plan, and its answer as events.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::committer::KEY_MEMORY;
 use crate::encode::event::{Forgotten, Outcome, What};
 use crate::encode::manifest::Manifest;
+use crate::encode::watched::Watched;
 use crate::retention::{Facts, Operation, OperationState, Plan, Policy, Protect, StoreTime, plan};
 use crate::state::{AgentId, CheckpointId, Digest, Kind, Seq};
-use crate::store::{Catalog, Draft, Held, Store};
+use crate::store::{Catalog, Draft, Held, Shelf, Store};
 
 /// Up to this many kept checkpoints, an agent's plan is made with every commit; beyond, when their
 /// number has grown by an eighth, so that the cost of a commit does not grow with what is kept.
@@ -62,11 +64,18 @@ pub(crate) fn plan_for(
     let mut facts: Vec<Facts<'_>> =
         held.map(|held| facts_of(catalog, &held.manifest, held.digest)).collect();
     facts.extend(new.iter().map(|manifest| facts_of(catalog, manifest, manifest.digest())));
+    let watched = watched(shelf, new);
+    if let Some(watched) = watched {
+        date(&mut facts, watched);
+    }
     let first_ms = shelf
         .and_then(|shelf| shelf.first_ms)
         .or_else(|| new.first().map(|manifest| manifest.store_time_ms))
         .unwrap_or(now_ms);
-    let protect = protect(catalog, agent, new);
+    let protect = Protect {
+        earliest_onset: watched.and_then(|watched| watched.earliest_onset),
+        ..protect(catalog, agent, new, watched.and_then(|watched| watched.suspected_since))
+    };
     plan(&facts, policy, &protect, StoreTime { now_ms, first_ms })
 }
 
@@ -76,11 +85,30 @@ fn facts_of<'a>(catalog: &Catalog, manifest: &'a Manifest, digest: Digest) -> Fa
         kind: manifest.kind,
         made_at_ms: manifest.store_time_ms,
         digest,
+        observation: manifest.watched.as_ref().map(|watched| watched.observation),
         tainted: catalog.is_tainted(manifest.id),
         sound: !catalog.is_damaged(manifest.id),
         labels: &manifest.labels,
         operation: opened_by(catalog, manifest),
         stored_bytes: manifest.stored_bytes,
+    }
+}
+
+/// How the agent stands by the newest word on it.
+fn watched<'a>(shelf: Option<&'a Shelf>, new: &[&'a Manifest]) -> Option<&'a Watched> {
+    let told = new.iter().filter_map(|manifest| manifest.watched.as_ref());
+    let told = told.chain(shelf.and_then(Shelf::watched));
+    told.max_by_key(|watched| watched.observation)
+}
+
+/// Fills in what is not recorded: 0 before watching began, else as late as the next that is known.
+fn date(facts: &mut [Facts<'_>], watched: &Watched) {
+    facts.sort_by_key(|facts| Reverse(facts.seq));
+    let mut at_most = watched.observation;
+    for facts in facts {
+        let unknown = if facts.seq <= watched.began { 0 } else { at_most };
+        at_most = facts.observation.unwrap_or(unknown).min(at_most);
+        facts.observation.get_or_insert(at_most);
     }
 }
 
@@ -97,19 +125,31 @@ fn opened_by<'a>(catalog: &Catalog, manifest: &'a Manifest) -> Option<Operation<
     Some(Operation { name: &operation.name, state })
 }
 
-fn protect(catalog: &Catalog, agent: &AgentId, new: &[&Manifest]) -> Protect {
+fn protect(
+    catalog: &Catalog,
+    agent: &AgentId,
+    new: &[&Manifest],
+    suspected_since: Option<u64>,
+) -> Protect {
     let seq_of = |id: CheckpointId| catalog.get(id).map(|held: &Held| held.manifest.seq);
     let newest = new.iter().rev().find(|manifest| manifest.kind != Kind::Recovery);
     let latest = newest
         .map(|manifest| manifest.seq)
         .or_else(|| catalog.latest(agent).map(|held| held.manifest.seq));
-    let good = newest.map(|manifest| manifest.seq).or_else(|| {
-        let mut sound =
-            catalog.candidates(agent).filter(|held| !catalog.is_damaged(held.manifest.id));
-        sound.next().map(|held| held.manifest.seq)
-    });
+    let older = |manifest: &Manifest| {
+        let told = manifest.watched.as_ref().map(|watched| watched.observation);
+        suspected_since.is_none_or(|onset| told.is_some_and(|at| at < onset))
+    };
+    let good =
+        newest.filter(|manifest| older(manifest)).map(|manifest| manifest.seq).or_else(|| {
+            let sound =
+                catalog.candidates(agent).filter(|held| !catalog.is_damaged(held.manifest.id));
+            let mut sound = sound.filter(|held| older(&held.manifest));
+            sound.next().map(|held| held.manifest.seq)
+        });
     let mut protect = Protect { latest, good, ..Protect::default() };
     if let Some(shelf) = catalog.agents.get(agent) {
+        protect.fresh_start = shelf.reset.map_or(Seq(0), |(_, seq)| seq);
         let undoable = shelf.undoable().and_then(|held| held.manifest.restored.as_ref()?.recovery);
         protect.undo.extend(undoable.and_then(seq_of));
         // As long as what was there before is held, a restore can be taken back, and is known to

@@ -47,6 +47,7 @@ pub(super) struct Place {
 struct Session {
     manager: CheckpointManager,
     agent: AgentId,
+    by_hand: bool,
     id: Uuid,
     since: Timestamp,
     said: Mutex<bool>,
@@ -97,16 +98,16 @@ impl Workplace {
     /// Extends what a handle collects.
     pub(super) fn with(
         before: Option<&Arc<Self>>,
-        agent: (CheckpointManager, AgentId),
+        agent: &Agent,
         extend: impl FnOnce(&mut Option<Place>, &mut Vec<PathBuf>),
     ) -> Self {
-        let (manager, id) = agent;
+        let (manager, by_hand) = (agent.manager().clone(), agent.is_by_hand());
         let since = manager.committer().clock.now();
         let mut workspace = before.and_then(|one| one.workspace.as_ref()).map(Place::again);
         let mut state_files = before.map(|one| one.state_files.clone()).unwrap_or_default();
         extend(&mut workspace, &mut state_files);
-        let session =
-            Session { manager, agent: id, id: Uuid::now_v7(), since, said: Mutex::new(false) };
+        let (agent, said) = (agent.id().clone(), Mutex::new(false));
+        let session = Session { manager, agent, by_hand, id: Uuid::now_v7(), since, said };
         Self { workspace, state_files, session }
     }
 
@@ -166,7 +167,7 @@ impl Workplace {
     /// The word that this session has begun, where it was not said yet.
     pub(super) fn begins(&self) -> Option<What> {
         let session = &self.session;
-        let is_silent = session.manager.committer().by_hand || *session.said.lock();
+        let is_silent = session.by_hand || *session.said.lock();
         (!is_silent).then(|| What::SessionBegun {
             agent_id: session.agent.clone(),
             session_id: session.id,
@@ -176,7 +177,7 @@ impl Workplace {
 
     /// A checkpoint of the session was made, and what was collected for it lies in this store.
     pub(super) fn note_committed(&self, store: &Store) {
-        let by_hand = self.session.manager.committer().by_hand;
+        let by_hand = self.session.by_hand;
         *self.session.said.lock() |= !by_hand;
         if let Some(place) = &self.workspace {
             place.confirm();
@@ -220,7 +221,7 @@ impl Workplace {
 
     /// Since when the session lasts; none where it is a person's.
     pub(super) fn since(&self) -> Option<Timestamp> {
-        (!self.session.manager.committer().by_hand).then_some(self.session.since)
+        (!self.session.by_hand).then_some(self.session.since)
     }
 }
 

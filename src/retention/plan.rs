@@ -12,6 +12,14 @@
 //! newest equals the rung after it gives its next newest that differs, and counts for nothing where
 //! none does. Periods are told by the checkpoints alone, not by what time it is now, so waiting lets
 //! no rung go.
+//!
+//! Where an agent is watched, the same is done by the numbers of its observations, for going back from
+//! a drift that began so many observations ago: the newest usable checkpoint before the earliest onset
+//! that any detector could still name is kept, or the oldest there is where none is before it, so that
+//! one is there when the onset moves on. Between it and now there are rungs: of each length that is a
+//! power of two, from 8 observations up to as far back as that onset lies and to 64 at least, the last
+//! two finished periods keep their newest. So whatever the onset turns out to be, not much more is
+//! given up than was lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -43,6 +51,9 @@ pub struct Facts<'a> {
     pub made_at_ms: u64,
     /// Digest of its content.
     pub digest: Digest,
+    /// The newest observation when it was made, or a later one where that is not known; none where
+    /// nobody watched.
+    pub observation: Option<u64>,
     /// Made after a drift's onset.
     pub tainted: bool,
     /// Not known to be damaged.
@@ -111,9 +122,11 @@ pub struct Protect {
     pub latest: Option<Seq>,
     /// The last known good.
     pub good: Option<Seq>,
-    /// The first checkpoint made after the earliest onset any detector could still name; the newest
-    /// usable one before it is kept, recovery checkpoints apart.
-    pub earliest_onset: Option<Seq>,
+    /// The earliest observation that any detector could still name as an onset; the newest usable
+    /// checkpoint before it is kept, recovery checkpoints apart.
+    pub earliest_onset: Option<u64>,
+    /// Checkpoints up to here were made before the last fresh start: nothing goes back to them.
+    pub fresh_start: Seq,
     /// Checkpoints that an undo still needs: what was there before restores, and the word on them.
     pub undo: BTreeSet<Seq>,
     /// Held by something else at work: an export, a restore, a checkpoint that inherits from it.
@@ -127,8 +140,10 @@ pub enum Reason {
     Latest,
     /// It is the last known good.
     Good,
-    /// It is the newest usable one before the earliest onset still suspected.
+    /// It is the newest usable one before the earliest onset that could be named, or the oldest.
     BeforeOnset,
+    /// It is the newest usable one of a finished period of so many observations.
+    Rung(u64),
     /// An undo needs it.
     Undo,
     /// Something at work holds it.
@@ -243,6 +258,7 @@ impl Plan {
 pub fn plan(facts: &[Facts<'_>], policy: &Policy, protect: &Protect, time: StoreTime) -> Plan {
     let mut draft = Draft::new(facts);
     draft.keep_what_recovery_needs(protect);
+    draft.keep_the_way_back(protect);
     draft.keep_by_itself(policy, time.now_ms);
     for kind in Kind::ALL {
         let rules = policy.of(kind);
@@ -254,6 +270,16 @@ pub fn plan(facts: &[Facts<'_>], policy: &Policy, protect: &Protect, time: Store
     }
     draft.finish(policy)
 }
+
+/// Observations of the shortest periods that keep rungs.
+const RUNG_MIN: u64 = 8;
+
+/// How many finished periods of each length keep theirs.
+const RUNGS: usize = 2;
+
+/// Rungs reach back so many observations at least: what a person or a detector of the user's own
+/// names as an onset, nobody could foresee.
+const RUNGS_BACK_MIN: u64 = 64;
 
 /// A checkpoint with what was found out about it so far.
 struct Entry<'a> {
@@ -286,22 +312,51 @@ impl<'a> Draft<'a> {
         if !protection::stands(Protection::RetentionGuard) {
             return;
         }
-        let before_onset = protect.earliest_onset.and_then(|onset| {
-            let mut older = self.entries.iter().filter(|entry| entry.facts.seq < onset);
-            older
-                .find(|entry| entry.facts.usable() && entry.facts.kind != Kind::Recovery)
-                .map(|entry| entry.facts.seq)
-        });
         for Entry { facts, reasons, .. } in &mut self.entries {
             let seq = facts.seq;
             let needs = [
                 (protect.latest == Some(seq), Reason::Latest),
                 (protect.good == Some(seq), Reason::Good),
-                (before_onset == Some(seq), Reason::BeforeOnset),
                 (protect.undo.contains(&seq), Reason::Undo),
                 (protect.other.contains(&seq), Reason::InUse),
             ];
             reasons.extend(needs.into_iter().filter(|(needed, _)| *needed).map(|(_, why)| why));
+        }
+    }
+
+    /// What a drift can be gone back from, however late it is found.
+    fn keep_the_way_back(&mut self, protect: &Protect) {
+        let Some(onset) = protect.earliest_onset else { return };
+        let mut line: Vec<(u64, &mut Entry<'a>)> = self
+            .entries
+            .iter_mut()
+            .filter(|entry| {
+                let Facts { kind, seq, .. } = *entry.facts;
+                entry.facts.usable() && kind != Kind::Recovery && seq > protect.fresh_start
+            })
+            .filter_map(|entry| Some((entry.facts.observation?, entry)))
+            .collect();
+        let Some(newest) = line.first().map(|(at, _)| *at) else { return };
+        let before = line.iter().position(|(at, _)| *at < onset).unwrap_or(line.len() - 1);
+        line[before].1.reasons.push(Reason::BeforeOnset);
+        // The newest of the period that runs: the periods are told by it.
+        line[0].1.reasons.push(Reason::Rung(RUNG_MIN));
+        let back = newest.saturating_sub(onset).max(RUNGS_BACK_MIN);
+        let mut period = RUNG_MIN;
+        loop {
+            let mut newer = newest / period;
+            let mut rungs = 0;
+            for (at, entry) in line.iter_mut().skip(1) {
+                if *at / period < newer && rungs < RUNGS {
+                    newer = *at / period;
+                    rungs += 1;
+                    entry.reasons.push(Reason::Rung(period));
+                }
+            }
+            if period >= back {
+                return;
+            }
+            period *= 2;
         }
     }
 
@@ -429,7 +484,8 @@ impl fmt::Display for Reason {
         match self {
             Self::Latest => f.write_str("latest"),
             Self::Good => f.write_str("last known good"),
-            Self::BeforeOnset => f.write_str("newest sound one before a suspected onset"),
+            Self::BeforeOnset => f.write_str("before the earliest onset that could be named"),
+            Self::Rung(period) => write!(f, "rung: newest of its {period} observations"),
             Self::Undo => f.write_str("an undo needs it"),
             Self::InUse => f.write_str("in use"),
             Self::OperationOpen(name) => write!(f, "operation \"{name}\" is open"),

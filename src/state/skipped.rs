@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub enum Why {
     /// It can be made again: a cache, a build, dependencies.
     IgnoredByDefault,
@@ -30,9 +31,11 @@ pub enum Why {
 
 /// Something in a workspace that is not kept, nor anything below it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Skipped {
     /// Where it is, from the workspace's root; in JSON, what is not UTF-8 is replaced.
     #[serde(serialize_with = "super::lossy::path")]
+    #[cfg_attr(feature = "server", schema(value_type = String))]
     pub path: PathBuf,
     /// Why it is not kept.
     pub why: Why,

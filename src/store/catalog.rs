@@ -12,6 +12,7 @@ use crate::commit::frame::RecordType;
 use crate::commit::summary::{At, Item};
 use crate::encode::event::{Event, Forgotten, Outcome, What};
 use crate::encode::manifest::{Idempotency, Manifest};
+use crate::encode::watched::Watched;
 use crate::state::{AgentId, CheckpointId, Digest, Kind, Seq, Timestamp};
 use crate::store::layout::ViewName;
 
@@ -35,6 +36,20 @@ pub(crate) struct Held {
     pub at: At,
     pub stored_len: u32,
     pub digest: Digest,
+}
+
+impl Held {
+    /// The newest observation when it was made, where watching began behind the checkpoint `began`;
+    /// `None` where that is not known.
+    pub(crate) fn observation(&self, began: Seq) -> Option<u64> {
+        observation_of(&self.manifest, began)
+    }
+}
+
+/// The same of a manifest.
+pub(crate) fn observation_of(manifest: &Manifest, began: Seq) -> Option<u64> {
+    let told = manifest.watched.as_ref().map(|watched| watched.observation);
+    told.or((manifest.seq <= began).then_some(0))
 }
 
 /// How an operation ended.
@@ -93,7 +108,26 @@ pub(crate) struct Shelf {
     pub sessions: HashMap<uuid::Uuid, (Timestamp, Option<Timestamp>)>,
     /// Restores that were begun, by their recovery checkpoint: when.
     pub restores: HashMap<CheckpointId, Timestamp>,
+    /// How the agent stood by the newest event that tells it.
+    pub observed: Option<Observed>,
+    /// How it stood by the checkpoint with the newest observation, held or not.
+    kept: Option<Watched>,
+    /// The event number of the last time the agent was halted, and why.
+    halted: Option<(u64, String)>,
+    /// The event number of the last time it was let go on.
+    released: u64,
 }
+
+/// How an agent stood between two checkpoints.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Observed {
+    pub n: u64,
+    pub store_time_ms: u64,
+    pub watched: Watched,
+}
+
+/// Words on drift that are remembered: they keep responses from flapping.
+const DRIFT_WORDS_MAX: usize = 4096;
 
 /// An event of the log that is kept for what it decides or tells.
 #[derive(Debug, Clone)]
@@ -122,6 +156,8 @@ pub(crate) struct Catalog {
     lingering: HashMap<CheckpointId, u64>,
     closed: HashMap<CheckpointId, Closed>,
     marked: HashMap<CheckpointId, (u64, bool)>,
+    /// The newest words on what was found and done, by their numbers.
+    pub drift: BTreeMap<u64, What>,
     /// Checkpoints that were read and found damaged.
     damaged: HashSet<CheckpointId>,
     /// Checkpoints that something at work holds, and how many do; retention leaves them alone.
@@ -266,6 +302,11 @@ impl Catalog {
                 let mark = self.marked.entry(*checkpoint_id).or_insert((event.n, *tainted));
                 *mark = (*mark).max((event.n, *tainted));
             }
+            What::Observed { .. }
+            | What::DriftFound { .. }
+            | What::DriftShared { .. }
+            | What::DriftAnswered { .. }
+            | What::DriftReleased { .. } => self.apply_drift(event),
             What::RestoreBegun { agent_id, .. } => self.begin_restore(agent_id, event),
             What::SessionBegun { agent_id, session_id, since } => {
                 let shelf = self.agents.entry(agent_id.clone()).or_default();
@@ -280,6 +321,36 @@ impl Catalog {
                 shelf.rolled_back = shelf.rolled_back.max(event.n);
             }
             _ => {}
+        }
+    }
+
+    fn apply_drift(&mut self, event: &Event) {
+        let n = event.n;
+        match &event.what {
+            What::Observed { agent_id, store_time_ms, watched } => {
+                let shelf = self.agents.entry(agent_id.clone()).or_default();
+                if shelf.observed.as_ref().is_none_or(|known| known.n < n) {
+                    let (store_time_ms, watched) = (*store_time_ms, watched.clone());
+                    shelf.observed = Some(Observed { n, store_time_ms, watched });
+                }
+                return;
+            }
+            What::DriftReleased { agent_id, .. } => {
+                let shelf = self.agents.entry(agent_id.clone()).or_default();
+                shelf.released = shelf.released.max(n);
+                return;
+            }
+            What::DriftAnswered { agent_id, done, why, .. } if done == "halt" => {
+                let shelf = self.agents.entry(agent_id.clone()).or_default();
+                if shelf.halted.as_ref().is_none_or(|(known, _)| *known < n) {
+                    shelf.halted = Some((n, why.clone()));
+                }
+            }
+            _ => {}
+        }
+        self.drift.insert(n, event.what.clone());
+        if self.drift.len() > DRIFT_WORDS_MAX {
+            self.drift.pop_first();
         }
     }
 
@@ -473,6 +544,12 @@ impl Catalog {
             .collect()
     }
 
+    /// The blocks with what detectors remembered between two checkpoints.
+    pub(crate) fn observed_memories(&self) -> impl Iterator<Item = BlockKey> + '_ {
+        let observed = self.agents.values().filter_map(|shelf| shelf.observed.as_ref());
+        observed.filter_map(|observed| observed.watched.root())
+    }
+
     /// Bytes that the held checkpoints and all blocks take in the log.
     pub(crate) fn held_bytes(&self) -> u64 {
         let held: u64 = self.held().map(|held| u64::from(held.stored_len)).sum();
@@ -596,10 +673,50 @@ impl Shelf {
         if let Some(restored) = &manifest.restored {
             self.undone.extend(restored.undoes);
         }
+        if let Some(watched) = &manifest.watched
+            && self.kept.as_ref().is_none_or(|known| known.observation <= watched.observation)
+        {
+            self.kept = Some(watched.clone());
+        }
         let digest = manifest.digest();
         let manifest = Manifest { seq, ..manifest };
         self.checkpoints.insert(seq, Held { manifest, at, stored_len, digest });
         seq
+    }
+
+    /// How the agent stood when it was last told, by a checkpoint or an event.
+    pub(crate) fn watched(&self) -> Option<&Watched> {
+        let told = self.observed.as_ref().map(|observed| &observed.watched);
+        told.into_iter().chain(&self.kept).max_by_key(|watched| watched.observation)
+    }
+
+    /// What the agent's detectors remembered when that was last written down.
+    pub(crate) fn newest_memory(&self) -> Option<&Watched> {
+        let told = self.observed.as_ref().map(|observed| &observed.watched);
+        let kept =
+            self.checkpoints.values().rev().filter_map(|held| held.manifest.watched.as_ref());
+        let kept = kept.into_iter().find(|watched| watched.memory.is_some());
+        let told = told.filter(|watched| watched.memory.is_some());
+        kept.into_iter().chain(told).max_by_key(|watched| watched.observation)
+    }
+
+    /// The store's own time when the agent was last heard of.
+    pub(crate) fn last_heard_ms(&self) -> u64 {
+        let kept = self.checkpoints.values().next_back().map(|held| held.manifest.store_time_ms);
+        let told = self.observed.as_ref().map(|observed| observed.store_time_ms);
+        kept.max(told).unwrap_or_default()
+    }
+
+    /// Why the agent is halted; none where it is not.
+    pub(crate) fn halted(&self) -> Option<&str> {
+        let reset = self.reset.map_or(0, |(n, _)| n);
+        let (n, why) = self.halted.as_ref()?;
+        (*n > self.released.max(reset)).then_some(why.as_str())
+    }
+
+    /// Whether this event is what lets the agent go on after it was halted.
+    pub(crate) fn was_released_by(&self, n: u64) -> bool {
+        self.halted.is_some() && self.released == n
     }
 
     /// The restore that was begun and is neither finished nor rolled back. A fresh start ends it,

@@ -184,6 +184,7 @@ impl Store {
                     roots.extend(held.manifest.roots());
                 }
             }
+            roots.extend(catalog.observed_memories());
         }
         let mut packs = OpenPacks::default();
         for root in roots {
@@ -339,6 +340,19 @@ impl Store {
                 Some(catalog.get(*operation_id).is_some())
             }
             What::Marked { checkpoint_id, .. } => Some(catalog.get(*checkpoint_id).is_some()),
+            What::Observed { agent_id, .. } => {
+                let shelf = catalog.agents.get(agent_id);
+                let newest = shelf.and_then(|shelf| shelf.observed.as_ref());
+                Some(newest.is_some_and(|observed| observed.n == n))
+            }
+            What::DriftReleased { agent_id, .. } => {
+                let shelf = catalog.agents.get(agent_id);
+                Some(shelf.is_some_and(|shelf| shelf.was_released_by(n)))
+            }
+            What::DriftAnswered { agent_id, done, .. } if done == "halt" => {
+                let halted = catalog.agents.get(agent_id).and_then(|shelf| shelf.halted());
+                halted.map(|_| true)
+            }
             What::Reset { agent_id, seq } => {
                 let reset = catalog.agents.get(agent_id).and_then(|shelf| shelf.reset);
                 Some(reset.is_some_and(|(_, counts)| counts == *seq))

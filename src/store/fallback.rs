@@ -15,6 +15,7 @@ use parking_lot::RwLock;
 
 use super::identity::{Found, Home, Identity};
 use super::layout::Layout;
+use super::news::News;
 use super::open::{Ground, IfMissing};
 use super::{Error, Store};
 use crate::protection::{self, Protection};
@@ -43,6 +44,8 @@ struct Standing {
 pub(crate) struct Target {
     ground: Ground,
     standing: RwLock<Standing>,
+    /// Where this process answers; the lock names it, also after the store was opened again.
+    socket: RwLock<Option<PathBuf>>,
 }
 
 /// Every target, the primary first.
@@ -54,11 +57,13 @@ pub(crate) struct Targets {
     pub registered: bool,
     /// Grows when everything is home and the fallbacks are about to let go.
     pub homecomings: AtomicU64,
+    /// Whom to tell what was written.
+    pub news: News,
 }
 
 impl Target {
     pub(crate) fn new(ground: Ground) -> Self {
-        Self { ground, standing: RwLock::default() }
+        Self { ground, standing: RwLock::default(), socket: RwLock::default() }
     }
 
     /// A target whose lock is not waited for: the next one takes the commit.
@@ -105,11 +110,21 @@ impl Target {
         if let Some(store) = self.store() {
             store.give_lock_back()?;
         }
-        let store = self.ground.open(if_missing, None)?;
+        let socket = self.socket.read().clone();
+        let store = self.ground.open(if_missing, socket)?;
         if let IfMissing::Make { home: Some(home) } = if_missing {
             belongs(&store, home)?;
         }
         Ok(Arc::new(store))
+    }
+
+    /// Says in the lock where this process answers, now and whenever the store is opened again.
+    #[cfg(feature = "server")]
+    fn name_socket(&self, socket: Option<&Path>) {
+        *self.socket.write() = socket.map(Path::to_owned);
+        if let Some(store) = self.store() {
+            store.name_socket(socket.map(Path::to_owned));
+        }
     }
 
     /// Lets commits come to a store that was opened apart.
@@ -191,6 +206,12 @@ impl Target {
 }
 
 impl Targets {
+    /// Says in the lock of every target where this process answers.
+    #[cfg(feature = "server")]
+    pub(crate) fn name_socket(&self, socket: Option<&Path>) {
+        self.all().for_each(|target| target.name_socket(socket));
+    }
+
     /// Every store that is open, the primary first.
     pub(crate) fn sighted(&self) -> Vec<Arc<Store>> {
         let fallbacks = self.fallbacks.iter().filter_map(Target::store);

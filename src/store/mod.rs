@@ -13,6 +13,7 @@ mod fallback;
 mod identity;
 mod layout;
 mod lost;
+mod news;
 mod open;
 mod proof;
 mod quarantine;
@@ -51,6 +52,7 @@ pub use identity::{Home, Identity};
 #[cfg(feature = "testing")]
 pub(crate) use layout::ViewName;
 pub(crate) use layout::{Layout, ViewPath};
+pub(crate) use news::{Fresh, News};
 pub use open::OpenReport;
 pub(crate) use open::{Ground, IfMissing};
 #[cfg(feature = "testing")]
@@ -410,6 +412,14 @@ impl Store {
                 path: self.path().to_owned(),
                 source: io::ErrorKind::ResourceBusy.into(),
             }),
+        }
+    }
+
+    /// Says in the lock where this process answers.
+    #[cfg(feature = "server")]
+    pub(crate) fn name_socket(&self, socket: Option<PathBuf>) {
+        if let Some(lock) = &*self.lock.read() {
+            lock.name_socket(socket);
         }
     }
 

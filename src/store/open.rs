@@ -19,6 +19,7 @@ pub(crate) use super::identity::Home;
 use super::identity::{FORMAT, Found, Identity};
 use super::layout::Layout;
 use super::lost::{self, Lost};
+use super::news::News;
 use super::quarantine::{self, Kept};
 use super::views::{self, Listed};
 use super::{Error, Options, Store};
@@ -45,6 +46,7 @@ pub(crate) struct Ground {
     pub path: PathBuf,
     pub store: Options,
     pub commit: commit::Options,
+    pub news: News,
 }
 
 /// What to do where no store is.

@@ -89,6 +89,8 @@ impl Store {
                 .filter_map(|(part, seq)| Some((part.to_owned(), seq?)))
                 .collect(),
             tainted: self.catalog().is_tainted(manifest.id),
+            observation: manifest.watched.as_ref().map(|watched| watched.observation),
+            drift: manifest.watched.as_ref().map(|watched| watched.level),
             comment: manifest.comment.clone(),
             labels: manifest.labels.clone(),
             metadata: manifest.metadata.clone(),

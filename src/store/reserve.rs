@@ -57,6 +57,12 @@ impl Store {
         .map_err(PublishError::into_io)
     }
 
+    /// Whether the reserve was let go and not filled again.
+    #[cfg(feature = "server")]
+    pub(crate) fn is_without_reserve(&self) -> bool {
+        self.reserve_is_out.load(Ordering::Relaxed)
+    }
+
     /// Whether a new checkpoint, or what can be made anew, may be written: not into the room that the
     /// reserve left behind.
     pub(crate) fn takes_checkpoints(&self) -> io::Result<()> {

@@ -11,11 +11,12 @@ use std::sync::atomic::Ordering;
 use super::Store;
 use super::ahead::Brought;
 use super::catalog::{BlockKey, Catalog};
+use super::news::Fresh;
 use super::read::OpenPacks;
 use super::upkeep::Pinned;
 use crate::commit::frame::{Outgoing, RecordType};
 use crate::commit::summary::{self, At};
-use crate::commit::writer::AppendError;
+use crate::commit::writer::{AppendError, Writer};
 use crate::encode::event::{Event, What};
 use crate::encode::manifest::{Lies, Manifest};
 use crate::encode::{self, Block, Content, Encoded, encode_complete};
@@ -172,21 +173,44 @@ impl Store {
             let event = writer.event(what);
             Ready::Event(event.encode(), Box::new(event))
         }));
+        self.append(&mut writer, &ready)?;
+        // Not before: compaction, which looks under this lock, must see what the batch names.
+        drop(writer);
+        drop(ready);
+        self.commits.fetch_add(drafts.len() as u64, Ordering::Relaxed);
+        self.note_unviewed(drafts);
+        Ok(())
+    }
+
+    /// Makes records durable, and takes them into the catalog.
+    fn append(&self, writer: &mut Writer, ready: &[Ready<'_>]) -> Result<(), AppendError> {
         let outgoing: Vec<Outgoing<'_>> = ready.iter().map(Ready::outgoing).collect();
         let appended = writer.append(&outgoing)?;
-        self.adopt_segment(&writer);
+        self.adopt_segment(writer);
         let mut catalog = self.catalog.write();
         for (record, at) in ready.iter().zip(&appended.records) {
             record.enter(&mut catalog, *at);
         }
         drop(catalog);
-        // Not before: compaction, which looks under this lock, must see what the batch names.
-        drop(writer);
-        drop(outgoing);
-        drop(ready);
-        self.commits.fetch_add(drafts.len() as u64, Ordering::Relaxed);
-        self.note_unviewed(drafts);
+        self.tell_events(ready);
         Ok(())
+    }
+
+    /// Tells whoever listens of the events that were written, while no other can be.
+    fn tell_events(&self, ready: &[Ready<'_>]) {
+        for one in ready {
+            if let Ready::Event(_, event) = one {
+                self.ground.news.tell(Fresh::Event(self.identity.store_id, event));
+            }
+        }
+    }
+
+    /// Waits until no batch is being written.
+    #[cfg(feature = "server")]
+    pub(crate) fn await_writer(&self) {
+        if let Some(writer) = &self.writer {
+            drop(writer.lock());
+        }
     }
 
     /// Re-encodes drafts whose predecessor is not held, and sees to it that no block they name is
@@ -286,8 +310,33 @@ impl Store {
         self.write(&mut [], events, &encode::Options::default())
     }
 
+    /// Writes events, and with them the blocks that they name, as one batch.
+    pub(crate) fn write_words(
+        &self,
+        events: Vec<What>,
+        blocks: &[Block],
+    ) -> Result<(), AppendError> {
+        let writer = self.writer.as_ref().expect("callers ask is_writable first");
+        let _tenure = self.tenure_to_append()?;
+        let mut writer = writer.lock();
+        let mut fresh = HashSet::new();
+        let mut ready: Vec<Ready<'_>> = {
+            let catalog = self.catalog.read();
+            let absent = blocks.iter().filter(|block| {
+                let key = (block.digest, block.level);
+                !catalog.blocks.contains_key(&key) && fresh.insert(key)
+            });
+            absent.map(|block| Ready::Block(prefix(block), block)).collect()
+        };
+        ready.extend(events.into_iter().map(|what| {
+            let event = writer.event(what);
+            Ready::Event(event.encode(), Box::new(event))
+        }));
+        self.append(&mut writer, &ready)
+    }
+
     /// Makes the segment that took the last batch readable.
-    pub(super) fn adopt_segment(&self, writer: &crate::commit::writer::Writer) {
+    pub(super) fn adopt_segment(&self, writer: &Writer) {
         let segment = &writer.active().segment;
         let known = self.segments.read().contains_key(&segment.number());
         if !known {

@@ -10,7 +10,7 @@ use super::attend::Attended;
 use super::claim::Child;
 use super::error::Error;
 use super::exit::Exit;
-use super::keeper::{Keeper, PutBack, Wanted};
+use super::keeper::{Ask, Kept, PutBack, Wanted};
 use super::life::Life;
 use super::options::{OnCrash, OnSuccess};
 use super::report::span;
@@ -47,7 +47,11 @@ impl Life {
         let Attended { exit, cause, lived } = attended;
         let mut ended = Ended { exit, cause, lived, content: None };
         let why = format!("attempt {} ended with {exit} after {}", self.attempt, span(lived));
-        let mut beginning = if ended.is_crash() {
+        let mut beginning = if cause == Cause::Restore {
+            // What it leaves is kept by the restore itself, which replaces it.
+            let failed_operations = self.fail_operations(&why, child.started_at).await;
+            Beginning { failed_operations, ..Beginning::default() }
+        } else if ended.is_crash() {
             self.talk.say(&why);
             let (beginning, content) = self.recover(&why, child.started_at).await?;
             ended.content = content;
@@ -80,7 +84,7 @@ impl Life {
         let failed_operations = self.fail_operations(why, since).await;
         let wanted = Wanted::recovery(why.to_owned());
         let mut content = None;
-        match self.ask(move |keeper| keeper.take(&wanted)).await {
+        match self.ask::<Kept>(Ask::Take(wanted)).await {
             Ok(kept) => {
                 self.note_kept(&kept);
                 content = kept.receipt.map(|receipt| receipt.digest);
@@ -88,12 +92,12 @@ impl Life {
             // What the crash left is still there; an agent that stands still helps nobody.
             Err(error) => self.talk.say(&format!("no recovery checkpoint could be taken: {error}")),
         }
-        let put_back = match self.setup.options.on_crash {
+        let put_back: Option<PutBack> = match self.setup.options.on_crash {
             OnCrash::Keep => None,
-            OnCrash::State => self.ask(Keeper::mend).await?,
+            OnCrash::State => self.ask(Ask::Mend).await?,
             OnCrash::Both => {
-                let why = why.to_owned();
-                self.ask(move |keeper| keeper.go_back(&why)).await?
+                let (reference, why) = ("latest".to_owned(), why.to_owned());
+                self.ask(Ask::Restore { reference, why }).await?
             }
         };
         let restored = put_back.as_ref().map(|it| self.note_put_back(it));
@@ -101,12 +105,25 @@ impl Life {
         Ok((Beginning { restored, failed_operations, after: Duration::ZERO }, content))
     }
 
+    /// Has the restores carried out that were ordered, one after the other; what the next attempt is
+    /// told.
+    pub(super) async fn carry_orders(&mut self, mut beginning: Beginning) -> Beginning {
+        while let Some(order) = self.orders.pop_front() {
+            match self.ask::<Option<PutBack>>(Ask::Carry { order }).await {
+                Ok(Some(it)) => beginning.restored = Some(self.note_put_back(&it)),
+                Ok(None) => self.talk.say("what was ordered could not be restored"),
+                Err(error) => self.talk.say(&format!("nothing was restored: {error}")),
+            }
+        }
+        beginning
+    }
+
     /// Puts back a state file that is missing or damaged; from which checkpoint.
     pub(super) async fn mend(&mut self) -> Result<Option<CheckpointId>, Error> {
         if self.setup.options.on_crash == OnCrash::Keep {
             return Ok(None);
         }
-        let put_back = self.ask(Keeper::mend).await?;
+        let put_back: Option<PutBack> = self.ask(Ask::Mend).await?;
         Ok(put_back.map(|it| self.note_put_back(&it)))
     }
 
@@ -135,7 +152,7 @@ impl Life {
     /// Keeps what an attempt left that ended as it should.
     async fn conclude(&mut self, why: &str, since: Timestamp) -> Beginning {
         let failed_operations = self.fail_operations(why, since).await;
-        match self.ask(|keeper| keeper.take(&Wanted::routine(Parts::ALL))).await {
+        match self.ask::<Kept>(Ask::Take(Wanted::routine(Parts::ALL))).await {
             Ok(kept) => self.note_kept(&kept),
             Err(error) => self.talk.say(&format!("no last checkpoint could be taken: {error}")),
         }
@@ -143,8 +160,8 @@ impl Life {
     }
 
     async fn fail_operations(&mut self, why: &str, since: Timestamp) -> Vec<String> {
-        let reason = why.to_owned();
-        match self.ask(move |keeper| keeper.fail_operations(since, &reason)).await {
+        let ask = Ask::FailOperations { since, why: why.to_owned() };
+        match self.ask::<Vec<String>>(ask).await {
             Ok(failed) => {
                 for name in &failed {
                     self.talk.say(&format!("operation {name} failed: its process is gone"));
@@ -163,7 +180,7 @@ impl Life {
         if self.setup.options.on_success == OnSuccess::Keep {
             return;
         }
-        let told = match self.ask(Keeper::forget_but_newest).await {
+        let told = match self.ask::<usize>(Ask::ForgetButNewest).await {
             Ok(forgotten) => format!("forgot the checkpoints but the newest: {forgotten}"),
             Err(error) => format!("the checkpoints could not be forgotten: {error}"),
         };
@@ -176,8 +193,8 @@ impl Life {
             "crash loop: {exits} quick exits on the same content; it is not started again"
         ));
         let Some(content) = content else { return };
-        let (agent, store) = (self.setup.agent.id(), self.setup.store.display());
-        let to = match self.ask(move |keeper| keeper.further_back(content)).await {
+        let (agent, store) = (&self.setup.agent, self.setup.sidecar.store.path.display());
+        let to = match self.ask::<Option<CheckpointId>>(Ask::FurtherBack { content }).await {
             Ok(Some(id)) => {
                 format!("one further back: stateward --store {store} --agent {agent} restore {id}")
             }

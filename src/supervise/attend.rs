@@ -2,7 +2,6 @@
 //! end it.
 
 use std::future::pending;
-use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -10,16 +9,17 @@ use tokio::task::JoinHandle;
 
 use super::exit::Exit;
 use super::group::{Change, Group};
-use super::keeper::{Kept, Wanted};
+use super::keeper::{Ask, Kept, Wanted};
 use super::life::Life;
 use super::restarts::Cause;
 use super::schedule::{Part, Parts};
-use crate::manager::{self, Pulse};
+use crate::server::client::ClientError;
+use crate::server::sessions::News;
 
 /// A checkpoint that is being taken, and when that began.
 #[derive(Debug)]
 pub(super) struct UnderWay {
-    job: JoinHandle<Result<Kept, manager::Error>>,
+    job: JoinHandle<Result<Kept, ClientError>>,
     parts: Parts,
     began: Duration,
 }
@@ -42,6 +42,8 @@ pub(super) struct Watch {
     pub stopped: bool,
     /// The last signal that was passed on, and when.
     passed_on: Option<(Signal, Duration)>,
+    /// It was told that nobody reads what it prints.
+    unread: bool,
     ending: Option<Ending>,
 }
 
@@ -54,7 +56,7 @@ struct Ending {
 
 impl Watch {
     fn new(now: Duration) -> Self {
-        Self { began: now, sign: now, stopped: false, passed_on: None, ending: None }
+        Self { began: now, sign: now, stopped: false, passed_on: None, unread: false, ending: None }
     }
 
     /// Notes that it may act again.
@@ -88,6 +90,7 @@ impl Life {
                 },
                 signal = self.signals.next() => self.on_signal(group, &mut watch, signal),
                 kept = finished(&mut self.under_way) => self.on_kept(group, &watch, kept),
+                news = self.post.news() => self.on_news(&mut watch, news),
                 _ = self.ticks.tick() => self.on_tick(group, &mut watch),
             }
         };
@@ -126,6 +129,7 @@ impl Life {
     fn on_tick(&mut self, group: &Group, watch: &mut Watch) {
         let now = self.now();
         self.look(watch, now);
+        self.tell_of_closed_reader(group, watch, now);
         let grace = self.grace();
         if let Some(ending) = &mut watch.ending {
             if now >= ending.kill_at {
@@ -140,41 +144,74 @@ impl Life {
                 self.take_if_due(group, now);
             }
         }
-        let (agent, wall) = (self.setup.agent.id().as_str(), self.setup.clock.now());
+        let (agent, wall) = (self.setup.agent.as_str(), self.setup.clock.now());
         self.talk.show(&self.report.line(agent, self.attempt, wall));
+    }
+
+    /// Hands on that nobody reads what the command prints, as it would learn by printing.
+    fn tell_of_closed_reader(&self, group: &Group, watch: &mut Watch, now: Duration) {
+        if self.relay.is_closed() && !std::mem::replace(&mut watch.unread, true) {
+            watch.passed_on = Some((Signal::PIPE, now));
+            group.signal_first(Signal::PIPE);
+        }
     }
 
     /// Looks at what the command may have changed.
     fn look(&mut self, watch: &mut Watch, now: Duration) {
-        let prints = self.keeper.prints();
+        let prints = self.files.prints();
         if prints != self.prints {
             self.prints = prints;
             self.schedule.changed(Part::State, now);
             watch.sign = now;
         }
-        if self.setup.has_workspace {
-            self.look_at_workspace(watch, now);
+        // Where nobody can tell whether the workspace changed, it may have, now and then.
+        let every = self.setup.options.steady_every.as_duration();
+        if self.noticed.is_none() && now.saturating_sub(self.presumed) >= every {
+            self.presumed = now;
+            self.schedule.changed(Part::Workspace, now);
         }
     }
 
-    /// Asks whether the workspace changed; where nobody can tell, it may have, now and then.
-    fn look_at_workspace(&mut self, watch: &mut Watch, now: Duration) {
-        let every = self.setup.options.steady_every.as_duration();
-        match self.keeper.pulse() {
-            Pulse::Noticed(noticed) if noticed != self.noticed => {
+    fn on_news(&mut self, watch: &mut Watch, news: News) {
+        if matches!(news, News::Sign | News::Saved { .. } | News::Pulse(Some(_))) {
+            watch.sign = self.now();
+        }
+        self.hear(news);
+    }
+
+    /// Takes note of what the sidecar tells.
+    pub(super) fn hear(&mut self, news: News) {
+        let now = self.now();
+        match news {
+            News::Pulse(noticed) => {
+                if noticed.is_some() && noticed != self.noticed {
+                    self.schedule.changed(Part::Workspace, now);
+                }
                 self.noticed = noticed;
-                self.schedule.changed(Part::Workspace, now);
-                watch.sign = now;
             }
-            Pulse::Unwatched if now.saturating_sub(self.presumed) >= every => {
-                self.presumed = now;
-                self.schedule.changed(Part::Workspace, now);
+            News::Sign => {}
+            News::Saved { seq, created_at } => self.report.saved(seq, created_at),
+            News::Order { id, why } => {
+                self.talk.say(&why);
+                self.orders.push_back(id);
             }
-            Pulse::Noticed(_) | Pulse::Unwatched | Pulse::Busy => {}
+            News::Back { own } => {
+                let word = if own { "this run keeps it now" } else { "another was found" };
+                self.talk.say(&format!("the sidecar was lost: {word}"));
+                for part in [Part::State, Part::Workspace] {
+                    self.schedule.changed(part, now);
+                }
+            }
+            News::Trouble(why) => {
+                self.tell_once(Some(format!("nobody keeps the agent just now: {why}")));
+            }
         }
     }
 
     fn reason_to_end(&self, watch: &Watch, now: Duration) -> Option<Cause> {
+        if !self.orders.is_empty() {
+            return Some(Cause::Restore);
+        }
         let options = &self.setup.options;
         let over = |limit: Option<crate::state::Span>, since: Duration| {
             limit.is_some_and(|limit| now.saturating_sub(since) >= limit.as_duration())
@@ -192,20 +229,18 @@ impl Life {
         }
         let Some(due) = self.schedule.due(now) else { return };
         let parts = self.schedule.present(due.parts());
-        let (keeper, wanted) = (Arc::clone(&self.keeper), Wanted::routine(parts));
-        let take = move || keeper.take(&wanted);
+        let (line, take) = (self.post.line.clone(), Ask::Take(Wanted::routine(parts)));
         let frozen = self.setup.options.freeze.then(|| group.handle());
         let job = tokio::spawn(async move {
             if let Some(group) = frozen {
                 group.freeze().await;
             }
-            let taken = tokio::task::spawn_blocking(take).await;
-            taken.unwrap_or_else(|died| Err(manager::Error::Interrupted(died.to_string())))
+            line.ask(&take).await
         });
         self.under_way = Some(UnderWay { job, parts, began: now });
     }
 
-    fn on_kept(&mut self, group: &Group, watch: &Watch, kept: Result<Kept, manager::Error>) {
+    fn on_kept(&mut self, group: &Group, watch: &Watch, kept: Result<Kept, ClientError>) {
         if self.setup.options.freeze && !watch.stopped {
             group.signal(Signal::CONT);
         }
@@ -238,7 +273,7 @@ impl Life {
     /// Counts a checkpoint, and says what was left out of it.
     pub(super) fn note_kept(&mut self, kept: &Kept) {
         if let Some(receipt) = &kept.receipt {
-            self.report.saved(receipt);
+            self.report.saved(receipt.seq, receipt.created_at);
             for why in &receipt.degraded_why {
                 self.talk.say(&format!("degraded: {why}"));
             }
@@ -256,11 +291,11 @@ impl Life {
 }
 
 /// Waits for the checkpoint that is being taken; for ever where none is.
-async fn finished(under_way: &mut Option<UnderWay>) -> Result<Kept, manager::Error> {
+async fn finished(under_way: &mut Option<UnderWay>) -> Result<Kept, ClientError> {
     match under_way {
-        Some(it) => (&mut it.job)
-            .await
-            .unwrap_or_else(|died| Err(manager::Error::Interrupted(died.to_string()))),
+        Some(it) => (&mut it.job).await.unwrap_or_else(|died| {
+            Err(ClientError::Strange { url: "this process".to_owned(), why: died.to_string() })
+        }),
         None => pending().await,
     }
 }

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::Error;
+use super::sense::Pipes;
 use crate::clock::Clock;
 use crate::disk::process::{self, Process, Standing};
 use crate::disk::{Disk, DiskLock, Holder, Retry, read, read_holder};
@@ -39,6 +40,9 @@ pub(crate) struct Child {
     pub attempt: u32,
     /// When it was started, by the wall clock.
     pub started_at: Timestamp,
+    /// The pipes that it prints into.
+    #[serde(default)]
+    pub output: Pipes,
     /// The process; absent until it is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leader: Option<Leader>,
@@ -241,7 +245,13 @@ mod tests {
         let first = process::process(this.group).unwrap_or(this);
         let leader = Leader { pid: this.group, ..Leader::of(&first) };
         let started_at = Timestamp::from_unix_ms(1);
-        Child { mark: Uuid::new_v4(), attempt: 3, started_at, leader: Some(leader) }
+        Child {
+            mark: Uuid::new_v4(),
+            attempt: 3,
+            started_at,
+            output: [Some(7), None],
+            leader: Some(leader),
+        }
     }
 
     #[test]

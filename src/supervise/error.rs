@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use crate::disk::Holder;
 use crate::error::ErrorKind;
 use crate::manager;
+use crate::server;
+use crate::server::client::ClientError;
 use crate::state::AgentId;
 
 /// Why an agent is not run.
@@ -50,6 +52,12 @@ pub enum Error {
         /// The numbers of the processes.
         pids: String,
     },
+    /// There is no sidecar to keep the agent, and none can be made.
+    #[error(transparent)]
+    Server(#[from] server::Error),
+    /// The answer of the sidecar that keeps the agent.
+    #[error(transparent)]
+    Sidecar(#[from] ClientError),
     /// The library's answer.
     #[error(transparent)]
     Manager(#[from] manager::Error),
@@ -69,6 +77,8 @@ impl Error {
                 ErrorKind::NotFound
             }
             Self::Manager(error) => error.kind(),
+            Self::Server(error) => error.kind(),
+            Self::Sidecar(error) => error.kind(),
             Self::Claim { .. }
             | Self::Spawn { .. }
             | Self::System { .. }
@@ -85,6 +95,8 @@ impl Error {
             }
             Self::Survives { .. } => "end it by hand, or take it over with --adopt",
             Self::Manager(error) => return error.hint(),
+            Self::Sidecar(error) => return error.hint(),
+            Self::Server(error) => return error.hint().map(str::to_owned),
             _ => return None,
         };
         Some(text.to_owned())

@@ -170,6 +170,11 @@ impl Group {
         signal_group(self.pid, signal)
     }
 
+    /// Sends a signal to the process that was started, and to no other.
+    pub(crate) fn signal_first(&self, signal: Signal) {
+        signal_one(self.pid.as_raw_nonzero().get(), signal);
+    }
+
     /// Ends what the command left behind when it ended: others of its group, and orphans; how many
     /// there were.
     pub(crate) async fn clear(&self, grace: Duration) -> usize {

@@ -1,28 +1,83 @@
 //! What supervision asks of the store, and nothing else: take a checkpoint of these parts, put back,
 //! say that operations failed, tell what there is.
 //!
-//! Everything here blocks, and is called from threads that may.
+//! A keeper lives in the process that holds the store, which need not be the one that runs the agent:
+//! what is asked ([`Ask`]) and what is answered can be sent. Everything here blocks, and is called
+//! from threads that may.
+
+mod watching;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
-use super::life::Setup;
+use self::watching::Tree;
+pub(crate) use self::watching::{Due, Responded, Seen};
 use super::patterns::Pattern;
 use super::schedule::Parts;
 use super::state_file::{self, Found, Print, Wrong};
 use crate::disk::Disk;
+use crate::drift::Sighting;
 use crate::encode;
 use crate::encode::event::Outcome;
-use crate::manager::{Agent, Error, Filter, Pulse, Request, RestoreOptions, Standing};
+use crate::manager::{
+    Agent, CheckpointManager, Error, Filter, Pulse, Request, RestoreOptions, Standing,
+    WorkspaceOptions,
+};
 use crate::restore;
 use crate::retention;
-use crate::state::{Checkpoint, CheckpointId, Digest, Kind, Receipt, Timestamp};
+use crate::state::{AgentId, Checkpoint, CheckpointId, Digest, Kind, Receipt, Timestamp};
+
+/// What an agent keeps its memory in; paths are absolute.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Belongings {
+    /// Its workspace.
+    pub workspace: Option<PathBuf>,
+    /// The workspace may be a home directory or `/`.
+    pub force: bool,
+    /// The workspace may overlap with another agent's.
+    pub shared: bool,
+    /// The file it keeps its state in.
+    pub state: Option<PathBuf>,
+    /// Files that are kept byte for byte, and patterns of such files.
+    pub state_files: Vec<PathBuf>,
+}
+
+/// Something that is asked of a keeper.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum Ask {
+    /// Answered with what became of it ([`Kept`]).
+    Take(Wanted),
+    /// Put back what is missing or damaged; answered with what was, if anything ([`PutBack`]).
+    Mend,
+    /// Put everything back as a checkpoint holds it; answered as [`Ask::Mend`].
+    Restore { reference: String, why: String },
+    /// Carry out a restore that somebody ordered and that waited for the command's end; answered as
+    /// [`Ask::Mend`].
+    Carry { order: Uuid },
+    /// Answered with the names of those that have failed.
+    FailOperations { since: Timestamp, why: String },
+    /// Answered with the newest checkpoint of other content, if there is one.
+    FurtherBack { content: Digest },
+    /// Answered with how many were forgotten.
+    ForgetButNewest,
+    /// Show what was seen, and that time passed; answered with how the agent stands ([`Seen`]).
+    See { sightings: Vec<Sighting>, terminal: bool },
+    /// Put state files back because they drift; answered as [`Ask::Mend`].
+    PutBack { why: String },
+    /// Do what drift asks for now that the command has ended; answered with what was done
+    /// ([`Responded`]).
+    Respond { why: String },
+}
 
 /// A checkpoint that is to be taken.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Wanted {
     pub kind: Kind,
     pub parts: Parts,
@@ -30,7 +85,7 @@ pub(crate) struct Wanted {
 }
 
 /// What became of it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Kept {
     /// The checkpoint; absent where nothing had changed, or there was nothing to keep.
     pub receipt: Option<Receipt>,
@@ -39,7 +94,7 @@ pub(crate) struct Kept {
 }
 
 /// What was put back, and why it had to be.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct PutBack {
     pub from: Checkpoint,
     /// What was put back, each with the reason.
@@ -52,6 +107,60 @@ pub(crate) struct PutBack {
 /// What the files of an agent look like.
 pub(crate) type Prints = BTreeMap<PathBuf, Option<Print>>;
 
+/// The files of an agent outside its workspace.
+#[derive(Debug, Clone)]
+pub(crate) struct StateFiles {
+    disk: Arc<dyn Disk>,
+    state: Option<PathBuf>,
+    others: Vec<Pattern>,
+}
+
+impl StateFiles {
+    pub(crate) fn of(disk: Arc<dyn Disk>, it: &Belongings) -> Result<Self, Error> {
+        let others = it.state_files.iter().map(|path| {
+            Pattern::new(path.clone()).map_err(|error| Error::Refused {
+                why: format!("{} is no pattern of files: {error}", path.display()),
+                way_out: "`*`, `?` and `[…]` stand for letters within a name".to_owned(),
+            })
+        });
+        Ok(Self { disk, state: it.state.clone(), others: others.collect::<Result<_, _>>()? })
+    }
+
+    /// Whether there are any.
+    pub(crate) fn are_any(&self) -> bool {
+        self.state.is_some() || !self.others.is_empty()
+    }
+
+    /// The file that is the state.
+    pub(crate) fn state(&self) -> Option<&Path> {
+        self.state.as_deref()
+    }
+
+    /// Every one, the others as far as they are there now.
+    pub(crate) fn all(&self) -> Vec<PathBuf> {
+        self.state.iter().cloned().chain(self.others()).collect()
+    }
+
+    /// What they look like.
+    pub(crate) fn prints(&self) -> Prints {
+        let mut prints = Prints::new();
+        for path in self.all() {
+            let place = state_file::place(&*self.disk, &path);
+            let ahead = state_file::write_ahead(&place);
+            for place in [place, ahead] {
+                let print = Print::of(&*self.disk, &place);
+                prints.insert(place, print);
+            }
+        }
+        prints
+    }
+
+    /// Those beside the state itself, as far as they are there now.
+    fn others(&self) -> Vec<PathBuf> {
+        self.others.iter().flat_map(|pattern| pattern.files(&*self.disk)).collect()
+    }
+}
+
 /// An agent's parts, and the place where they are kept.
 #[derive(Debug)]
 pub(crate) struct Keeper {
@@ -59,13 +168,11 @@ pub(crate) struct Keeper {
     agent: Mutex<(Agent, Vec<PathBuf>)>,
     disk: Arc<dyn Disk>,
     limits: encode::Options,
-    state: Option<PathBuf>,
-    files: Vec<Pattern>,
+    files: StateFiles,
     has_workspace: bool,
     /// Labels that keep a checkpoint whatever happens.
     pins: Vec<String>,
-    /// The digest of the state that `latest` holds.
-    newest: Mutex<Option<Digest>>,
+    tree: Mutex<Tree>,
 }
 
 impl Wanted {
@@ -81,38 +188,51 @@ impl Wanted {
 }
 
 impl Keeper {
-    pub(crate) fn of(setup: &Setup) -> Self {
-        let newest = setup.agent.show("latest").ok().and_then(|latest| latest.state_digest);
-        Self {
-            agent: Mutex::new((setup.agent.clone(), Vec::new())),
-            disk: Arc::clone(&setup.disk),
-            limits: setup.limits,
-            state: setup.state.clone(),
-            files: setup.state_files.clone(),
-            has_workspace: setup.has_workspace,
-            pins: setup.pins.clone(),
-            newest: Mutex::new(newest),
+    /// The keeper of an agent in a store that is open to write.
+    pub(crate) fn open(
+        manager: &CheckpointManager,
+        agent: &AgentId,
+        it: &Belongings,
+    ) -> Result<Self, Error> {
+        let mut agent = manager.agent(agent.as_str())?;
+        if let Some(workspace) = &it.workspace {
+            let Belongings { force, shared, .. } = *it;
+            let allowed = WorkspaceOptions { force, shared, ..WorkspaceOptions::default() };
+            agent = agent.workspace_with(workspace, allowed)?;
+        }
+        Ok(Self {
+            agent: Mutex::new((agent, Vec::new())),
+            disk: manager.disk_in_use(),
+            limits: manager.state_limits(),
+            files: StateFiles::of(manager.disk_in_use(), it)?,
+            has_workspace: it.workspace.is_some(),
+            pins: manager.pin_labels(),
+            tree: Mutex::default(),
+        })
+    }
+
+    /// Does what is asked, orders apart; the answer as it is sent.
+    pub(crate) fn answer(&self, ask: Ask) -> Result<serde_json::Value, Error> {
+        match ask {
+            Ask::Take(wanted) => sent(&self.take(&wanted)?),
+            Ask::Mend => sent(&self.mend()?),
+            Ask::Restore { reference, why } => sent(&self.restore(&reference, &why)?),
+            Ask::FailOperations { since, why } => sent(&self.fail_operations(since, &why)?),
+            Ask::FurtherBack { content } => sent(&self.further_back(content)?),
+            Ask::ForgetButNewest => sent(&self.forget_but_newest()?),
+            Ask::See { sightings, terminal } => sent(&self.see(sightings, terminal)?),
+            Ask::PutBack { why } => sent(&self.put_back(&why)?),
+            Ask::Respond { why } => sent(&self.respond(&why)?),
+            Ask::Carry { order } => Err(Error::Refused {
+                why: format!("order {order} is not known"),
+                way_out: "ask for the restore again".to_owned(),
+            }),
         }
     }
 
-    /// What the agent has.
-    pub(crate) fn parts(&self) -> Parts {
-        let state = self.state.is_some() || !self.files.is_empty();
-        Parts { state, workspace: self.has_workspace }
-    }
-
-    /// What its files look like.
-    pub(crate) fn prints(&self) -> Prints {
-        let mut prints = Prints::new();
-        for path in self.state.iter().cloned().chain(self.other_files()) {
-            let place = state_file::place(&*self.disk, &path);
-            let ahead = state_file::write_ahead(&place);
-            for place in [place, ahead] {
-                let print = Print::of(&*self.disk, &place);
-                prints.insert(place, print);
-            }
-        }
-        prints
+    /// The digest of the state that `latest` holds.
+    fn newest(&self) -> Option<Digest> {
+        self.bare_agent().show("latest").ok().and_then(|latest| latest.state_digest)
     }
 
     /// What is known of changes in its workspace.
@@ -120,15 +240,10 @@ impl Keeper {
         self.bare_agent().workspace_pulse()
     }
 
-    /// The state files beside the state itself, as far as they are there now.
-    fn other_files(&self) -> Vec<PathBuf> {
-        self.files.iter().flat_map(|pattern| pattern.files(&*self.disk)).collect()
-    }
-
     /// The agent with the state files that are there now.
-    fn agent(&self) -> Result<Agent, Error> {
+    pub(crate) fn agent(&self) -> Result<Agent, Error> {
         let mut known = self.agent.lock();
-        for path in self.other_files() {
+        for path in self.files.others() {
             if !known.1.contains(&path) {
                 known.0 = known.0.clone().state_file(&path)?;
                 known.1.push(path);
@@ -163,10 +278,8 @@ impl Keeper {
             Err(Error::NoState { .. }) => None,
             other => other?,
         };
-        // A recovery checkpoint is evidence, which `latest` passes by: it keeps nothing for good.
-        let lasting = receipt.as_ref().filter(|_| !evidence);
-        if let Some(digest) = lasting.and_then(|receipt| receipt.state_digest) {
-            *self.newest.lock() = Some(digest);
+        if let Some(receipt) = &receipt {
+            self.show_workspace(receipt);
         }
         Ok(Kept { receipt, left_out: damaged.or(torn) })
     }
@@ -178,13 +291,13 @@ impl Keeper {
         request: Request,
         wanted: &Wanted,
     ) -> Result<(Request, bool, Option<String>), Error> {
-        let Some(path) = self.state.as_ref().filter(|_| wanted.parts.state) else {
+        let Some(path) = self.files.state.as_ref().filter(|_| wanted.parts.state) else {
             return Ok((request, false, None));
         };
         let place = state_file::place(&*self.disk, path);
         Ok(match self.find(&place)? {
             Found::Whole(bytes) => {
-                let fresh = *self.newest.lock() != Some(Digest::of(&bytes));
+                let fresh = self.newest() != Some(Digest::of(&bytes));
                 (request.state_bytes(bytes).state_file(place), fresh, None)
             }
             Found::Damaged { bytes, .. } if wanted.kind == Kind::Recovery => {
@@ -203,7 +316,7 @@ impl Keeper {
 
     /// The first state file that is there and not whole.
     fn torn_file(&self, parts: Parts) -> Result<Option<String>, Error> {
-        for path in self.other_files().iter().filter(|_| parts.state) {
+        for path in self.files.others().iter().filter(|_| parts.state) {
             if let Some(Wrong::Damaged(why)) = self.wrong(path)? {
                 return Ok(Some(not_whole(path, &why)));
             }
@@ -254,7 +367,7 @@ impl Keeper {
 
     fn broken(&self) -> Result<Vec<(PathBuf, String)>, Error> {
         let mut broken = Vec::new();
-        for path in self.other_files() {
+        for path in self.files.others() {
             if let Some(wrong) = self.wrong(&path)? {
                 broken.push((state_file::place(&*self.disk, &path), said(wrong)));
             }
@@ -263,7 +376,7 @@ impl Keeper {
     }
 
     fn broken_state(&self) -> Result<Option<(PathBuf, String)>, Error> {
-        let Some(path) = &self.state else { return Ok(None) };
+        let Some(path) = &self.files.state else { return Ok(None) };
         let place = state_file::place(&*self.disk, path);
         let wrong = match self.find(&place)? {
             Found::Missing => Wrong::Missing,
@@ -287,7 +400,6 @@ impl Keeper {
             // The state came another way than from this file, which no restore in place knows of.
             restore::put_back(&*self.disk, place, bytes)?;
         }
-        *self.newest.lock() = from.state_digest;
         Ok(())
     }
 
@@ -305,11 +417,6 @@ impl Keeper {
         }
     }
 
-    /// Puts every part back as the newest sound checkpoint holds it.
-    pub(crate) fn go_back(&self, why: &str) -> Result<Option<PutBack>, Error> {
-        self.restore("latest", why)
-    }
-
     /// Puts every part back as a checkpoint holds it; nothing where there is none.
     pub(crate) fn restore(&self, reference: &str, why: &str) -> Result<Option<PutBack>, Error> {
         let restored = match self.agent()?.restore(reference, &by_policy()) {
@@ -317,7 +424,6 @@ impl Keeper {
             other => other?,
         };
         let Some(from) = restored.checkpoint().cloned() else { return Ok(None) };
-        *self.newest.lock() = from.state_digest;
         let mut what = vec![format!("everything: {why}")];
         what.extend(
             restored
@@ -369,6 +475,10 @@ impl Keeper {
         let old: Vec<&str> = old.iter().map(String::as_str).collect();
         Ok(agent.forget(&old, false)?.len())
     }
+}
+
+fn sent<T: Serialize>(answer: &T) -> Result<serde_json::Value, Error> {
+    serde_json::to_value(answer).map_err(|source| Error::Json { doing: "send", source })
 }
 
 /// A restore that no person asked for.

@@ -5,14 +5,14 @@
 //! claim names the last command until all of that is done, so that a successor of a killed `run`
 //! does it instead.
 
+use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::Signal;
-use tokio::task::spawn_blocking;
+use serde::de::DeserializeOwned;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 use uuid::Uuid;
 
@@ -22,19 +22,21 @@ use super::claim::{Child, Claim, Leader, Left, MARK, Registry};
 use super::error::Error;
 use super::group::{Group, Reaper, end_survivors};
 use super::job_control;
-use super::keeper::{Keeper, Prints, Wanted};
+use super::keeper::{Ask, Belongings, Prints, StateFiles, Wanted};
 use super::options::{Options, Restart};
-use super::patterns::Pattern;
+use super::post::{Post, Posting};
 use super::report::{Report, span};
-use super::restarts::Restarts;
+use super::restarts::{Cause, Restarts};
 use super::schedule::{Part, Parts, Schedule};
+use super::sense::{Laid, Relay};
+use super::sidecar::SidecarSetup;
 use super::signals::Signals;
 use super::talk::Talk;
 use super::terminal::Terminal;
 use crate::clock::Clock;
 use crate::disk::{Disk, process};
-use crate::encode;
-use crate::manager::{self, Agent};
+use crate::server::client::ClientError;
+use crate::state::AgentId;
 
 /// How often files are looked at and decisions are made.
 const TICK: Duration = Duration::from_millis(200);
@@ -42,26 +44,18 @@ const TICK: Duration = Duration::from_millis(200);
 /// What is to be run, and for whom.
 #[derive(Debug)]
 pub struct Setup {
-    /// The agent's handle in a store that is open to write, with its workspace.
-    pub agent: Agent,
-    /// Whether it has a workspace.
-    pub has_workspace: bool,
-    /// The store, absolute.
-    pub store: PathBuf,
+    /// The agent.
+    pub agent: AgentId,
+    /// What it keeps its memory in.
+    pub belongings: Belongings,
+    /// The store, and how it is served where nobody serves it yet.
+    pub sidecar: SidecarSetup,
     /// How long a claim by another process is waited for.
     pub claim_wait: Duration,
     /// The command and its arguments; at least the command.
     pub command: Vec<OsString>,
     /// A command for `sh -c` that takes the place of the first where the agent starts again.
     pub restart_command: Option<String>,
-    /// The file the agent keeps its state in, absolute.
-    pub state: Option<PathBuf>,
-    /// Files and patterns of files that are kept byte for byte.
-    pub state_files: Vec<Pattern>,
-    /// How states are checked.
-    pub limits: encode::Options,
-    /// Labels that pin a checkpoint.
-    pub pins: Vec<String>,
     /// How it is run.
     pub options: Options,
     /// Take over what a killed predecessor left running, instead of ending it.
@@ -83,7 +77,8 @@ enum Start {
 #[derive(Debug)]
 pub(super) struct Life {
     pub setup: Setup,
-    pub keeper: Arc<Keeper>,
+    pub post: Post,
+    pub files: StateFiles,
     pub talk: Talk,
     pub report: Report,
     pub schedule: Schedule,
@@ -95,13 +90,17 @@ pub(super) struct Life {
     pub ticks: Interval,
     pub under_way: Option<UnderWay>,
     pub prints: Prints,
-    /// How many changes were noticed in the workspace.
-    pub noticed: u64,
+    /// How many changes were noticed in the workspace; none where nobody watches it.
+    pub noticed: Option<u64>,
+    /// Restores that were ordered and wait for the command's end.
+    pub orders: VecDeque<Uuid>,
     /// When the workspace was last taken for changed because nobody watches it.
     pub presumed: Duration,
     /// The last trouble that was told, so that it is told once.
     pub trouble: Option<String>,
     pub attempt: u32,
+    /// What the command prints, where that does not go to a terminal.
+    pub relay: Relay,
     reaper: Arc<Reaper>,
     claim: Claim,
 }
@@ -115,20 +114,34 @@ pub(super) struct Life {
 /// `locked` where the agent is being run already, what the store answers where the first checkpoint
 /// cannot be taken or a damaged state not be put back, `not_found` for a command that is not there.
 pub async fn run(setup: Setup) -> Result<u8, Error> {
+    let posting = Posting {
+        agent: setup.agent.clone(),
+        belongings: setup.belongings.clone(),
+        sidecar: setup.sidecar.clone(),
+    };
+    let found = posting.find().await?;
     let registry = Registry {
         disk: Arc::clone(&setup.disk),
         clock: Arc::clone(&setup.clock),
-        store: setup.store.clone(),
+        store: setup.sidecar.store.path.clone(),
         wait: setup.claim_wait,
     };
-    let (claim, left) = registry.claim(setup.agent.id())?;
-    let mut life = Life::new(setup, claim)?;
-    let start = life.take_over(left).await?;
-    life.live(start).await
+    let (claim, left) = match registry.claim(&setup.agent) {
+        Ok(claimed) => claimed,
+        Err(error) => {
+            found.let_go().await;
+            return Err(error);
+        }
+    };
+    let post = Post::take_up(posting, found).await?;
+    let mut life = Life::new(setup, claim, post)?;
+    let ended = life.live_on(left).await;
+    life.post.leave().await;
+    ended
 }
 
 impl Life {
-    fn new(setup: Setup, claim: Claim) -> Result<Self, Error> {
+    fn new(setup: Setup, claim: Claim, post: Post) -> Result<Self, Error> {
         let system = |doing| move |source| Error::System { doing, source };
         let reaper = Reaper::begin().map_err(system("take charge of descendants"))?;
         let signals = Signals::listen().map_err(system("listen for signals"))?;
@@ -139,21 +152,26 @@ impl Life {
             Restart::Always => true,
             Restart::Never => false,
         };
-        let keeper = Keeper::of(&setup);
+        let files = StateFiles::of(Arc::clone(&setup.disk), &setup.belongings)?;
+        let parts =
+            Parts { state: files.are_any(), workspace: setup.belongings.workspace.is_some() };
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Self {
-            schedule: Schedule::new(&setup.options, keeper.parts()),
+            schedule: Schedule::new(&setup.options, parts),
             restarts: Restarts::new(&setup.options, wanted),
             talk: Talk::new(setup.quiet),
             report: Report::default(),
             prints: Prints::new(),
-            noticed: 0,
+            noticed: Some(0),
+            orders: VecDeque::new(),
             presumed: Duration::ZERO,
-            keeper: Arc::new(keeper),
+            post,
+            files,
             under_way: None,
             trouble: None,
             attempt: 0,
+            relay: Relay::default(),
             setup,
             signals,
             terminal,
@@ -168,22 +186,21 @@ impl Life {
         self.setup.clock.monotonic()
     }
 
-    /// Does what blocks in a thread that may.
-    pub(super) async fn ask<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Keeper) -> Result<T, manager::Error> + Send + 'static,
-    ) -> Result<T, manager::Error> {
-        let keeper = Arc::clone(&self.keeper);
-        spawn_blocking(move || work(&keeper))
-            .await
-            .unwrap_or_else(|died| Err(manager::Error::Interrupted(died.to_string())))
+    /// Asks the keeper, wherever it is.
+    pub(super) async fn ask<T: DeserializeOwned>(&self, ask: Ask) -> Result<T, ClientError> {
+        self.post.line.ask(&ask).await
+    }
+
+    async fn live_on(&mut self, left: Option<Left>) -> Result<u8, Error> {
+        let start = self.take_over(left).await?;
+        self.live(start).await
     }
 
     /// Deals with what a killed predecessor left, and makes ready for the first attempt.
     async fn take_over(&mut self, left: Option<Left>) -> Result<Start, Error> {
         let Some(Left { child, survivors }) = left else {
             let restored = self.mend().await?;
-            let first = self.ask(|keeper| keeper.take(&Wanted::routine(Parts::ALL))).await?;
+            let first = self.ask(Ask::Take(Wanted::routine(Parts::ALL))).await?;
             self.note_kept(&first);
             return Ok(Start::Fresh(Beginning { restored, ..Beginning::default() }));
         };
@@ -226,12 +243,15 @@ impl Life {
                         self.talk.say("ended while it waited to start again");
                         return Ok(self.end(128_u8.saturating_add(signal)));
                     }
+                    let beginning = self.carry_orders(beginning).await;
                     self.begin(&beginning)?
                 }
             };
             self.enter(&group);
-            let attended = self.attend(&mut group).await;
-            self.leave(&group).await;
+            let mut attended = self.attend(&mut group).await;
+            if self.leave(&group).await {
+                attended.cause = Cause::Asked;
+            }
             start = match self.settle(attended, child).await? {
                 After::Again(beginning) => Start::Fresh(beginning),
                 After::Over(exit) => {
@@ -246,6 +266,10 @@ impl Life {
     fn adopted(&mut self, group: &Group, child: Child) -> Child {
         let (pid, attempt) = (group.pid(), child.attempt);
         self.talk.say(&format!("adopted process {pid}, attempt {attempt} of a killed run"));
+        match Relay::over(pid.as_raw_nonzero().get(), child.output) {
+            Ok(relay) => self.relay = relay,
+            Err(error) => self.talk.say(&format!("what it prints cannot be read on: {error}")),
+        }
         self.claim.runs(child);
         child
     }
@@ -253,7 +277,7 @@ impl Life {
     /// Gives the command what it needs while it runs.
     fn enter(&mut self, group: &Group) {
         self.report.attempt();
-        self.prints = self.keeper.prints();
+        self.prints = self.files.prints();
         // What a crash left is worth keeping for good as soon as a command goes on with it.
         let now = self.now();
         for part in [Part::State, Part::Workspace] {
@@ -270,14 +294,34 @@ impl Life {
         group.signal(Signal::CONT);
     }
 
-    /// Takes it back, and ends what the command left behind.
-    async fn leave(&mut self, group: &Group) {
+    /// Takes it back, ends what the command left behind, and passes on what it printed; whether this
+    /// process was asked to end meanwhile.
+    async fn leave(&mut self, group: &Group) -> bool {
         if let Some(terminal) = &mut self.terminal {
             terminal.take_from(group.pid());
         }
         let left = group.clear(self.grace()).await;
         if left > 0 {
             self.talk.say(&format!("ended {left} of its processes that it left behind"));
+        }
+        self.pass_on_the_rest().await
+    }
+
+    async fn pass_on_the_rest(&mut self) -> bool {
+        let patience = self.grace();
+        loop {
+            tokio::select! {
+                () = self.relay.finish(patience) => return false,
+                signal = self.signals.next() => match signal {
+                    Signal::TERM | Signal::INT | Signal::HUP | Signal::QUIT => {
+                        self.talk.say("nobody reads what it printed last: it is not passed on");
+                        return true;
+                    }
+                    Signal::TSTP => job_control::stop_this_process(),
+                    Signal::WINCH => self.talk.resized(),
+                    _ => {}
+                },
+            }
         }
     }
 
@@ -292,6 +336,7 @@ impl Life {
         loop {
             tokio::select! {
                 () = &mut wait => return None,
+                news = self.post.news() => self.hear(news),
                 signal = self.signals.next() => match signal {
                     Signal::TERM | Signal::INT | Signal::HUP | Signal::QUIT => {
                         return u8::try_from(signal.as_raw()).ok();
@@ -308,19 +353,31 @@ impl Life {
     fn begin(&mut self, beginning: &Beginning) -> Result<(Group, Child), Error> {
         self.attempt += 1;
         let (mark, started_at) = (Uuid::new_v4(), self.setup.clock.now());
-        let mut child = Child { mark, attempt: self.attempt, started_at, leader: None };
-        self.claim.runs(child);
         let mut command = self.command(beginning);
         command.env(MARK, mark.to_string());
+        let laid = self.lay_pipes(&mut command)?;
+        let (attempt, output) = (self.attempt, laid.pipes());
+        let mut child = Child { mark, attempt, started_at, output, leader: None };
+        self.claim.runs(child);
         let group = self.reaper.spawn(&mut command).map_err(|source| {
             // Nothing was started, so nothing is left behind.
             self.claim.rests();
             Error::Spawn { command: command.get_program().display().to_string(), source }
         })?;
+        self.relay = laid.begun();
         child.leader =
             process::process(group.pid().as_raw_nonzero().get()).as_ref().map(Leader::of);
         self.claim.runs(child);
         Ok((group, child))
+    }
+
+    /// Puts pipes in place of what the command would print to, where that is wanted.
+    fn lay_pipes(&self, command: &mut Command) -> Result<Laid, Error> {
+        if !self.setup.options.watch_output {
+            return Ok(Laid::default());
+        }
+        let doing = "lay the pipes for what the command prints";
+        Laid::before(command).map_err(|source| Error::System { doing, source })
     }
 
     fn command(&self, beginning: &Beginning) -> Command {
@@ -340,11 +397,14 @@ impl Life {
         };
         let restored = beginning.restored.map(|id| id.to_string()).unwrap_or_default();
         command
-            .env("STATEWARD_AGENT", self.setup.agent.id().as_str())
+            .env("STATEWARD_AGENT", self.setup.agent.as_str())
             .env("STATEWARD_ATTEMPT", self.attempt.to_string())
             .env("STATEWARD_RESTORED_FROM", restored)
             .env("STATEWARD_FAILED_OPERATIONS", beginning.failed_operations.join(","))
-            .env("STATEWARD_STORE__PATH", &self.setup.store);
+            .env("STATEWARD_STORE__PATH", &self.setup.sidecar.store.path);
+        if let Some((url, token)) = self.post.address() {
+            command.env("STATEWARD_URL", url).env("STATEWARD_TOKEN", token);
+        }
         command
     }
 

@@ -29,9 +29,14 @@ mod options;
 #[cfg(feature = "cli")]
 mod patterns;
 #[cfg(feature = "cli")]
+mod post;
+#[cfg(feature = "cli")]
 mod report;
 mod restarts;
 mod schedule;
+mod sense;
+#[cfg(feature = "cli")]
+mod sidecar;
 #[cfg(feature = "cli")]
 mod signals;
 #[cfg(feature = "cli")]
@@ -45,9 +50,16 @@ mod terminal;
 pub use error::Error;
 pub use exit::Exit;
 #[cfg(feature = "cli")]
+pub use keeper::Belongings;
+#[cfg(feature = "cli")]
+pub(crate) use keeper::{Ask, Keeper, PutBack};
+#[cfg(feature = "cli")]
 pub use life::{Setup, run};
 pub use options::{OnCrash, OnSuccess, Options, Restart};
 #[cfg(feature = "cli")]
 pub use patterns::Pattern;
 pub use restarts::{Cause, Ended, Next, Restarts};
 pub use schedule::{Due, Part, Parts, Schedule};
+pub use sense::transcript;
+#[cfg(feature = "cli")]
+pub use sidecar::SidecarSetup;

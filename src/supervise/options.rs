@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::sense::transcript;
 use crate::state::Span;
 
 /// What is put back after a crash.
@@ -84,6 +85,12 @@ pub struct Options {
     /// A command that ran this long is started afresh.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_uptime: Option<Span>,
+    /// Count what the command prints where it has no terminal.
+    pub watch_output: bool,
+    /// How often output and processes are looked at.
+    pub look_every: Span,
+    /// The agent's own account of its work.
+    pub transcript: transcript::Options,
 }
 
 impl Default for Options {
@@ -106,6 +113,9 @@ impl Default for Options {
             freeze: false,
             heartbeat_timeout: None,
             max_uptime: None,
+            watch_output: true,
+            look_every: Span::from_secs(10),
+            transcript: transcript::Options::default(),
         }
     }
 }

@@ -11,7 +11,7 @@ use globset::{GlobBuilder, GlobMatcher};
 use crate::disk::{Disk, EntryKind};
 
 /// No pattern names more files.
-const MATCHES_MAX: usize = 1000;
+pub(crate) const MATCHES_MAX: usize = 1000;
 
 /// A path, or a pattern of paths.
 #[derive(Debug, Clone)]

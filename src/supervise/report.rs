@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::exit::Exit;
 use super::keeper::PutBack;
-use crate::state::{Receipt, Seq, Timestamp};
+use crate::state::{Seq, Timestamp};
 
 /// What was saved, put back and lost.
 #[derive(Debug, Default)]
@@ -18,9 +18,9 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) fn saved(&mut self, receipt: &Receipt) {
+    pub(crate) fn saved(&mut self, seq: Seq, at: Timestamp) {
         self.saved += 1;
-        self.newest = Some((receipt.seq, receipt.created_at));
+        self.newest = self.newest.max(Some((seq, at)));
     }
 
     pub(crate) fn put_back(&mut self, it: &PutBack, now: Timestamp) {

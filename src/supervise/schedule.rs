@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::Options;
 
 /// A state file that never settles is read after so many times the settling time all the same.
@@ -16,7 +18,7 @@ const PATIENCE: u32 = 10;
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// What of an agent is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Parts {
     /// The state and the state files.
     pub state: bool,

@@ -17,7 +17,8 @@ pub(crate) use heal::heal;
 pub(crate) use scrub::scrub;
 
 /// How a store is verified.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct VerifyOptions {
     /// How much of the checkpoints' content is read, in percent; everything else always is.
     pub subset_percent: f64,

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![expect(clippy::disallowed_methods, reason = "tests look at the disk past the seam they test")]
 
+mod api;
 mod asynchronous;
 mod cli_config;
 mod cli_contract;
@@ -9,6 +10,7 @@ mod cli_home;
 mod cli_look;
 mod cli_operation;
 mod cli_setup;
+mod cli_sidecar;
 mod cli_state;
 mod cli_upkeep;
 mod cli_validate;
@@ -42,9 +44,12 @@ mod rules;
 mod run_examples;
 mod run_home;
 mod run_life;
+mod run_sidecar;
 mod run_signals;
 mod run_terminal;
 mod run_workspace;
+mod server_home;
+mod server_life;
 mod tidy;
 mod tracing;
 #[cfg(feature = "testing")]

@@ -150,7 +150,7 @@ impl Known {
                     self.take_on(&entry);
                     let kept = if let What::Dir(id) = entry.what { Some(id) } else { None };
                     let old = std::mem::replace(&mut dir.entries[at], entry);
-                    self.let_go(&old, kept);
+                    self.let_go(&old, kept, applied);
                 }
                 (Edit::Put(entry), Err(_)) => added.push(entry),
                 (Edit::Drop(_), Ok(at)) => dropped.push(at),
@@ -172,7 +172,7 @@ impl Known {
             at += 1;
             if !stays {
                 applied.note(id, Some(entry), None);
-                self.let_go(entry, None);
+                self.let_go(entry, None, applied);
             }
             stays
         });
@@ -205,7 +205,7 @@ impl Known {
     }
 
     /// Lets go of what an entry stood for, but for a directory that goes on being known.
-    fn let_go(&mut self, old: &Entry, kept: Option<DirId>) {
+    fn let_go(&mut self, old: &Entry, kept: Option<DirId>, applied: &mut Applied) {
         self.drop_file(old);
         let mut gone: Vec<DirId> = match old.what {
             What::Dir(id) if kept != Some(id) => vec![id],
@@ -216,8 +216,10 @@ impl Known {
             self.doubtful.remove(&id);
             self.fresh.remove(&id);
             self.stale.remove(&(Reverse(dir.depth()), id));
+            applied.rules_moved |= dir.patterns.is_some();
             for entry in &dir.entries {
                 self.drop_file(entry);
+                applied.rules_moved |= !entry.is_kept();
                 if let What::Dir(below) = entry.what {
                     gone.push(below);
                 }

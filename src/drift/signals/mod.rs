@@ -36,21 +36,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
-
-/// How an agent stands, by one signal or by all of them.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum Level {
-    /// Nothing is wrong, as far as can be seen.
-    #[default]
-    Ok,
-    /// Something changed that may be nothing.
-    Suspect,
-    /// The agent left the behaviour or the state it should have.
-    Drifting,
-}
+pub use crate::state::Level;
 
 /// How a signal stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

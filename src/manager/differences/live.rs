@@ -24,12 +24,12 @@ pub(super) fn since(agent: &Agent, a: &Version) -> Result<Differences, Error> {
     let manifest = a.parts.as_ref().map(|(found, _)| &found.held.manifest);
     match state(agent, a, manifest)? {
         Some(changes) => differences.state = changes,
-        None if a.state.is_some() => differences.unplaced.push("state"),
+        None if a.state.is_some() => differences.unplaced.push("state".to_owned()),
         None => {}
     }
     let is_elsewhere = manifest.is_some_and(|manifest| manifest.imported);
     if is_elsewhere && !a.state_files().is_empty() {
-        differences.unplaced.push("state_files");
+        differences.unplaced.push("state_files".to_owned());
     } else {
         (differences.state_files, differences.not_compared) = state_files(agent, a)?;
     }
@@ -40,7 +40,7 @@ pub(super) fn since(agent: &Agent, a: &Version) -> Result<Differences, Error> {
             differences.not_compared.extend(not_compared);
         }
         None if manifest.is_some_and(|manifest| manifest.workspace.is_some()) => {
-            differences.unplaced.push("workspace");
+            differences.unplaced.push("workspace".to_owned());
         }
         None => {}
     }

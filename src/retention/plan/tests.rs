@@ -16,6 +16,7 @@ fn routine(seq: u64, made_at_ms: u64) -> Facts<'static> {
         kind: Kind::Routine,
         made_at_ms,
         digest: Digest::of(&seq.to_le_bytes()),
+        observation: None,
         tainted: false,
         sound: true,
         labels: &NO_LABELS,
@@ -157,9 +158,55 @@ fn before_a_suspected_onset_the_newest_usable_one_stays() {
     let mut facts: Vec<_> = (1..=9).map(|seq| routine(seq, 0)).collect();
     facts[3].sound = false;
     facts[4].kind = Kind::Recovery;
-    let protect = Protect { earliest_onset: Some(Seq(6)), ..Protect::default() };
+    for facts in &mut facts {
+        facts.observation = Some(10 * facts.seq.0);
+    }
+    let protect = Protect { earliest_onset: Some(60), ..Protect::default() };
     let plan = plan(&facts, &plain(1), &protect, at(30 * DAY));
-    assert_eq!(words(&plan, 3), ["newest sound one before a suspected onset"]);
+    assert_eq!(words(&plan, 3)[0], "before the earliest onset that could be named");
+    assert!(words(&plan, 5)[0].starts_with("older than"), "a recovery checkpoint is no way back");
+}
+
+#[test]
+fn where_none_is_before_the_onset_the_oldest_stays_for_when_it_moves_on() {
+    let mut facts: Vec<_> = (1..=9).map(|seq| routine(seq, 0)).collect();
+    for facts in &mut facts {
+        facts.observation = Some(10 * facts.seq.0);
+    }
+    let protect = Protect { earliest_onset: Some(3), ..Protect::default() };
+    assert!(kept(&plan(&facts, &plain(1), &protect, at(0))).contains(&1));
+    let protect = Protect { fresh_start: Seq(4), ..protect };
+    let plan = plan(&facts, &plain(1), &protect, at(0));
+    assert!(kept(&plan).contains(&5) && !kept(&plan).contains(&1), "{plan:?}");
+}
+
+/// Checkpoints at every observation with an onset that may be named so far back: the worst that is
+/// given up beyond what was lost, for every onset there could be at every moment.
+fn worst_step(observations: u64, lag: u64) -> u64 {
+    let mut facts: Vec<Facts<'static>> = Vec::new();
+    let mut worst = 0;
+    for now in 1..=observations {
+        facts.push(Facts { observation: Some(now), ..routine(now, now) });
+        let onset = now.saturating_sub(lag).max(1);
+        let protect = Protect { earliest_onset: Some(onset), ..Protect::default() };
+        let kept = plan(&facts, &plain(3), &protect, at(now)).kept;
+        facts.retain(|facts| kept.iter().any(|kept| kept.seq == facts.seq));
+        for onset in onset.max(2)..=now {
+            let older = facts.iter().filter_map(|facts| facts.observation).filter(|at| *at < onset);
+            let newest = older.max().expect("something is always before the onset");
+            worst = worst.max((onset - 1 - newest).saturating_sub(2 * (now - onset)));
+        }
+    }
+    assert!(facts.len() < 40, "{} are kept", facts.len());
+    worst
+}
+
+#[test]
+fn whatever_the_onset_there_is_a_rung_before_it_and_not_far() {
+    for lag in [0, 12, 50, 96, 700] {
+        let worst = worst_step(1500, lag);
+        assert!(worst <= 2 * 8, "{worst} observations beyond twice what was lost, at {lag}");
+    }
 }
 
 /// Commits at each of `times` with content from `content`, planning after each as a store does.
@@ -269,15 +316,20 @@ fn any_facts() -> impl Strategy<Value = Vec<Facts<'static>>> {
         prop::bool::weighted(0.2),
         prop::bool::weighted(0.9),
         any_operation(),
+        prop::option::of(0..40_u64),
     );
     prop::collection::vec(one, 0..60).prop_map(|all| {
-        let mut now = 0;
+        let (mut now, mut observed) = (0, 0);
         let with_seq =
-            (1..).zip(all).map(|(seq, (kind, pause, content, tainted, sound, operation))| {
+            (1..).zip(all).map(|(seq, (kind, pause, content, tainted, sound, operation, seen))| {
                 now += pause;
+                let observation = seen.map(|seen| {
+                    observed += seen;
+                    observed
+                });
                 let digest = routine(content, 0).digest;
                 let base = of_kind(kind, seq, now);
-                Facts { digest, tainted, sound, operation, ..base }
+                Facts { digest, observation, tainted, sound, operation, ..base }
             });
         with_seq.collect()
     })
@@ -305,9 +357,18 @@ fn any_policy() -> impl Strategy<Value = Policy> {
 fn any_protect() -> impl Strategy<Value = Protect> {
     let one = || prop::option::of((1..60_u64).prop_map(Seq));
     let some = || prop::collection::btree_set((1..60_u64).prop_map(Seq), 0..3);
-    (one(), one(), one(), some(), some()).prop_map(|(latest, good, earliest_onset, undo, other)| {
-        Protect { latest, good, earliest_onset, undo, other }
-    })
+    let onset = prop::option::of(0..1000_u64);
+    let start = (0..20_u64).prop_map(Seq);
+    (one(), one(), onset, start, some(), some()).prop_map(
+        |(latest, good, earliest_onset, fresh_start, undo, other)| Protect {
+            latest,
+            good,
+            earliest_onset,
+            fresh_start,
+            undo,
+            other,
+        },
+    )
 }
 
 proptest! {
@@ -325,7 +386,8 @@ proptest! {
         }
         if let Some(onset) = protect.earliest_onset {
             let usable = |facts: &&Facts<'_>| {
-                facts.seq < onset && facts.sound && !facts.tainted && facts.kind != Kind::Recovery
+                facts.observation.is_some_and(|at| at < onset) && facts.seq > protect.fresh_start
+                    && facts.sound && !facts.tainted && facts.kind != Kind::Recovery
             };
             let newest = facts.iter().filter(usable).map(|facts| facts.seq).max();
             prop_assert!(newest.is_none_or(|seq| !gone.contains(&seq)));

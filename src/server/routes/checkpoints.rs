@@ -1,0 +1,321 @@
+//! Checkpoints: made, listed, shown, read, compared.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::agent::{Asked, At, OfAgent, OfCheckpoint, check, handle, note_sign};
+use crate::collect::{Moment, Saved};
+use crate::error::ErrorKind;
+use crate::manager::{Differences, Filter, KeptFile};
+use crate::server::api::{
+    Call, CheckpointBody, Condition, Diff, Files, List, Made, MakeCheckpoint, Opening, ReadState,
+    Show,
+};
+use crate::server::app::App;
+use crate::server::body::Given;
+use crate::server::caller::Caller;
+use crate::server::problem::Problem;
+use crate::state::{AgentId, Checkpoint, Kind, Seq};
+
+/// Checkpoints in a list where the request does not say how many.
+const LIMIT_DEFAULT: usize = 1000;
+
+pub(super) fn router() -> Router<App> {
+    Router::new()
+        .route("/v1/agents/{agent}/checkpoints", get(list).post(make))
+        .route("/v1/agents/{agent}/checkpoints/{reference}", get(show))
+        .route("/v1/agents/{agent}/checkpoints/{reference}/state", get(state))
+        .route("/v1/agents/{agent}/checkpoints/{reference}/files", get(files))
+        .route("/v1/agents/{agent}/checkpoints/{reference}/diff/{to}", get(diff))
+}
+
+/// What a query says of a checkpoint that is to be made.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct MakeQuery {
+    /// Only where the save policy says so.
+    if_due: Option<String>,
+    /// How far the work is, for the policy.
+    progress: Option<f64>,
+    /// The operation that is named is one that the checkpoint belongs to, whatever its kind.
+    belongs: Option<String>,
+}
+
+/// A flag is said by its name alone, or as any word for yes.
+fn is_said(flag: Option<&str>, name: &str) -> Result<bool, Problem> {
+    match flag {
+        None | Some("false" | "0") => Ok(false),
+        Some("" | "true" | "1") => Ok(true),
+        Some(other) => {
+            Err(Problem::new(ErrorKind::Usage, format!("{name} is true or false, not `{other}`")))
+        }
+    }
+}
+
+async fn make(
+    State(app): State<App>,
+    caller: Caller,
+    At(OfAgent { agent }): At<OfAgent>,
+    Asked(query): Asked<MakeQuery>,
+    headers: HeaderMap,
+    Given(body): Given<CheckpointBody>,
+) -> Result<Response, Problem> {
+    check(&caller, &agent, body.owner.as_ref())?;
+    let idempotency_key = idempotency_key(&headers)?;
+    let condition = condition(&headers)?;
+    let progress = query.progress;
+    if is_said(query.if_due.as_deref(), "if_due")? && !is_due(&app, &agent, progress) {
+        note_sign(&app, &agent);
+        return Ok(Json(json!({ "due": false })).into_response());
+    }
+    let belongs = is_said(query.belongs.as_deref(), "belongs")?;
+    let opening = if belongs { Opening::Belongs } else { Opening::ByKind };
+    let wanted = MakeCheckpoint { agent: agent.clone(), body, condition, idempotency_key, opening };
+    make_checkpoint(app, wanted, progress).await
+}
+
+/// Makes a checkpoint and answers with its receipt.
+pub(super) async fn make_checkpoint(
+    app: App,
+    wanted: MakeCheckpoint,
+    progress: Option<f64>,
+) -> Result<Response, Problem> {
+    let flight = match &wanted.idempotency_key {
+        Some(key) => Some(app.flights().take(&wanted.agent, key)?),
+        None => None,
+    };
+    let own = app.clone();
+    let (made, changed) = app
+        .work(move || {
+            // Held until the work is done, also where the client hangs up before.
+            let _flight = flight;
+            let clock = own.manager().clock();
+            let began = clock.monotonic();
+            let agent = wanted.agent.clone();
+            let by_agent = wanted.body.owner.is_none();
+            let handle = handle(&own, &agent, wanted.body.owner.as_ref())?;
+            let made = wanted.make(&handle)?;
+            let at = clock.monotonic();
+            let cost = at.saturating_sub(began);
+            own.dues().note(&agent, Saved { at, progress, step: 0, cost });
+            note_saved(&own, &agent, &made, by_agent);
+            let id = made.receipt.checkpoint.checkpoint_id.to_string();
+            Ok((made, handle.state_changed(&id).ok()))
+        })
+        .await?;
+    let status = if made.repeated { StatusCode::OK } else { StatusCode::CREATED };
+    let mut answer = (status, Json(made.receipt)).into_response();
+    tag(&mut answer, changed);
+    Ok(answer)
+}
+
+#[cfg(feature = "cli")]
+fn note_saved(app: &App, agent: &AgentId, made: &Made, by_agent: bool) {
+    if let Some(session) = app.sessions().of(agent).filter(|_| by_agent && !made.repeated) {
+        session.note_saved(&made.receipt);
+    }
+}
+
+#[cfg(not(feature = "cli"))]
+fn note_saved(_: &App, _: &AgentId, _: &Made, _: bool) {}
+
+fn is_due(app: &App, agent: &AgentId, progress: Option<f64>) -> bool {
+    let now = app.manager().clock().monotonic();
+    let moment = Moment { now, progress, ..Moment::default() };
+    app.dues().is_due(agent, app.options().save_policy, moment)
+}
+
+/// The number at which the state last changed, as a tag.
+fn tag(answer: &mut Response, changed: Option<Seq>) {
+    let tag = changed.and_then(|seq| HeaderValue::from_str(&format!("\"{seq}\"")).ok());
+    if let Some(tag) = tag {
+        answer.headers_mut().insert(header::ETAG, tag);
+    }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
+    let Some(value) = headers.get(name) else { return Ok(None) };
+    let text = value.to_str().map_err(|_| {
+        Problem::new(ErrorKind::Usage, format!("the header {name} is more than visible ASCII"))
+    })?;
+    Ok(Some(text.trim()))
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let key = text(headers, "idempotency-key")?;
+    match key {
+        Some("") => Err(Problem::new(ErrorKind::Usage, "the header idempotency-key is empty")),
+        Some(key) if key.len() > 255 => Err(Problem::new(
+            ErrorKind::Usage,
+            "the header idempotency-key is longer than 255 characters",
+        )),
+        other => Ok(other.map(str::to_owned)),
+    }
+}
+
+/// Under which condition a checkpoint is made at all.
+fn condition(headers: &HeaderMap) -> Result<Option<Condition>, Problem> {
+    let wrong = |why: &str| Err(Problem::new(ErrorKind::Usage, why));
+    match (text(headers, "if-match")?, text(headers, "if-none-match")?) {
+        (None, None) => Ok(None),
+        (Some(_), Some(_)) => wrong("if-match and if-none-match exclude each other"),
+        (None, Some("*")) => Ok(Some(Condition::First)),
+        (None, Some(_)) => wrong("if-none-match is `*`: only where there is no state yet"),
+        (Some(tag), None) => {
+            let seq = tag.trim_matches('"').parse().ok();
+            match seq {
+                Some(seq) => Ok(Some(Condition::Match(Seq(seq)))),
+                None => wrong("if-match is the number that an ETag of this agent's state had"),
+            }
+        }
+    }
+}
+
+/// Which checkpoints are listed.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct ListQuery {
+    kind: Option<Kind>,
+    before: Option<u64>,
+    limit: Option<usize>,
+}
+
+async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    At(OfAgent { agent }): At<OfAgent>,
+    Asked(ListQuery { kind, before, limit }): Asked<ListQuery>,
+) -> Result<Json<Vec<Checkpoint>>, Problem> {
+    caller.check(&agent)?;
+    let limit = Some(limit.unwrap_or(LIMIT_DEFAULT));
+    let list = List { agent, filter: Filter { kind, before: before.map(Seq), limit } };
+    app.ask(move |manager| list.perform(manager)).await.map(Json)
+}
+
+async fn show(
+    State(app): State<App>,
+    caller: Caller,
+    At(OfCheckpoint { agent, reference }): At<OfCheckpoint>,
+) -> Result<Response, Problem> {
+    let show = Show { agent: agent.clone(), reference };
+    let (shown, changed) = app
+        .ask(move |manager| {
+            let of = manager.agent(show.agent.as_str())?;
+            let shown = show.perform(manager)?;
+            let changed = of.state_changed(&shown.checkpoint.checkpoint_id.to_string())?;
+            Ok((shown, changed))
+        })
+        .await?;
+    // An id leads to a checkpoint whosever it is; a scoped token does not.
+    caller.check(&shown.checkpoint.agent_id)?;
+    let mut answer = Json(shown).into_response();
+    tag(&mut answer, Some(changed));
+    Ok(answer)
+}
+
+async fn state(
+    State(app): State<App>,
+    caller: Caller,
+    At(OfCheckpoint { agent, reference }): At<OfCheckpoint>,
+) -> Result<Response, Problem> {
+    let read = ReadState { agent, reference };
+    let (loaded, changed) = app
+        .ask(move |manager| {
+            let agent = manager.agent(read.agent.as_str())?;
+            let loaded = agent.read_checkpoint(&read.reference)?;
+            let id = loaded.checkpoint().checkpoint_id.to_string();
+            Ok((loaded, agent.state_changed(&id).ok()))
+        })
+        .await?;
+    let checkpoint = loaded.checkpoint();
+    caller.check(&checkpoint.agent_id)?;
+    let Some(bytes) = loaded.state_bytes() else {
+        let detail = format!("checkpoint {} holds no state", checkpoint.checkpoint_id);
+        return Err(Problem::new(ErrorKind::NotFound, detail));
+    };
+    let kind = (header::CONTENT_TYPE, "application/json".to_owned());
+    let id = (
+        header::HeaderName::from_static("stateward-checkpoint"),
+        checkpoint.checkpoint_id.to_string(),
+    );
+    let mut answer = ([kind, id], bytes.to_vec()).into_response();
+    tag(&mut answer, changed);
+    Ok(answer)
+}
+
+async fn files(
+    State(app): State<App>,
+    caller: Caller,
+    At(OfCheckpoint { agent, reference }): At<OfCheckpoint>,
+) -> Result<Json<Vec<KeptFile>>, Problem> {
+    let of = find(&app, &agent, &reference).await?;
+    caller.check(&of.agent_id)?;
+    let files = Files { agent, reference: of.checkpoint_id.to_string() };
+    app.ask(move |manager| files.perform(manager)).await.map(Json)
+}
+
+/// Two checkpoints that are compared.
+#[derive(Debug, Deserialize)]
+struct OfTwo {
+    agent: AgentId,
+    reference: String,
+    to: String,
+}
+
+async fn diff(
+    State(app): State<App>,
+    caller: Caller,
+    At(OfTwo { agent, reference, to }): At<OfTwo>,
+) -> Result<Json<Differences>, Problem> {
+    for one in [&reference, &to] {
+        caller.check(&find(&app, &agent, one).await?.agent_id)?;
+    }
+    let diff = Diff { agent, from: reference, to };
+    app.ask(move |manager| diff.perform(manager)).await.map(Json)
+}
+
+/// The facts of what a reference leads to.
+pub(super) async fn find(
+    app: &App,
+    agent: &AgentId,
+    reference: &str,
+) -> Result<Checkpoint, Problem> {
+    let (agent, reference) = (agent.clone(), reference.to_owned());
+    app.ask(move |manager| manager.find(&agent, &reference)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(headers: &[(&'static str, &'static str)]) -> Result<Option<Condition>, Problem> {
+        let headers = headers.iter().map(|(name, value)| {
+            (header::HeaderName::from_static(name), HeaderValue::from_static(value))
+        });
+        condition(&headers.collect())
+    }
+
+    #[test]
+    fn a_condition_is_a_number_or_that_there_is_nothing() {
+        assert_eq!(of(&[]).unwrap(), None);
+        let seven = Some(Condition::Match(Seq(7)));
+        assert_eq!(of(&[("if-match", "\"7\"")]).unwrap(), seven);
+        assert_eq!(of(&[("if-match", "7")]).unwrap(), seven);
+        assert_eq!(of(&[("if-none-match", "*")]).unwrap(), Some(Condition::First));
+        for wrong in [&[("if-match", "W/\"7\"")][..], &[("if-none-match", "7")]] {
+            assert_eq!(of(wrong).unwrap_err().status, 400);
+        }
+    }
+
+    #[test]
+    fn a_flag_is_said_by_its_name_alone() {
+        assert!(is_said(Some(""), "if_due").unwrap());
+        assert!(!is_said(None, "if_due").unwrap() && !is_said(Some("false"), "if_due").unwrap());
+        assert_eq!(is_said(Some("maybe"), "if_due").unwrap_err().status, 400);
+    }
+}
