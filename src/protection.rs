@@ -75,9 +75,9 @@ mod switch {
 }
 
 #[cfg(feature = "testing")]
-pub(crate) use switch::{durably, stands};
-#[cfg(feature = "testing")]
 pub use switch::without;
+#[cfg(feature = "testing")]
+pub(crate) use switch::{durably, stands};
 
 /// Whether the protection works: always.
 #[cfg(not(feature = "testing"))]

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use super::{
-    bundle, checkpoint, diff, drill, list, log, operation, restore, retain, run, serve, setup, show,
-    status, validate, verify,
+    bundle, checkpoint, diff, drill, list, log, operation, restore, retain, run, serve, setup,
+    show, status, validate, verify,
 };
 
 const EXAMPLES: &str = "\

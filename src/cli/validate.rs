@@ -19,14 +19,12 @@ use crate::validate::{
 };
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  stateward validate\n  stateward validate --full --dir \
+#[command(after_help = "Examples:\n  stateward validate\n  stateward validate --full --dir \
                         /var/lib/agents\n  stateward validate bit-flips --seed 7 --case 12\n  \
                         stateward validate --list\n\nEach scenario names a promise, what is done, \
                         what goes wrong, and what must hold. What can go wrong for real does, under \
                         --dir; the rest happens on a simulated disk. Stores of yours are not \
-                        touched. Exits with 4 when a promise does not hold here."
-)]
+                        touched. Exits with 4 when a promise does not hold here.")]
 pub(super) struct Arguments {
     /// The scenarios to run; without any, all
     scenarios: Vec<String>,
@@ -221,11 +219,7 @@ fn summary(report: &Report, dir: &Path) -> String {
     };
     let lost = if it.lost == 0 { "nothing".to_owned() } else { it.lost.to_string() };
     let is_kept = report.scenarios.iter().flat_map(|one| &one.failed).next().is_some();
-    let kept = if !is_kept {
-        String::new()
-    } else {
-        format!(" Evidence: {}.", dir.display())
-    };
+    let kept = if !is_kept { String::new() } else { format!(" Evidence: {}.", dir.display()) };
     format!(
         "\n{} cases ({} crash points, {} faults, {} real processes) in {} s; {} checkpoints read \
          back, {}; lost: {lost}.\n{verdict}{kept} Seed {}.\n",

@@ -159,8 +159,7 @@ impl Writer {
     /// Writes the first batch of a fresh log or of what recovery rewrites, and a mark behind it, so
     /// that a start that follows at once finds nothing to do.
     pub(crate) fn begin(&mut self, records: &[Outgoing<'_>]) -> Result<Appended, AppendError> {
-        let appended =
-            protection::durably(Protection::DurableRecovery, || self.append(records))?;
+        let appended = protection::durably(Protection::DurableRecovery, || self.append(records))?;
         if let Err(error) = self.mark() {
             tracing::warn!(%error, "no mark behind the first batch; the next start begins another segment");
         }
@@ -494,8 +493,8 @@ impl Active {
     fn store(&mut self, layout: &Layout) -> Result<(), AppendError> {
         let segment = self.number();
         // Without the protection the batch before is synced, and this one counts already.
-        let is_early = !protection::stands(Protection::LateAcknowledgement)
-            && self.segment.sync().is_ok();
+        let is_early =
+            !protection::stands(Protection::LateAcknowledgement) && self.segment.sync().is_ok();
         let stored = self
             .segment
             .write_at(&layout.bytes, self.end)

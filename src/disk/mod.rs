@@ -27,10 +27,10 @@ pub mod socket;
 mod tree;
 
 pub use crash::Loss;
-#[cfg(feature = "testing")]
-pub use fault::{Call, Fault, FaultDisk, Gate, Op};
 #[cfg(all(feature = "cli", not(feature = "testing")))]
 pub(crate) use fault::Call;
+#[cfg(feature = "testing")]
+pub use fault::{Call, Fault, FaultDisk, Gate, Op};
 #[cfg(all(any(feature = "cli", test), not(feature = "testing")))]
 pub(crate) use fault::{Fault, FaultDisk, Op};
 pub use lock::{Holder, LockError, StoreLock, read_holder};

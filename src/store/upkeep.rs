@@ -221,7 +221,8 @@ impl Store {
     pub(super) fn forget_segments(&self, gone: &BTreeSet<u64>) {
         let shown = self.shown.lock();
         let mut catalog = self.catalog.write();
-        catalog.drop_segments(gone, &|id| shown.viewed.contains(&id) || shown.removed.contains(&id));
+        catalog
+            .drop_segments(gone, &|id| shown.viewed.contains(&id) || shown.removed.contains(&id));
         catalog.expire_keys(self.now());
     }
 

@@ -230,11 +230,7 @@ impl Attempt<'_> {
 }
 
 /// Everything that was made restores, byte for byte.
-fn read_all(
-    manager: &CheckpointManager,
-    made: &[(usize, Receipt)],
-    tried: &mut Tried,
-) -> Outcome {
+fn read_all(manager: &CheckpointManager, made: &[(usize, Receipt)], tried: &mut Tried) -> Outcome {
     for (n, receipt) in made {
         let id = receipt.checkpoint.checkpoint_id.to_string();
         let read = manager.agent("a")?.read_checkpoint(&id);

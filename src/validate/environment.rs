@@ -305,9 +305,8 @@ mod tests {
     fn trying_out_leaves_nothing_behind() {
         let disk = MemoryDisk::new();
         let found = try_out(&disk, &*SystemClock::shared(), Path::new("/"));
-        let well = |check: &str| {
-            found.iter().any(|one| one.check == check && one.level == Level::Ok)
-        };
+        let well =
+            |check: &str| found.iter().any(|one| one.check == check && one.level == Level::Ok);
         assert!(well("rename") && well("locking") && well("times"), "{found:#?}");
         assert!(disk.read_dir(Path::new("/")).unwrap().is_empty());
     }

@@ -12,9 +12,7 @@ use super::steps::{Act, Step};
 use super::trial::{Broken, Tried};
 use crate::clock::{Clock, ManualClock};
 use crate::disk::{Disk, MemoryDisk};
-use crate::manager::{
-    Agent, CheckpointManager, Error, Filter, Options, RestoreOptions, Standing,
-};
+use crate::manager::{Agent, CheckpointManager, Error, Filter, Options, RestoreOptions, Standing};
 use crate::retention::{KindPolicy, Policy};
 use crate::state::{Digest, Kind, Timestamp};
 
@@ -122,9 +120,7 @@ impl Session {
                 let id = self.nth(agent, *back)?;
                 self.agent(agent)?.restore(&id, &RestoreOptions::default()).map(drop)
             }
-            Act::Undo { agent } => {
-                self.agent(agent)?.undo(&RestoreOptions::default()).map(drop)
-            }
+            Act::Undo { agent } => self.agent(agent)?.undo(&RestoreOptions::default()).map(drop),
             Act::Reset { agent } => self.agent(agent)?.reset(),
             Act::Forget { agent, back } => {
                 let id = self.nth(agent, *back)?;

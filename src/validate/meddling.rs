@@ -145,9 +145,8 @@ impl Told<'_> {
         let image = memory.image();
         for (at, file) in self.files.iter().enumerate() {
             let theirs = version(3, file);
-            let in_workspace = image
-                .iter()
-                .any(|(path, bytes)| path.starts_with(ROOT) && *bytes == theirs);
+            let in_workspace =
+                image.iter().any(|(path, bytes)| path.starts_with(ROOT) && *bytes == theirs);
             let is_kept = in_workspace || kept[at] == theirs;
             if !is_kept {
                 return Err(Broken::lost(1, format!("what somebody wrote to {file} is gone")));

@@ -31,6 +31,7 @@ mod runner;
 mod scenario;
 mod scratch;
 mod shipped;
+mod sidecar;
 mod steps;
 mod tree;
 mod trial;

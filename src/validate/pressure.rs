@@ -46,9 +46,8 @@ pub(super) fn trial(scenario: &Scenario, acts: u64, days_max: u64) -> Trial<'_> 
         let mut world = World::new(&disk, days_max > 0)?;
         for act in 0..acts {
             let done = world.act(case, act, days_max, tried);
-            let done = done.and_then(|what| {
-                world.check(scenario, tried).map_err(|broken| broken.after(what))
-            });
+            let done = done
+                .and_then(|what| world.check(scenario, tried).map_err(|broken| broken.after(what)));
             done.map_err(|broken| broken.after(format!("act {act}")).on(&disk))?;
         }
         Ok(())
@@ -112,7 +111,8 @@ impl World {
             11 if days_max > 0 => {
                 let days = Duration::from_secs(draw(2, days_max * 86_400));
                 let now = self.clock.now();
-                let then = now.unix_ms().saturating_sub(i64::try_from(days.as_millis()).unwrap_or(0));
+                let then =
+                    now.unix_ms().saturating_sub(i64::try_from(days.as_millis()).unwrap_or(0));
                 let back = crate::state::Timestamp::from_unix_ms(then);
                 self.clock.jump_to(if draw(3, 2) == 0 { now.plus(days) } else { back });
                 tried.faults += 1;

@@ -68,7 +68,8 @@ struct Found {
 type New = (CheckpointId, Vec<u8>);
 
 pub(super) fn trial<'a>(scenario: &'a Scenario, harm: Harm<'a>) -> Result<Trial<'a>, Broken> {
-    let mut told = Told { scenario, image: Image::new(), earlier: Vec::new(), kept: Vec::new(), harm };
+    let mut told =
+        Told { scenario, image: Image::new(), earlier: Vec::new(), kept: Vec::new(), harm };
     told.make()?;
     let cases = match harm {
         Harm::Flip(_) => told.image.values().map(|bytes| bytes.len() as u64 * 8).sum(),
@@ -80,8 +81,7 @@ pub(super) fn trial<'a>(scenario: &'a Scenario, harm: Harm<'a>) -> Result<Trial<
 }
 
 fn options(disk: Arc<dyn Disk>) -> Options {
-    let mut options =
-        Options { disk, clock: clock(), background: false, ..Options::new(STORE) };
+    let mut options = Options { disk, clock: clock(), background: false, ..Options::new(STORE) };
     options.log.segment_bytes_min = 8 << 10;
     options.log.segment_bytes_max = 16 << 10;
     options.retention.routine.keep_last = 1000;

@@ -124,20 +124,12 @@ pub fn run(options: &Options, ground: &Ground, progress: &(dyn Fn(u64, u64) + Sy
     Report::new(options, environment, told, took)
 }
 
-fn prepare_safely<'a>(
-    scenario: &'a Scenario,
-    ground: &'a Ground,
-) -> Result<Prepared<'a>, Broken> {
+fn prepare_safely<'a>(scenario: &'a Scenario, ground: &'a Ground) -> Result<Prepared<'a>, Broken> {
     catch_unwind(AssertUnwindSafe(|| prepare(scenario, ground)))
         .unwrap_or_else(|_| Err(Broken::new("getting it ready panicked")))
 }
 
-fn run_all(
-    options: &Options,
-    ground: &Ground,
-    running: &[&Running<'_>],
-    tell: &(dyn Fn() + Sync),
-) {
+fn run_all(options: &Options, ground: &Ground, running: &[&Running<'_>], tell: &(dyn Fn() + Sync)) {
     let first = AtomicUsize::new(0);
     let worker = || {
         // Each thread begins with another scenario, so that real and simulated ones share the time.
@@ -203,9 +195,11 @@ fn failed(
         seed,
         why: broken.why,
         command: format!("stateward validate {name} --seed {seed} --case {index}"),
-        evidence: evidence.inspect_err(|error| {
-            tracing::warn!(scenario = name, %error, "the evidence cannot be kept");
-        }).ok(),
+        evidence: evidence
+            .inspect_err(|error| {
+                tracing::warn!(scenario = name, %error, "the evidence cannot be kept");
+            })
+            .ok(),
     }
 }
 

@@ -66,6 +66,8 @@ pub(super) enum Workload {
     Pressure { acts: u64 },
     /// So many real processes keep states as fast as they can, one after another.
     Writers { threads: u64, keep_last: u64 },
+    /// A real sidecar is asked for checkpoints over its socket.
+    Sidecar,
     /// A disk of so many bytes is filled with checkpoints.
     Filling { disk_bytes: u64 },
     /// An agent works under the eyes of the detectors, and begins to go in circles.
@@ -114,6 +116,8 @@ pub(super) enum Fault {
     ClockJumps { days_max: u64 },
     /// `kill -9`.
     Kill,
+    /// Clients hang up in the midst of it.
+    HangUp,
     /// A second process wants to write.
     SecondWriter,
     /// Another process reads all the while.
@@ -334,10 +338,8 @@ impl Scenario {
     /// # Errors
     /// When the directory cannot be read, or a file in it is no scenario.
     pub fn in_directory(disk: &dyn Disk, dir: &Path) -> Result<Vec<Self>, Error> {
-        let failed = |path: &Path, why: String| Error::Scenario {
-            file: path.display().to_string(),
-            why,
-        };
+        let failed =
+            |path: &Path, why: String| Error::Scenario { file: path.display().to_string(), why };
         let mut entries = disk.read_dir(dir).map_err(|error| failed(dir, error.to_string()))?;
         entries.retain(|entry| {
             let is_toml = Path::new(&entry.name).extension().is_some_and(|it| it == "toml");

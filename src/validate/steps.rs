@@ -22,15 +22,38 @@ pub(super) struct Step {
 /// What a step does; a checkpoint is counted from the newest.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Act {
-    Keep { agent: String, kind: Kind, bytes: usize },
+    Keep {
+        agent: String,
+        kind: Kind,
+        bytes: usize,
+    },
     /// The newest state with one key changed.
-    Patch { agent: String },
-    Restore { agent: String, back: usize },
-    Undo { agent: String },
-    Reset { agent: String },
-    Forget { agent: String, back: usize },
-    Begin { agent: String, operation: String },
-    Close { agent: String, operation: String, outcome: Outcome },
+    Patch {
+        agent: String,
+    },
+    Restore {
+        agent: String,
+        back: usize,
+    },
+    Undo {
+        agent: String,
+    },
+    Reset {
+        agent: String,
+    },
+    Forget {
+        agent: String,
+        back: usize,
+    },
+    Begin {
+        agent: String,
+        operation: String,
+    },
+    Close {
+        agent: String,
+        operation: String,
+        outcome: Outcome,
+    },
     Settle,
     Prune,
     MakeSegment,
@@ -123,8 +146,7 @@ mod tests {
     #[test]
     fn steps_are_read_as_they_are_written() {
         let keep = Step::parse("keep team/b 900 bytes as recovery").unwrap();
-        let expected =
-            Act::Keep { agent: "team/b".to_owned(), kind: Kind::Recovery, bytes: 900 };
+        let expected = Act::Keep { agent: "team/b".to_owned(), kind: Kind::Recovery, bytes: 900 };
         assert_eq!(keep.act, expected);
         assert_eq!(Step::parse("make the next segment").unwrap().act, Act::MakeSegment);
         for wrong in ["keep a", "keep a x bytes", "keep a 1 bytes as odd", "dance", ""] {

@@ -211,9 +211,7 @@ impl<'a> Told<'a> {
         }
         let bytes = memory.get(MEMORY.as_ref()).unwrap_or_default();
         let whole = bytes == FIRST_MEMORY || bytes == SECOND_MEMORY;
-        ensure(whole, || {
-            format!("the state file is a mix: {:?}", String::from_utf8_lossy(&bytes))
-        })
+        ensure(whole, || format!("the state file is a mix: {:?}", String::from_utf8_lossy(&bytes)))
     }
 
     /// The tree is as it was before the step or after it, and the list of checkpoints says which.

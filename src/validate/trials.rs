@@ -7,7 +7,7 @@ use super::rot::Harm;
 use super::scenario::{Fault, Scenario, Workload};
 use super::trial::{Broken, Trial};
 use super::{
-    Ground, away, crash, drifting, failing, meddling, old_store, pressure, rot, tree,
+    Ground, away, crash, drifting, failing, meddling, old_store, pressure, rot, sidecar, tree,
 };
 
 /// A scenario that can be run here, or why it cannot.
@@ -85,12 +85,16 @@ fn unfit() -> Broken {
     Broken::new("this workload does not go with this fault")
 }
 
-fn of_processes<'a>(
-    scenario: &'a Scenario,
-    ground: &'a Ground,
-) -> Result<Prepared<'a>, Broken> {
+fn of_processes<'a>(scenario: &'a Scenario, ground: &'a Ground) -> Result<Prepared<'a>, Broken> {
     if let Workload::Making = scenario.workload {
         return Ok(Prepared::Ready(processes::making(ground)));
+    }
+    match (&scenario.workload, &scenario.fault) {
+        (Workload::Sidecar, Fault::Kill) => return Ok(Prepared::Ready(sidecar::killed(ground))),
+        (Workload::Sidecar, Fault::HangUp) => {
+            return Ok(Prepared::Ready(sidecar::hung_up(ground)));
+        }
+        _ => {}
     }
     let Workload::Writers { threads, keep_last } = scenario.workload else {
         return Err(unfit());
@@ -100,9 +104,7 @@ fn of_processes<'a>(
         Fault::Kill => processes::killed(ground, load),
         Fault::SecondWriter => processes::second_writer(ground, load),
         Fault::Reader => processes::reader(ground, load),
-        Fault::DirectoryGone => {
-            processes::ground_lost(ground, scenario, load, Loss::Directory)
-        }
+        Fault::DirectoryGone => processes::ground_lost(ground, scenario, load, Loss::Directory),
         Fault::PermissionLost if processes::is_kept_out(ground)? => {
             processes::ground_lost(ground, scenario, load, Loss::Permission)
         }

@@ -29,7 +29,11 @@ fn every_format_has_a_frozen_store() {
     for format in 1..=format_now() {
         let path = stores().join(format!("format-{format}.zst"));
         let len = std::fs::metadata(&path).map_or(0, |found| found.len());
-        assert!(len > 1000, "{} is missing: the ignored test beside this one writes it", path.display());
+        assert!(
+            len > 1000,
+            "{} is missing: the ignored test beside this one writes it",
+            path.display()
+        );
     }
 }
 
@@ -38,8 +42,7 @@ fn every_format_has_a_frozen_store() {
 #[ignore = "writes the frozen store of the format that is written now"]
 fn freeze_a_store() {
     let disk = MemoryDisk::plain();
-    let mut options =
-        Options { disk: disk.shared(), background: false, ..Options::new("/store") };
+    let mut options = Options { disk: disk.shared(), background: false, ..Options::new("/store") };
     options.log.segment_bytes_min = 8 << 10;
     options.log.segment_bytes_max = 16 << 10;
     options.retention.routine.keep_last = 1000;
