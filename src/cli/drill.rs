@@ -48,10 +48,11 @@ fn in_words(drilled: &[Drilled]) -> String {
         ["AGENT", "CHECKPOINT", "RECOVERY POINT", "RECOVERY TIME", "FILES", "BYTES", "RESULT"];
     let mut text = table(head, drilled.iter().map(row).collect());
     let failed = drilled.iter().filter(|one| !one.sound).count();
-    text += &match failed {
-        0 => "\nEverything comes back, byte for byte.\n".to_owned(),
-        failed => format!("\n{failed} of {} do not come back.\n", drilled.len()),
+    let end = match failed {
+        0 => "Everything comes back, byte for byte.".to_owned(),
+        failed => format!("{failed} of {} do not come back.", drilled.len()),
     };
+    text.extend(["\n", &end, "\n"]);
     text
 }
 

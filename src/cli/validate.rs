@@ -14,7 +14,7 @@ use crate::disk::{self, Durability};
 use crate::error::ErrorKind;
 use crate::validate::environment::{self, Level};
 use crate::validate::{
-    Depth, Ground, Options, Part, Promise, Report, Scenario, Tried, Verdict, junit, play,
+    Depth, Failed, Ground, Options, Part, Promise, Report, Scenario, Tried, Verdict, junit, play,
     run as run_suite,
 };
 
@@ -46,7 +46,7 @@ pub(super) struct Arguments {
     /// Read the scenarios from this directory instead
     #[arg(long = "scenarios", value_name = "DIR")]
     from: Option<PathBuf>,
-    /// Write the report as JUnit XML too
+    /// Write the report as `JUnit` XML too
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
     /// Only list the scenarios and what they prove
@@ -76,7 +76,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<ExitCode, 
     let bar = session.out.progress("validating");
     let depth = if arguments.full { Depth::Full } else { Depth::Quick };
     let (seed, case) = (arguments.seed, arguments.case);
-    let options = Options { seed, case, depth, ..Options::new(scenarios) };
+    let options = Options { seed, depth, case, ..Options::new(scenarios) };
     let report = run_suite(&options, &ground, &|done, total| bar.show(done, total));
     drop(bar);
     tidy_up(&ground);
@@ -159,22 +159,20 @@ fn numbers(promises: &[Promise]) -> String {
 }
 
 fn list(listed: &[Listed]) -> String {
-    let mut text = String::new();
-    for one in listed {
+    let words = |one: &Listed| {
         let promises: Vec<String> = one.promises.iter().map(ToString::to_string).collect();
-        text += &format!("{}\n    proves {}\n", one.scenario, promises.join("; "));
-        text.extend(one.about.lines().map(|line| format!("    {line}\n")));
-        text.push('\n');
-    }
-    text
+        let about: String = one.about.lines().map(|line| ["    ", line, "\n"].concat()).collect();
+        format!("{}\n    proves {}\n{about}\n", one.scenario, promises.join("; "))
+    };
+    listed.iter().map(words).collect()
 }
 
 fn in_words(report: &Report, dir: &Path) -> String {
-    let mut text = String::new();
-    for one in report.concerns() {
+    let concern = |one: &environment::Finding| {
         let word = if one.level == Level::Problem { "problem" } else { "warning" };
-        text += &format!("{word}: {}: {}\n", one.check, one.message);
-    }
+        format!("{word}: {}: {}\n", one.check, one.message)
+    };
+    let mut text: String = report.concerns().map(concern).collect();
     let head = ["SCENARIO", "PROVES", "RESULT", "CASES", "CRASHES", "FAULTS", "READ BACK", "LOST"];
     let mut told: Vec<_> = report.scenarios.iter().collect();
     told.sort_by(|a, b| (&a.promises, &a.scenario).cmp(&(&b.promises, &b.scenario)));
@@ -194,12 +192,13 @@ fn in_words(report: &Report, dir: &Path) -> String {
     text += &table(head, told.iter().map(row).collect());
     for one in &told {
         if let Some(why) = &one.why {
-            text += &format!("\n{} was not run: {why}\n", one.scenario);
+            text.extend(["\n", &one.scenario, " was not run: ", why, "\n"]);
         }
         for failed in &one.failed {
-            text += &format!("\n{}: {}\n    {}\n", one.scenario, failed.why, failed.command);
+            let Failed { why, command, .. } = failed;
+            text.extend(["\n", &one.scenario, ": ", why, "\n    ", command, "\n"]);
             if let Some(kept) = &failed.evidence {
-                text += &format!("    what was found is kept in {}\n", name(kept));
+                text.extend(["    what was found is kept in ", &name(kept), "\n"]);
             }
         }
     }
@@ -219,7 +218,7 @@ fn summary(report: &Report, dir: &Path) -> String {
     };
     let lost = if it.lost == 0 { "nothing".to_owned() } else { it.lost.to_string() };
     let is_kept = report.scenarios.iter().flat_map(|one| &one.failed).next().is_some();
-    let kept = if !is_kept { String::new() } else { format!(" Evidence: {}.", dir.display()) };
+    let kept = if is_kept { format!(" Evidence: {}.", dir.display()) } else { String::new() };
     format!(
         "\n{} cases ({} crash points, {} faults, {} real processes) in {} s; {} checkpoints read \
          back, {}; lost: {lost}.\n{verdict}{kept} Seed {}.\n",

@@ -27,7 +27,8 @@ use crate::state::{AgentId, Checkpoint, Kind, Seq, Timestamp};
 
 /// Steps between two checkpoints, and how long a step takes.
 const STEPS_EACH: u64 = 5;
-const STEP: Duration = Duration::from_mins(1);
+const STEP: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
 /// A life that is over sooner has not been watched.
 const STEPS_MIN: u64 = 60;
 /// Lives that chance tells apart; more than anyone runs.
@@ -142,13 +143,11 @@ impl Wanderer {
             now_ms,
         };
         let decision = decide(&case, &self.ledger, &self.options);
-        match decision.measure {
-            Measure::Restore { onset, tried } => self.go_back(agent, &decision, onset, tried),
-            _ => {
-                self.note(agent, &decision, None);
-                Ok(decision)
-            }
+        if let Measure::Restore { onset, tried } = decision.measure {
+            return self.go_back(agent, &decision, onset, tried);
         }
+        self.note(agent, &decision, None);
+        Ok(decision)
     }
 
     fn note(&mut self, agent_id: AgentId, decision: &Decision, restored: Option<Seq>) {
@@ -278,7 +277,7 @@ fn flapping(scenario: &Scenario, mut agent: Wanderer, case: Case, tried: &mut Tr
     }
     let most = agent.options.restores.per_hour_agent;
     let of_an_hour = |at: &Timestamp| {
-        let since = |one: &&Timestamp| **one >= *at && one.since(*at) < Duration::from_hours(1);
+        let since = |one: &&Timestamp| **one >= *at && one.since(*at) < HOUR;
         agent.restores.iter().filter(since).count() as u64
     };
     let busiest = agent.restores.iter().map(of_an_hour).max().unwrap_or(0);

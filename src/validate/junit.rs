@@ -1,8 +1,6 @@
-//! The report as JUnit XML, which continuous integration reads.
+//! The report as `JUnit` XML, which continuous integration reads.
 
-use std::fmt::Write;
-
-use super::report::{Report, Told, Verdict};
+use super::report::{Failed, Report, Told, Verdict};
 
 /// The report as one test suite: a scenario is a test case of the promise it proves.
 #[must_use]
@@ -10,45 +8,43 @@ pub fn junit(report: &Report) -> String {
     let count = |verdicts: &[Verdict]| {
         report.scenarios.iter().filter(|one| verdicts.contains(&one.verdict)).count()
     };
-    let mut text = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     let (tests, secs) = (report.scenarios.len(), thousandths(report.took_ms));
     let (failures, errors) = (count(&[Verdict::Broken]), count(&[Verdict::Unfit]));
     let skipped = count(&[Verdict::Skipped]);
-    let written = writeln!(
-        text,
-        "<testsuite name=\"stateward validate\" tests=\"{tests}\" failures=\"{failures}\" \
-         errors=\"{errors}\" skipped=\"{skipped}\" time=\"{secs}\">"
+    let cases: String = report.scenarios.iter().map(case).collect();
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"stateward validate\" \
+         tests=\"{tests}\" failures=\"{failures}\" errors=\"{errors}\" skipped=\"{skipped}\" \
+         time=\"{secs}\">\n{cases}</testsuite>\n"
     )
-    .and_then(|()| report.scenarios.iter().try_for_each(|told| case(&mut text, told)))
-    .and_then(|()| writeln!(text, "</testsuite>"));
-    written.expect("writing to a string cannot fail");
-    text
 }
 
 fn thousandths(ms: u64) -> String {
     format!("{}.{:03}", ms / 1000, ms % 1000)
 }
 
-fn case(text: &mut String, told: &Told) -> std::fmt::Result {
+fn case(told: &Told) -> String {
     let promises: Vec<String> = told.promises.iter().map(ToString::to_string).collect();
     let (class, name) = (escaped(&promises.join(", ")), escaped(&told.scenario));
-    writeln!(text, "  <testcase classname=\"{class}\" name=\"{name}\">")?;
     let why = escaped(told.why.as_deref().unwrap_or_default());
-    match told.verdict {
-        Verdict::Holds | Verdict::Broken => {}
-        Verdict::Skipped => writeln!(text, "    <skipped message=\"{why}\"/>")?,
-        Verdict::Unfit => writeln!(text, "    <error message=\"{why}\"/>")?,
-    }
-    for failed in &told.failed {
+    let verdict = match told.verdict {
+        Verdict::Holds | Verdict::Broken => String::new(),
+        Verdict::Skipped => format!("    <skipped message=\"{why}\"/>\n"),
+        Verdict::Unfit => format!("    <error message=\"{why}\"/>\n"),
+    };
+    let failure = |failed: &Failed| {
         let (why, command) = (escaped(&failed.why), escaped(&failed.command));
-        writeln!(text, "    <failure message=\"{why}\">{command}</failure>")?;
-    }
+        format!("    <failure message=\"{why}\">{command}</failure>\n")
+    };
+    let failures: String = told.failed.iter().map(failure).collect();
     let it = told.tried;
-    writeln!(
-        text,
-        "    <system-out>{} cases, {} crash points, {} faults, {} restores, {} bytes, {} \
-         lost</system-out>\n  </testcase>",
+    let tried = format!(
+        "{} cases, {} crash points, {} faults, {} restores, {} bytes, {} lost",
         it.cases, it.crash_points, it.faults, it.restores, it.bytes, it.lost
+    );
+    format!(
+        "  <testcase classname=\"{class}\" name=\"{name}\">\n{verdict}{failures}    \
+         <system-out>{tried}</system-out>\n  </testcase>\n"
     )
 }
 

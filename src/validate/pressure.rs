@@ -20,7 +20,7 @@ use crate::retention::KindPolicy;
 use crate::state::{ByteSize, CheckpointId, Kind, Span};
 
 /// What is younger stays, where the clock jumps.
-const WITHIN: Duration = Duration::from_hours(1);
+const WITHIN: Duration = Duration::from_secs(3600);
 
 /// Lives that chance tells apart; more than anyone runs.
 const LIVES: u64 = 1_000_000;

@@ -131,7 +131,7 @@ impl Load {
 }
 
 /// One store, written to by a process that is killed, again and again.
-pub(super) fn killed<'a>(ground: &'a Ground, load: Load) -> Trial<'a> {
+pub(super) fn killed(ground: &Ground, load: Load) -> Trial<'_> {
     Trial::real(1, move |case, tried| {
         let dir = scratch::Scratch::new(ground, case)?;
         let part = load.part(&dir.path.join("store"));
@@ -154,7 +154,7 @@ pub(super) fn killed<'a>(ground: &'a Ground, load: Load) -> Trial<'a> {
 }
 
 /// A second process wants to write: it is told who holds the store, and looking works all the same.
-pub(super) fn second_writer<'a>(ground: &'a Ground, load: Load) -> Trial<'a> {
+pub(super) fn second_writer(ground: &Ground, load: Load) -> Trial<'_> {
     Trial::real(1, move |case, tried| {
         let dir = scratch::Scratch::new(ground, case)?;
         let part = load.part(&dir.path.join("store"));
@@ -191,7 +191,7 @@ pub(super) fn second_writer<'a>(ground: &'a Ground, load: Load) -> Trial<'a> {
 }
 
 /// Another process reads all the while.
-pub(super) fn reader<'a>(ground: &'a Ground, load: Load) -> Trial<'a> {
+pub(super) fn reader(ground: &Ground, load: Load) -> Trial<'_> {
     Trial::real(1, move |case, tried| {
         let dir = scratch::Scratch::new(ground, case)?;
         let part = load.part(&dir.path.join("store"));
@@ -353,7 +353,7 @@ pub(super) fn is_kept_out(ground: &Ground) -> Result<bool, Broken> {
 }
 
 /// A file system that is truly full: the fallback takes over, and everything comes home.
-pub(super) fn full<'a>(ground: &'a Ground, load: Load) -> Trial<'a> {
+pub(super) fn full(ground: &Ground, load: Load) -> Trial<'_> {
     Trial::real(1, move |case, tried| {
         let dir = scratch::Scratch::new(ground, case)?;
         let at = dir.path.join("p");
@@ -377,7 +377,7 @@ pub(super) fn full<'a>(ground: &'a Ground, load: Load) -> Trial<'a> {
 }
 
 /// Everything that is made is for its owner alone.
-pub(super) fn making<'a>(ground: &'a Ground) -> Trial<'a> {
+pub(super) fn making(ground: &Ground) -> Trial<'_> {
     Trial::real(1, move |case, tried| {
         let dir = scratch::Scratch::new(ground, case)?;
         let load = Load { threads: 1, keep_last: 3 };

@@ -73,7 +73,8 @@ impl Chosen {
 /// 0.618 of them, the golden ratio, without a common divisor.
 fn step(cases: u64) -> u64 {
     let golden = u64::try_from(u128::from(cases) * 618_034 / 1_000_000).unwrap_or(1).max(1);
-    (golden..).find(|step| gcd(*step, cases) == 1).unwrap_or(1)
+    // The next one without a common divisor is never far.
+    (golden..golden.saturating_add(1000)).find(|step| gcd(*step, cases) == 1).unwrap_or(1)
 }
 
 fn gcd(a: u64, b: u64) -> u64 {

@@ -57,7 +57,7 @@ pub(super) fn prepare<'a>(
         (Workload::Wandering, Fault::Flapping) => {
             drifting::trial(scenario, drifting::Plan::Flapping)
         }
-        (Workload::OldStore, Fault::None) => old_store::trial()?,
+        (Workload::OldStore, Fault::None) => old_store::trial(),
         _ => return of_processes(scenario, ground),
     };
     Ok(Prepared::Ready(simulated))
