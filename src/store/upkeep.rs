@@ -276,9 +276,10 @@ impl Store {
         }
         let mut shown = self.shown.lock();
         shown.removed.retain(|id| !ids.contains(id));
-        let later = shown.removed_from.take().unwrap_or_default();
-        let is_later = |dir: &PathBuf| !dirs.contains(dir) || !shown.removed.is_empty();
-        shown.removed_from = Some(later.into_iter().filter(is_later).collect());
+        // What was removed meanwhile is for the next time, with all the places that are known.
+        if shown.removed.is_empty() {
+            shown.removed_from = Some(BTreeSet::new());
+        }
         Ok(())
     }
 
