@@ -244,15 +244,14 @@ impl Store {
             catalog.forgotten_among(&shown.viewed)
         };
         for (id, agent, name) in doomed {
-            // Noted first: until the removal is durable the word that it was forgotten stays.
+            remove_if_there(self.disk(), &self.layout.view(&agent, &name))?;
+            // Until the removal is durable the word that it was forgotten stays.
             let mut shown = self.shown.lock();
             shown.removed.insert(id);
             if let Some(dirs) = &mut shown.removed_from {
                 dirs.insert(self.layout.views_of(&agent));
             }
-            drop(shown);
-            remove_if_there(self.disk(), &self.layout.view(&agent, &name))?;
-            self.shown.lock().viewed.remove(&id);
+            shown.viewed.remove(&id);
         }
         Ok(())
     }
