@@ -84,6 +84,10 @@ pub mod error;
 // What time it is; the first seam under test.
 pub mod clock;
 
+// What tests may switch off.
+#[doc(hidden)]
+pub mod protection;
+
 // All file access; the second seam.
 pub mod disk;
 
@@ -123,6 +127,10 @@ pub mod server;
 
 // An agent's command, run and kept.
 pub mod supervise;
+
+// The promises, tried on the user's own disk.
+#[cfg(feature = "cli")]
+pub mod validate;
 
 // The command line.
 #[cfg(feature = "cli")]

@@ -371,6 +371,11 @@ impl CheckpointManager {
     /// When the disk refuses.
     #[cfg(feature = "testing")]
     pub fn make_ready(&self) -> Result<(), Error> {
+        self.make_segments_ahead()
+    }
+
+    #[cfg(any(feature = "cli", feature = "testing"))]
+    pub(crate) fn make_segments_ahead(&self) -> Result<(), Error> {
         for store in self.inner.committer.targets.sighted() {
             store.make_spare().map_err(|source| Error::Io {
                 doing: "make the next segment".to_owned(),

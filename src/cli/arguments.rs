@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use super::{
-    bundle, checkpoint, diff, drift, list, log, observe, operation, restore, retain, run, serve,
-    setup, show, status, verify,
+    bundle, checkpoint, diff, drift, drill, list, log, observe, operation, restore, retain, run,
+    serve, setup, show, status, validate, verify,
 };
 
 const EXAMPLES: &str = "\
@@ -109,6 +109,10 @@ pub(super) enum Command {
     Status(status::Arguments),
     /// Tell what is wrong with this set-up and what follows
     Doctor,
+    /// Try the promises out on this machine and this disk
+    Validate(validate::Arguments),
+    /// Prove that the newest checkpoints come back, and say how old they are and how long it takes
+    Drill(drill::Arguments),
     /// Write one checkpoint to a single file
     Export(bundle::Export),
     /// Take in a checkpoint that `export` wrote

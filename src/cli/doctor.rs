@@ -3,8 +3,6 @@
 //! Each finding is one plain sentence at one level. Files are tried out in a directory of their own
 //! beside the store's files, which is taken away again.
 
-mod probe;
-
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -19,31 +17,7 @@ use crate::disk::{Disk, EntryKind, read_holder};
 use crate::error::ErrorKind;
 use crate::manager::Status;
 use crate::store::Layout;
-
-/// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Level {
-    Ok,
-    /// It works, and a promise is weaker than it could be.
-    Warning,
-    /// It does not work, or a promise does not hold.
-    Problem,
-}
-
-/// One thing that was looked at.
-#[derive(Debug, Serialize)]
-struct Finding {
-    check: &'static str,
-    level: Level,
-    message: String,
-}
-
-impl Finding {
-    fn new(check: &'static str, level: Level, message: impl Into<String>) -> Self {
-        Self { check, level, message: message.into() }
-    }
-}
+use crate::validate::environment::{self, Finding, Level};
 
 #[derive(Serialize)]
 struct Told<'a> {
@@ -62,10 +36,10 @@ pub(super) fn run(session: &Session) -> Result<ExitCode, Failure> {
         findings.push(lock(disk, &store));
         findings.extend(quarantine(disk, &store));
     }
-    let ground = standing_ground(disk, &store);
+    let ground = environment::standing_ground(disk, &store);
     findings.extend(file_system(session, &ground));
     findings.extend(space(session, &ground));
-    findings.extend(probe::all(session, &ground));
+    findings.extend(environment::try_out(disk, &*session.clock, &ground));
     findings.extend(fallbacks(session, &ground));
 
     let problems = findings.iter().filter(|it| it.level == Level::Problem).count();
@@ -176,12 +150,6 @@ fn quarantine(disk: &dyn Disk, store: &Path) -> Option<Finding> {
     (held > 0).then(|| Finding::new("quarantine", Level::Warning, message))
 }
 
-/// The store's directory, or what stands nearest above it; links resolved.
-fn standing_ground(disk: &dyn Disk, store: &Path) -> PathBuf {
-    let there = store.ancestors().find_map(|path| disk.canonical(path).ok());
-    there.unwrap_or_else(|| "/".into())
-}
-
 fn file_system(session: &Session, ground: &Path) -> Option<Finding> {
     let finding = |level, message| Some(Finding::new("file system", level, message));
     let found = match session.disk.file_system(ground) {
@@ -230,7 +198,7 @@ fn fallbacks(session: &Session, ground: &Path) -> Vec<Finding> {
     let finding = |fallback: &PathBuf| {
         let path = session.absolute(fallback);
         let shown = path.display();
-        let (level, message) = match disk.metadata(&standing_ground(disk, &path)) {
+        let (level, message) = match disk.metadata(&environment::standing_ground(disk, &path)) {
             Err(error) => (Level::Problem, format!("{shown} cannot be reached: {error}")),
             Ok(found) if found.kind != EntryKind::Dir => {
                 (Level::Problem, format!("{shown} is no directory and cannot become one"))

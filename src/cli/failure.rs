@@ -13,7 +13,7 @@ use super::output::talk;
 use crate::error::ErrorKind;
 use crate::server::reach::ReachError;
 use crate::state::{Attempt, NounError};
-use crate::{config, disk, manager, server, supervise};
+use crate::{config, disk, manager, server, supervise, validate};
 
 /// Why a command did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +27,9 @@ pub(super) enum Failure {
     /// What running an agent came to.
     #[error(transparent)]
     Supervise(#[from] supervise::Error),
+    /// Why the validation suite cannot be run.
+    #[error(transparent)]
+    Validate(#[from] validate::Error),
     /// What serving came to.
     #[error(transparent)]
     Server(#[from] server::Error),
@@ -81,6 +84,7 @@ impl Failure {
             Self::Supervise(error) => error.kind(),
             Self::Server(error) => error.kind(),
             Self::Config(error) => error.kind(),
+            Self::Validate(error) => error.kind(),
             Self::Noun(_) | Self::Usage { .. } => ErrorKind::Usage,
             Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 ErrorKind::NotFound
@@ -101,6 +105,7 @@ impl Failure {
             Self::Supervise(error) => error.hint(),
             Self::Server(error) => error.hint().map(str::to_owned),
             Self::Usage { hint, .. } | Self::Refused { hint, .. } => Some((*hint).to_owned()),
+            Self::Validate(_) => Some("`stateward validate --list` names them".to_owned()),
             Self::Config(_) => Some("`config.toml` in the repository shows every key".to_owned()),
             _ => None,
         }

@@ -10,6 +10,7 @@ mod checkpoint;
 mod diff;
 mod doctor;
 mod drift;
+mod drill;
 mod failure;
 mod list;
 mod log;
@@ -28,6 +29,7 @@ mod setup;
 mod show;
 mod source;
 mod status;
+mod validate;
 mod verify;
 mod watch;
 
@@ -95,6 +97,8 @@ fn perform(
         Command::Log(it) => log::run(&session()?, it)?,
         Command::Status(it) => status::run(&session()?, it)?,
         Command::Doctor => return doctor::run(&session()?),
+        Command::Validate(it) => return validate::run(&session()?, it),
+        Command::Drill(it) => return drill::run(&session()?, it),
         Command::Export(it) => bundle::export(&session()?, it)?,
         Command::Import(it) => bundle::import(&session()?, it)?,
         Command::Init => setup::init(&session()?)?,

@@ -20,6 +20,7 @@ use super::summary::{self, At, Builder, Item};
 use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::encode::event::{Event, Sealed, What};
+use crate::protection::{self, Protection};
 
 /// The longest segment that is zeroed while a commit waits for it.
 const UNEXPECTED_BYTES_MAX: u64 = 4 << 20;
@@ -158,7 +159,7 @@ impl Writer {
     /// Writes the first batch of a fresh log or of what recovery rewrites, and a mark behind it, so
     /// that a start that follows at once finds nothing to do.
     pub(crate) fn begin(&mut self, records: &[Outgoing<'_>]) -> Result<Appended, AppendError> {
-        let appended = self.append(records)?;
+        let appended = protection::durably(Protection::DurableRecovery, || self.append(records))?;
         if let Err(error) = self.mark() {
             tracing::warn!(%error, "no mark behind the first batch; the next start begins another segment");
         }
@@ -268,6 +269,7 @@ impl Writer {
             Some(before) if first => Place { segment: before.segment, offset: before.end },
             _ => place,
         };
+        let mark = if protection::stands(Protection::Mark) { mark } else { Place::default() };
         let mut head = BatchHead::data(place, mark, self.active.before);
         head.first = first;
         let align = self.site.options.batch_align;
@@ -293,7 +295,8 @@ impl Writer {
     /// Writes a lone mark, without a sync: a true statement need not be durable.
     pub(crate) fn mark(&mut self) -> io::Result<()> {
         let active = &mut self.active;
-        if active.marked || active.unbegun || active.refused {
+        let is_off = !protection::stands(Protection::Mark);
+        if active.marked || active.unbegun || active.refused || is_off {
             return Ok(());
         }
         let place = active.place();
@@ -489,11 +492,17 @@ impl Active {
     /// Writes and syncs a batch; only then does it count.
     fn store(&mut self, layout: &Layout) -> Result<(), AppendError> {
         let segment = self.number();
+        // Without the protection the batch before is synced, and this one counts already.
+        let is_early =
+            !protection::stands(Protection::LateAcknowledgement) && self.segment.sync().is_ok();
         let stored = self
             .segment
             .write_at(&layout.bytes, self.end)
             .map_err(|source| AppendError::Write { segment, source })
             .and_then(|()| {
+                if is_early {
+                    return Ok(());
+                }
                 self.segment.sync().map_err(|source| AppendError::Sync { segment, source })
             });
         if stored.is_err() {

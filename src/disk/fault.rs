@@ -18,6 +18,7 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use rustix::io::Errno;
@@ -28,6 +29,8 @@ use super::{
     Access, Disk, DiskFile, DiskLock, DiskTree, Entry, FileSystem, MemoryDisk, Metadata, Space,
     Stat,
 };
+use crate::clock::Clock;
+use crate::protection::{self, Protection};
 
 /// The calls of the seam, one for each method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -222,9 +225,16 @@ struct Script {
     faults: Vec<Fault>,
     gates: Vec<Hold>,
     gates_made: u64,
+    /// What happens just before the call of this number.
+    event: Option<(u64, Event)>,
+    /// How long each call of this kind takes, by which clock.
+    slow: Option<(Op, Duration, Arc<dyn Clock>)>,
     /// Bytes that files may still grow by.
     room: Option<u64>,
 }
+
+/// Something that happens on the disk while the process is in the midst of its work.
+type Event = Box<dyn FnOnce() + Send>;
 
 struct Hold {
     id: u64,
@@ -281,6 +291,16 @@ impl Shared {
         let mut script = self.script.lock();
         let number = script.calls.len() as u64;
         script.calls.push(call.clone());
+        let event = script.event.take_if(|(at, _)| *at <= number);
+        let slow = script.slow.as_ref().filter(|(op, ..)| *op == call.op);
+        if let Some((_, time, clock)) = slow {
+            clock.sleep(*time);
+        }
+        if let Some((_, event)) = event {
+            drop(script);
+            event();
+            script = self.script.lock();
+        }
         let holds = |gate: &&mut Hold| {
             gate.op == call.op && call.path.to_string_lossy().contains(&gate.part)
         };
@@ -372,6 +392,16 @@ impl FaultDisk {
     /// nothing new is made; what is removed or cut gives its room back.
     pub fn full_after(&self, bytes: u64) {
         self.shared.script.lock().room = Some(bytes);
+    }
+
+    /// Lets something happen just before the call of this number.
+    pub fn at_call(&self, number: u64, event: impl FnOnce() + Send + 'static) {
+        self.shared.script.lock().event = Some((number, Box::new(event)));
+    }
+
+    /// Lets each call of this kind take so long by `clock`.
+    pub fn slow(&self, op: Op, time: Duration, clock: Arc<dyn Clock>) {
+        self.shared.script.lock().slow = Some((op, time, clock));
     }
 
     /// Takes all faults back, and the limit of room; a dead process stays dead.
@@ -467,6 +497,9 @@ impl Disk for FaultDisk {
                 memory.fail_sync_dir(path)?;
             }
             return Err(refusal.error);
+        }
+        if !protection::stands(Protection::DirectorySync) {
+            return Ok(());
         }
         self.inner.sync_dir(path)
     }
@@ -583,6 +616,9 @@ impl DiskFile for FaultFile {
                 _ => {}
             }
             return Err(refusal.error);
+        }
+        if !protection::stands(Protection::Sync) {
+            return Ok(());
         }
         self.below.file().sync_data()
     }

@@ -28,9 +28,11 @@ pub mod socket;
 mod tree;
 
 pub use crash::Loss;
+#[cfg(all(feature = "cli", not(feature = "testing")))]
+pub(crate) use fault::Call;
 #[cfg(feature = "testing")]
 pub use fault::{Call, Fault, FaultDisk, Gate, Op};
-#[cfg(all(test, not(feature = "testing")))]
+#[cfg(all(any(feature = "cli", test), not(feature = "testing")))]
 pub(crate) use fault::{Fault, FaultDisk, Op};
 pub use lock::{Holder, LockError, StoreLock, read_holder};
 pub use memory::MemoryDisk;

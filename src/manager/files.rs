@@ -271,6 +271,26 @@ impl Agent {
         Reader::of(self, &found).files(&found.held.manifest)
     }
 
+    /// The state files of a checkpoint, one after the other, each proven.
+    #[cfg(feature = "cli")]
+    pub(crate) fn visit_state_files(
+        &self,
+        reference: &str,
+        visit: &mut dyn FnMut(&Path, Vec<u8>) -> io::Result<()>,
+    ) -> Result<(), Error> {
+        let found = self.resolve(reference)?;
+        let reader = Reader::of(self, &found);
+        let files = found.held.manifest.state_files.iter().flat_map(|part| &part.files);
+        for (path, file) in files {
+            let bytes = reader.bytes(file)?;
+            visit(path, bytes).map_err(|source| Error::Io {
+                doing: format!("bring {} back", path.display()),
+                source,
+            })?;
+        }
+        Ok(())
+    }
+
     /// Writes the workspace of a checkpoint, or the given paths of it, into a directory that is empty
     /// or not there yet, synced. Only looks at the store. Answers what was written.
     ///

@@ -266,7 +266,7 @@ pub(super) fn say_all(store: &Arc<Store>, words: &[What], blocks: &[Block]) -> R
 fn pruning(error: &CompactionError) -> Error {
     let source = match error {
         CompactionError::Append(error) => error.io().map(ToString::to_string),
-        CompactionError::Unlink(error) => Some(error.to_string()),
+        CompactionError::Unlink(error) | CompactionError::Views(error) => Some(error.to_string()),
         CompactionError::Content(_)
         | CompactionError::Kept { .. }
         | CompactionError::Damaged { .. } => None,

@@ -96,6 +96,8 @@ pub(super) fn run(
     if !options.live {
         check_quiet(agent)?;
     }
+    // The recovery checkpoint is a commit like any other: what it lets go must not be this one.
+    let _used = job.found.store.use_checkpoint(job.found.held.manifest.id);
     let (recovery, planned) = job.take_recovery()?;
     let done = job.replace(recovery, &planned)?;
     tracing::info!(seq = %job.found.held.manifest.seq, "restored");
@@ -184,6 +186,7 @@ impl<'a> Job<'a> {
             planned.files = restore::plan(path.clone(), self.current.as_deref(), state, false);
         }
         self.plan_state_files(&mut planned)?;
+        self.check_kept(&planned, parts)?;
         if let Some(target) = &self.target {
             let (paths, git) = (self.how.options.paths.clone(), self.how.options.git);
             let scope = Scope { paths, git };
@@ -223,6 +226,24 @@ impl<'a> Job<'a> {
         planned.strays.extend(self.made.iter().filter(is_there).cloned());
         planned.files.removed.extend(planned.strays.iter().cloned());
         Ok(())
+    }
+
+    /// A state file that the recovery checkpoint cannot hold, because it cannot be read, is not
+    /// replaced: nobody could take that back.
+    fn check_kept(&self, planned: &Planned, parts: Option<&Parts>) -> Result<(), Error> {
+        let left_out = parts.into_iter().flat_map(|parts| &parts.files_left_out.skipped);
+        let replaced = |path: &PathBuf| {
+            let is_written = planned.writes.iter().any(|(written, _)| written == path);
+            is_written || planned.strays.contains(path)
+        };
+        let mut lost = left_out.map(|skipped| &skipped.path).filter(|path| replaced(path));
+        match lost.find(|path| self.agent.disk().metadata(path).is_ok()) {
+            None => Ok(()),
+            Some(path) => Err(Error::Refused {
+                why: format!("{} cannot be read, so nothing could bring it back", path.display()),
+                way_out: "make it readable, or move it away, and restore again".to_owned(),
+            }),
+        }
     }
 
     /// Keeps what is about to be replaced: the workspace and the state files as they are, the state

@@ -163,6 +163,8 @@ fn protect(
         if let Some(What::RestoreBegun { recovery, from, .. }) = shelf.open_restore() {
             protect.other.extend([seq_of(*recovery), seq_of(*from)].into_iter().flatten());
         }
+        let used = shelf.checkpoints.values().filter(|held| catalog.is_in_use(held.manifest.id));
+        protect.other.extend(used.map(|held| held.manifest.seq));
         // The newest checkpoint holds the agent's highest number and what the next one inherits.
         protect.other.extend(shelf.checkpoints.keys().next_back().copied());
     }

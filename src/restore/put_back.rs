@@ -4,7 +4,9 @@ use std::io;
 use std::path::Path;
 
 use super::Error;
-use crate::disk::{Disk, Durability, PublishError, publish};
+use crate::disk::publish::Step;
+use crate::disk::{Access, Disk, DiskFile, Durability, PublishError, publish_with};
+use crate::protection::{self, Protection};
 
 /// The bytes a state file holds now; `None` where it is missing.
 pub(crate) fn read_current(disk: &dyn Disk, path: &Path) -> Result<Option<Vec<u8>>, Error> {
@@ -17,7 +19,37 @@ pub(crate) fn read_current(disk: &dyn Disk, path: &Path) -> Result<Option<Vec<u8
 
 /// Replaces a state file durably. Doing it again changes nothing more.
 pub(crate) fn put_back(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    publish(disk, path, bytes, Durability::Synced)
+    replace(disk, path, |file| file.write_all_at(bytes, 0))
         .map_err(PublishError::into_io)
         .map_err(|source| Error::Io { doing: "put back", path: path.to_owned(), source })
+}
+
+/// Replaces a file by what `contents` writes: whoever looks meets the old one or the new one.
+pub(super) fn replace(
+    disk: &dyn Disk,
+    path: &Path,
+    contents: impl FnOnce(&dyn DiskFile) -> io::Result<()>,
+) -> Result<(), PublishError> {
+    if protection::stands(Protection::StagedRestore) {
+        return publish_with(disk, path, Durability::Synced, contents);
+    }
+    write_in_place(disk, path, contents).map_err(|source| PublishError::Failed {
+        path: path.to_owned(),
+        step: Step::Write,
+        source,
+        leftover: None,
+    })
+}
+
+/// What is done without the protection: a crash leaves a part.
+fn write_in_place(
+    disk: &dyn Disk,
+    path: &Path,
+    contents: impl FnOnce(&dyn DiskFile) -> io::Result<()>,
+) -> io::Result<()> {
+    let access = if disk.metadata(path).is_ok() { Access::Write } else { Access::CreateNew };
+    let file = disk.open(path, access)?;
+    file.set_len(0)?;
+    contents(&*file)?;
+    file.sync_data()
 }

@@ -10,8 +10,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Error;
+use super::put_back::replace;
 use super::write::Content;
-use crate::disk::{self, Disk, Durability, NodeKind, PublishError, Stat, publish_with};
+use crate::disk::{self, Disk, NodeKind, PublishError, Stat};
 use crate::encode::directory::FileNode;
 use crate::encode::encode_file;
 
@@ -78,7 +79,7 @@ pub(crate) fn put_back_file(
     };
     disk::create_dir_all_durable(disk, dir).map_err(failed)?;
     let mut unreadable = None;
-    let published = publish_with(disk, path, Durability::Synced, |file| {
+    let published = replace(disk, path, |file| {
         let mut at = 0;
         let handed = content(wanted, &mut |bytes| {
             file.write_all_at(bytes, at)?;

@@ -27,6 +27,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use super::policy::{Anchor, Policy};
+use crate::protection::{self, Protection};
 use crate::state::{Digest, Kind, Seq, Span};
 
 /// Where store time stands, in milliseconds of a counter that advances only by credible amounts.
@@ -308,6 +309,9 @@ impl<'a> Draft<'a> {
     }
 
     fn keep_what_recovery_needs(&mut self, protect: &Protect) {
+        if !protection::stands(Protection::RetentionGuard) {
+            return;
+        }
         for Entry { facts, reasons, .. } in &mut self.entries {
             let seq = facts.seq;
             let needs = [
@@ -370,6 +374,7 @@ impl<'a> Draft<'a> {
             let Some(Operation { name, state }) = facts.operation else { continue };
             let patience = policy.recovery.keep_within;
             match state.seen_at(now_ms, policy.abandoned_after) {
+                OperationState::Open { .. } if !protection::stands(Protection::RetentionGuard) => {}
                 OperationState::Open { .. } => reasons.push(Reason::OperationOpen(name.into())),
                 OperationState::Failed { at_ms }
                     if rules.keep_until_closed && younger(at_ms, patience) =>

@@ -160,9 +160,29 @@ pub(crate) struct Catalog {
     pub drift: BTreeMap<u64, What>,
     /// Checkpoints that were read and found damaged.
     damaged: HashSet<CheckpointId>,
+    /// Checkpoints that something at work holds, and how many do; retention leaves them alone.
+    in_use: HashMap<CheckpointId, usize>,
 }
 
 impl Catalog {
+    /// Whether something at work holds a checkpoint.
+    pub(crate) fn is_in_use(&self, id: CheckpointId) -> bool {
+        self.in_use.contains_key(&id)
+    }
+
+    pub(super) fn use_one(&mut self, id: CheckpointId) {
+        *self.in_use.entry(id).or_default() += 1;
+    }
+
+    pub(super) fn release(&mut self, id: CheckpointId) {
+        if let Some(count) = self.in_use.get_mut(&id) {
+            *count -= 1;
+            if *count == 0 {
+                self.in_use.remove(&id);
+            }
+        }
+    }
+
     /// Takes in one record as it was read.
     pub(crate) fn apply(&mut self, item: &Item<'_>) {
         let Item { at, kind, stored_len, summary } = *item;
@@ -404,7 +424,11 @@ impl Catalog {
 
     /// Forgets that segments ever held anything: they are about to be unlinked. Checkpoints that
     /// were forgotten are no longer remembered where nothing of them is left.
-    pub(crate) fn drop_segments(&mut self, gone: &BTreeSet<u64>, viewed: &HashSet<CheckpointId>) {
+    pub(crate) fn drop_segments(
+        &mut self,
+        gone: &BTreeSet<u64>,
+        is_viewed: &dyn Fn(CheckpointId) -> bool,
+    ) {
         self.segments.retain(|number, _| !gone.contains(number));
         self.lingering.retain(|_, at| !gone.contains(at));
         self.events.retain(|_, event| !gone.contains(&event.at.segment));
@@ -412,7 +436,7 @@ impl Catalog {
         let over: Vec<CheckpointId> = self
             .forgotten
             .keys()
-            .filter(|id| !viewed.contains(id) && !self.forgetting_matters(**id, &nowhere))
+            .filter(|id| !is_viewed(**id) && !self.forgetting_matters(**id, &nowhere))
             .copied()
             .collect();
         for id in over {

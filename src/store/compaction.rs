@@ -60,6 +60,8 @@ pub(crate) enum CompactionError {
     Content(#[from] ContentError),
     #[error(transparent)]
     Append(#[from] AppendError),
+    #[error("cannot make durable that views are gone: {0}")]
+    Views(io::Error),
     #[error("cannot unlink a compacted segment: {0}")]
     Unlink(#[from] io::Error),
     #[error("segment {segment} could not be rewritten")]
@@ -119,6 +121,7 @@ impl Store {
                 ..Compacted::default()
             });
         }
+        self.settle_removals().map_err(CompactionError::Views)?;
         // Begun again without a victim that is damaged: which words still matter depends on all that
         // go together.
         while let Err(error) = self.moves(&victims).and_then(|moves| self.copy(&moves, progress)) {
@@ -334,6 +337,7 @@ impl Store {
                 Some(checkpoints.iter().any(|one| {
                     catalog.forgetting_matters(one.id, victims)
                         || shown.viewed.contains(&one.id)
+                        || shown.removed.contains(&one.id)
                         || (remembered && one.idempotency.is_some())
                 }))
             }

@@ -18,6 +18,7 @@ use super::layout::Layout;
 use super::news::News;
 use super::open::{Ground, IfMissing};
 use super::{Error, Store};
+use crate::protection::{self, Protection};
 
 const PAUSE_FIRST: Duration = Duration::from_millis(500);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
@@ -295,6 +296,9 @@ impl Targets {
 /// Refuses a store that is no fallback, or that of another home. Home is known by its identity, and
 /// by its path where it was made anew.
 fn belongs(store: &Store, home: &Home) -> Result<(), Error> {
+    if !protection::stands(Protection::FallbackIdentity) {
+        return Ok(());
+    }
     let why = match &store.identity().home {
         None => "it is a store of its own".to_owned(),
         Some(known) if known.path == home.path => return Ok(()),

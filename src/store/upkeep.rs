@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::catalog::BlockKey;
@@ -26,6 +27,10 @@ use crate::store::scrub::Finding;
 pub(super) struct Shown {
     /// Checkpoints whose view is there.
     pub(super) viewed: HashSet<CheckpointId>,
+    /// Checkpoints whose view was removed, and whose removal a loss of power may take back.
+    pub(super) removed: HashSet<CheckpointId>,
+    /// Where they lay; absent until the removals of earlier processes are known to last.
+    removed_from: Option<BTreeSet<PathBuf>>,
     /// Live checkpoints that lack one; committed since the store was opened, by age.
     pub(super) unviewed: BTreeSet<CheckpointId>,
     /// Whether every live checkpoint was compared with the views once.
@@ -65,6 +70,19 @@ impl Drop for Pinned {
     }
 }
 
+/// A checkpoint that retention leaves alone as long as this is.
+#[derive(Debug)]
+pub(crate) struct InUse {
+    store: Arc<Store>,
+    id: CheckpointId,
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        self.store.catalog.write().release(self.id);
+    }
+}
+
 fn unpin(pinned: &mut HashMap<BlockKey, usize>, keys: &[BlockKey]) {
     for key in keys {
         if let Some(count) = pinned.get_mut(key) {
@@ -95,6 +113,12 @@ impl Store {
         for draft in drafts {
             shown.unviewed.insert(draft.manifest.id);
         }
+    }
+
+    /// Keeps a checkpoint from being forgotten by the policy until the answer is dropped.
+    pub(crate) fn use_checkpoint(self: &Arc<Self>, id: CheckpointId) -> InUse {
+        self.catalog.write().use_one(id);
+        InUse { store: Arc::clone(self), id }
     }
 
     /// Keeps blocks from being let go until the answer is dropped.
@@ -197,7 +221,8 @@ impl Store {
     pub(super) fn forget_segments(&self, gone: &BTreeSet<u64>) {
         let shown = self.shown.lock();
         let mut catalog = self.catalog.write();
-        catalog.drop_segments(gone, &shown.viewed);
+        catalog
+            .drop_segments(gone, &|id| shown.viewed.contains(&id) || shown.removed.contains(&id));
         catalog.expire_keys(self.now());
     }
 
@@ -220,9 +245,51 @@ impl Store {
         };
         for (id, agent, name) in doomed {
             remove_if_there(self.disk(), &self.layout.view(&agent, &name))?;
-            self.shown.lock().viewed.remove(&id);
+            // Until the removal is durable the word that it was forgotten stays.
+            let mut shown = self.shown.lock();
+            shown.removed.insert(id);
+            if let Some(dirs) = &mut shown.removed_from {
+                dirs.insert(self.layout.views_of(&agent));
+            }
+            shown.viewed.remove(&id);
         }
         Ok(())
+    }
+
+    /// Makes durable that views are gone, so that the words on what they showed may go too: a view
+    /// that came back with nothing known of it would look like a lost checkpoint.
+    pub(super) fn settle_removals(&self) -> io::Result<()> {
+        let (ids, dirs) = {
+            let shown = self.shown.lock();
+            (shown.removed.clone(), shown.removed_from.clone())
+        };
+        let dirs = match dirs {
+            Some(dirs) => dirs,
+            None => self.view_dirs()?,
+        };
+        for dir in &dirs {
+            match self.disk().sync_dir(dir) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        let mut shown = self.shown.lock();
+        shown.removed.retain(|id| !ids.contains(id));
+        // What was removed meanwhile is for the next time, with all the places that are known.
+        if shown.removed.is_empty() {
+            shown.removed_from = Some(BTreeSet::new());
+        }
+        Ok(())
+    }
+
+    /// The directories that hold views.
+    fn view_dirs(&self) -> io::Result<BTreeSet<PathBuf>> {
+        let views = self.layout.views();
+        let entries = match self.disk().read_dir(&views) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            other => other?,
+        };
+        Ok(entries.into_iter().map(|entry| views.join(entry.name)).collect())
     }
 
     /// Makes the next segment ahead of need, where the current one is half full.

@@ -15,7 +15,7 @@ const BANNED_NAMES: [&str; 8] =
 /// The modules of the crate in the order in which they may know each other: each row knows itself
 /// and the rows above it.
 const ORDER: [&[&str]; 7] = [
-    &["state", "error", "clock"],
+    &["state", "error", "clock", "protection"],
     &["disk"],
     &["encode", "collect"],
     &["commit", "store"],
@@ -440,4 +440,61 @@ fn the_rules_find_what_breaks_them() {
         breaks_order(&Source::new("src/odd.rs", "")),
         ["src/odd.rs:1: `odd` has no place in ORDER"]
     );
+}
+
+/// The promises of `docs/guarantees.md`: their headings, each with what is said of it.
+fn promises() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("docs/guarantees.md")).unwrap();
+    let sections = text.split("\n## ").skip(1);
+    let numbered = sections.filter(|section| section.starts_with(|it: char| it.is_ascii_digit()));
+    numbered.map(|section| section.split_once('\n').unwrap()).map(owned).collect()
+}
+
+fn owned((heading, said): (&str, &str)) -> (String, String) {
+    (heading.to_owned(), said.to_owned())
+}
+
+/// Which promises each scenario file proves, as it says itself.
+fn scenarios() -> Vec<(String, Vec<String>)> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("validate");
+    let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let files = entries.filter(|path| path.extension().is_some_and(|it| it == "toml"));
+    let mut found: Vec<(String, Vec<String>)> = files
+        .map(|path| {
+            let text: toml::Table = std::fs::read_to_string(&path).unwrap().parse().unwrap();
+            let proves = text["promise"].as_array().unwrap();
+            let proves = proves.iter().map(|one| one.as_str().unwrap().to_owned());
+            (path.file_stem().unwrap().to_str().unwrap().to_owned(), proves.collect())
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn every_promise_has_a_scenario_and_the_guarantees_name_it() {
+    let (promises, scenarios) = (promises(), scenarios());
+    assert_eq!(promises.len(), 10, "{promises:#?}");
+    for (heading, said) in &promises {
+        let proving: Vec<&str> = scenarios
+            .iter()
+            .filter(|(_, proves)| proves.contains(heading))
+            .map(|(name, _)| name.as_str())
+            .collect();
+        assert!(!proving.is_empty(), "no scenario in validate/ proves \"{heading}\"");
+        let named = |name: &&str| said.contains(&format!("`{name}`"));
+        let unnamed: Vec<&&str> = proving.iter().filter(|name| !named(name)).collect();
+        assert!(unnamed.is_empty(), "\"{heading}\" does not name {unnamed:?}");
+    }
+}
+
+#[test]
+fn every_scenario_is_part_of_the_program() {
+    let shipped = stateward::validate::Scenario::shipped().unwrap();
+    let mut shipped: Vec<&str> = shipped.iter().map(|one| one.name.as_str()).collect();
+    shipped.sort_unstable();
+    let files = scenarios();
+    let files: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(shipped, files, "src/validate/shipped.rs lists the files of validate/");
 }
