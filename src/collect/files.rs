@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::Error;
 use super::horizon::Horizon;
-use super::known::{DirId, Doubt, Edit, Edits, Entry, FileFacts, What};
+use super::known::{DirId, Doubt, Edit, Edits, Entry, FileFacts, What, is_same};
 use super::reading::{Contents, Old, ReadError, Reader};
 use super::sqlite::{self, Part, Taken, Unit};
 use super::walk::{Found, Walk};
@@ -79,6 +79,7 @@ impl<'w> Reading<'_, 'w> {
         match self.reader.read(&path, &old, is_mapped) {
             Ok(contents) => {
                 self.note(path, contents.is_settled);
+                self.found.is_young |= !is_same(&contents.stat, &wanted.stat);
                 let entry = self.walk.entry(wanted.name.clone(), wanted.before, &contents);
                 let is_database = entry.is_database();
                 Ok((Edit::Put(entry), is_database))
@@ -228,7 +229,7 @@ impl<'w> Reading<'_, 'w> {
 }
 
 impl Entry {
-    fn is_database(&self) -> bool {
+    pub(super) fn is_database(&self) -> bool {
         matches!(&self.what, What::File(file) if file.is_database)
     }
 }

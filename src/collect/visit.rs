@@ -45,13 +45,18 @@ pub(super) fn compare<'w>(
         return Ok((Vec::new(), vec![leave_out_cache(look, below, found)]));
     }
     visit.find_patterns(entry_of(&listing, IGNORE_FILE))?;
+    let own = listing.own;
     if look.below.is_none() {
-        found.root = Some(listing.own);
+        found.root = Some(own);
     }
     for (name, stat) in listing.entries {
         visit.entry(name, stat)?;
     }
     visit.weigh_beside()?;
+    // Only the first look may be the only one.
+    if walk.round == 0 && visit.names_moved() {
+        found.is_young |= !walk.is_listing_old(&look.path, &own);
+    }
     Ok(visit.finish(found))
 }
 
@@ -88,6 +93,8 @@ pub(super) struct Visit<'v, 'w> {
     jobs: Vec<Job<'w>>,
     later: Vec<Job<'w>>,
     is_moving: bool,
+    /// A name came, or stands for another thing than before.
+    has_new: bool,
 }
 
 impl<'v, 'w> Visit<'v, 'w> {
@@ -106,7 +113,13 @@ impl<'v, 'w> Visit<'v, 'w> {
             jobs: Vec::new(),
             later: Vec::new(),
             is_moving: false,
+            has_new: false,
         }
+    }
+
+    /// Whether a name came or went, or stands for another thing.
+    fn names_moved(&self) -> bool {
+        self.known.is_none() || self.has_new || self.met.contains(&false)
     }
 
     /// Whether a name is there and is not what it was.
@@ -154,6 +167,7 @@ impl<'v, 'w> Visit<'v, 'w> {
         if let Some((_, at)) = before {
             self.met[at] = true;
         }
+        self.has_new |= before.is_none_or(|(dir, at)| !is_one(&dir.entries[at].stat, &stat));
         if stat.kind == NodeKind::File && database_of(&name).is_some() {
             self.beside.push((name, stat));
             return Ok(());

@@ -110,6 +110,8 @@ pub(super) struct Found {
     pub fitting: HashSet<Name>,
     /// Something went away or was replaced under the look.
     pub is_moving: bool,
+    /// Something that differs may have come to be so after the scan began.
+    pub is_young: bool,
     /// The root's own facts.
     pub root: Option<Stat>,
 }
@@ -121,7 +123,23 @@ impl Found {
         self.unsettled.extend(other.unsettled);
         self.fitting.extend(other.fitting);
         self.is_moving |= other.is_moving;
+        self.is_young |= other.is_young;
         self.root = self.root.or(other.root);
+    }
+
+    /// Weighs the times of all that differs. A database is judged with what is beside it, whose times
+    /// prove little.
+    fn weigh(&mut self, horizon: &Horizon) {
+        let is_young = |edit: &Edit| match edit {
+            Edit::Put(entry) => {
+                entry.doubt != Doubt::None
+                    || entry.is_database()
+                    || horizon.is_racy(entry.stat.changed)
+            }
+            // Its directory's time tells.
+            Edit::Drop(_) => false,
+        };
+        self.is_young |= self.edits.iter().flat_map(|edits| &edits.list).any(is_young);
     }
 
     /// Says more of a name than the listing of its directory did.
@@ -164,6 +182,7 @@ impl<'w> Walk<'w> {
                 }
             }
         });
+        found.weigh(&self.ground.horizon);
         match self.queue.into_failure() {
             Some(error) => Err(error),
             None => Ok((found, self.slots.into_inner())),
@@ -324,6 +343,13 @@ impl<'w> Walk<'w> {
         } else {
             Doubt::Racy
         }
+    }
+
+    /// Whether the names in a directory were all there when the scan began, as they were just listed:
+    /// asked after the listing, as its time shows whatever came or went before.
+    pub(super) fn is_listing_old(&self, path: &Path, listed: &Stat) -> bool {
+        let now = self.ground.tree.stat(path);
+        now.is_ok_and(|now| is_one(&now, listed) && !self.ground.horizon.is_racy(now.changed))
     }
 
     pub(super) fn take_slot(&self) -> DirId {

@@ -4,7 +4,11 @@
 //! and treats what changed since as changed; bounded, and then it names what still moves. When a
 //! look finds nothing, everything stood at one moment, between that look and the one before, as it
 //! was recorded. Where the first look finds nothing different, no second one is needed: everything
-//! was as it was known until it was looked at, so the whole was at the moment the scan began.
+//! was as it was known until it was looked at, so the whole was at the moment the scan began. The
+//! same holds where all that differs shows a time of change before that moment, the directories
+//! whose names moved included: what came before it, and was not changed again, was there at it. No
+//! time is believed that is too young to prove something, of a mapped file or a database, from
+//! another machine, or while the wall clock was set back.
 //!
 //! **What is put must be stored.** What a scan handed over counts as stored only when
 //! [`Workspace::confirm`] says so; until then every scan hands it over again. What is known besides
@@ -38,6 +42,9 @@ use crate::state::{Skipped, Why};
 const REPEATS: u32 = 3;
 /// Paths listed that a `.statewardignore` leaves out; the others are counted.
 const IGNORED_LISTED_MAX: usize = 1000;
+/// A wall clock that fell behind by more than this was set back. Together with the clock of the
+/// files' times, which moves in steps, it is less than what is taken for too young.
+const CLOCK_BEHIND_MS: i64 = 5;
 /// One to a core is enough, and beyond this the disk decides.
 const THREADS_AUTOMATIC_MAX: usize = 8;
 
@@ -95,6 +102,8 @@ pub(crate) struct Workspace {
     leans_on: Option<Root>,
     /// The wall clock at the last scan.
     clock_seen: Timestamp,
+    /// The monotonic clock then.
+    seen_at: Duration,
 }
 
 /// The last scan that came to its end.
@@ -142,6 +151,7 @@ impl Workspace {
             walked_at: None,
             leans_on: None,
             clock_seen: Timestamp::default(),
+            seen_at: Duration::ZERO,
         })
     }
 
@@ -152,7 +162,7 @@ impl Workspace {
         if began < self.clock_seen {
             self.known.doubt_everything();
         }
-        self.clock_seen = began;
+        (self.clock_seen, self.seen_at) = (began, since);
         self.known.renew();
         let tree = self.disk.tree(&self.root).map_err(|source| self.error("open", source))?;
         let is_watched = self.tend_watch(&*tree, before.is_some());
@@ -236,8 +246,9 @@ impl Workspace {
             let slots = self.known.take_slots();
             let (found, slots) = Walk::new(&ground, &self.known, slots, &extent, round).run()?;
             let (found, applied) = self.take_in(found, &slots);
-            let is_still =
-                !found.is_moving && applied.moved.iter().all(|name| found.fitting.contains(name));
+            let is_still = !found.is_moving
+                && (applied.moved.iter().all(|name| found.fitting.contains(name))
+                    || (round == 0 && self.was_before(&found, &applied)));
             if let Extent::Marked(marks) = &extent {
                 let again = marks.looks().chain(applied.touched.iter().copied()).collect();
                 extent = self.hinted(again);
@@ -248,6 +259,16 @@ impl Workspace {
             }
         }
         Ok((looked, extent))
+    }
+
+    /// Whether all that differs was there when the scan began, as it was found. The wall clock must
+    /// have gone on like the monotonic one.
+    fn was_before(&self, found: &Found, applied: &Applied) -> bool {
+        let passed = self.clock.monotonic().saturating_sub(self.seen_at);
+        let expected = i64::try_from(passed.as_millis()).unwrap_or(i64::MAX);
+        let wall = self.clock.now().unix_ms().saturating_sub(self.clock_seen.unix_ms());
+        let is_steady = expected.saturating_sub(wall) <= CLOCK_BEHIND_MS;
+        is_steady && !(self.is_network || found.is_young || applied.rules_moved)
     }
 
     fn take_in(&mut self, mut found: Found, slots: &Slots) -> (Found, Applied) {

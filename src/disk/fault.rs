@@ -592,6 +592,10 @@ impl fmt::Debug for FaultFile {
 }
 
 impl DiskFile for FaultFile {
+    fn start_writing(&self) {
+        self.below.file().start_writing();
+    }
+
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         self.enter(Op::Read, offset, buf.len()).map_err(|refusal| refusal.error)?;
         self.below.file().read_at(buf, offset)

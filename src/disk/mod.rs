@@ -174,6 +174,10 @@ pub trait DiskFile: Send + Sync + Debug {
     /// Makes contents, mode and times durable (`fsync`). An error means as much as one of
     /// [`DiskFile::sync_data`].
     fn sync_all(&self) -> io::Result<()>;
+    /// Lets what was written start on its way to the disk, where the system can be told to; nothing is
+    /// durable by that, and what goes wrong the next sync says. Many files that are to be synced one
+    /// by one come to their blocks together, and their syncs share a commit of the journal.
+    fn start_writing(&self) {}
     /// What the file system says of the open file, whatever its name leads to by now.
     fn stat(&self) -> io::Result<Stat>;
 }

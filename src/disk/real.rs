@@ -304,6 +304,15 @@ impl DiskFile for RealFile {
         sync_node(&self.0)
     }
 
+    // Linux writes dirty pages out before it could drop them from its cache, and keeps those that are
+    // still on their way.
+    #[cfg(target_os = "linux")]
+    fn start_writing(&self) {
+        if let Err(error) = rustix::fs::fadvise(&self.0, 0, None, rustix::fs::Advice::DontNeed) {
+            tracing::trace!(%error, "a file is only written when it is synced");
+        }
+    }
+
     fn stat(&self) -> io::Result<Stat> {
         Ok(tree::told(&rustix::fs::fstat(&self.0)?))
     }

@@ -1,8 +1,9 @@
 //! Writing what a restore brings: whole, proven, durable.
 //!
 //! A file is hashed as its bytes arrive and again as they are read back; both must agree before
-//! anything relies on it. Few files are synced one by one; many with the whole file system, where the
-//! system can, because that costs one journal commit instead of thousands. Names are the caller's to
+//! anything relies on it. Few files are synced one by one, when all were written and are on their way
+//! to the disk; many with the whole file system, where the system can, because that costs one
+//! journal commit instead of thousands. Names are the caller's to
 //! sync.
 
 use std::io;
@@ -62,7 +63,10 @@ impl Writing<'_> {
             if let Some(file) = self.write(job)? {
                 match (each, too_many) {
                     (true, true) => file.sync_all().map_err(|e| Error::io("sync", job.path, e))?,
-                    (true, false) => files.lock().push((file, job.path)),
+                    (true, false) => {
+                        file.start_writing();
+                        files.lock().push((file, job.path));
+                    }
                     (false, _) => {}
                 }
             }

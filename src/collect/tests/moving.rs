@@ -5,8 +5,25 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
 
-/// Scans a tree, with a change as soon as a call of this kind is made on a path.
+/// Scans a tree, with a change as soon as a call of this kind is made on a path; also where all that
+/// is there is clearly older than the scan. Then one look may do, and the tree is kept as it was when
+/// the scan began.
 fn scan_around(op: Op, part: &str, change: fn(&Path)) {
+    for is_old in [false, true] {
+        scan_around_aged(op, part, change, is_old);
+    }
+}
+
+/// Waits until what was written before is clearly older than what comes.
+fn grow_old() {
+    let clock = SystemClock::shared();
+    let until = clock.now().plus(std::time::Duration::from_millis(50));
+    while clock.now() < until {
+        std::thread::yield_now();
+    }
+}
+
+fn scan_around_aged(op: Op, part: &str, change: fn(&Path), is_old: bool) {
     let disk = FaultDisk::new(RealDisk::shared());
     let mut bench = Bench::on(disk.clone(), SystemClock::shared(), Options::default());
     bench.write("before", "1");
@@ -14,6 +31,10 @@ fn scan_around(op: Op, part: &str, change: fn(&Path)) {
     bench.write("dir/other", "2");
     bench.write("dir/sub/deep", "3");
     symlink("before", bench.path("dir/link")).unwrap();
+    if is_old {
+        grow_old();
+    }
+    let before = live(&bench.root());
     let (root, gate) = (bench.root(), disk.hold(op, part));
     let scanned = std::thread::scope(|scope| {
         let scan = scope.spawn(|| bench.scan());
@@ -22,9 +43,77 @@ fn scan_around(op: Op, part: &str, change: fn(&Path)) {
         gate.release();
         scan.join().unwrap()
     });
-    check_same(&bench.depot.tree(scanned.root.root), &live(&root));
+    let found = bench.depot.tree(scanned.root.root);
+    if !(is_old && found == before) {
+        check_same(&found, &live(&root));
+    }
     assert_eq!(scanned.unsettled, [] as [PathBuf; 0]);
     assert!(scanned.skipped.is_empty());
+}
+
+/// Scans, and counts the directories that were listed.
+fn listed(bench: &mut Bench, disk: &FaultDisk) -> usize {
+    disk.reset();
+    bench.scan_whole();
+    disk.count(Op::TreeReadDir)
+}
+
+#[test]
+fn what_changed_clearly_before_the_scan_is_looked_at_once() {
+    let disk = FaultDisk::new(RealDisk::shared());
+    let mut bench = Bench::on(disk.clone(), SystemClock::shared(), Options::default());
+    bench.write("a/victim", "1");
+    bench.write("b/goes", "2");
+    grow_old();
+    assert_eq!(listed(&mut bench, &disk), 3);
+    bench.write("a/victim", "1 changed");
+    fs::rename(bench.path("b/goes"), bench.path("a/went")).unwrap();
+    grow_old();
+    assert_eq!(listed(&mut bench, &disk), 3);
+    bench.write("a/victim", "so lately that it may change again");
+    assert!(listed(&mut bench, &disk) > 3);
+}
+
+#[test]
+fn what_moves_ahead_of_the_look_is_not_kept_twice_or_lost() {
+    // Listed one after the other: what leaves one may come to the other behind the look's back.
+    let options = Options { threads: 1, ..Options::default() };
+    for (from, to) in [("one", "other"), ("other", "one")] {
+        let disk = FaultDisk::new(RealDisk::shared());
+        let mut bench = Bench::on(disk.clone(), SystemClock::shared(), options.clone());
+        bench.write(&format!("{from}/wanders"), "1");
+        bench.write(&format!("{to}/stays"), "2");
+        grow_old();
+        bench.scan_whole();
+        bench.write(&format!("{from}/lets it be read"), "3");
+        grow_old();
+        let (before, root) = (live(&bench.root()), bench.root());
+        let gate = disk.hold(Op::TreeReadDir, "other");
+        let scanned = std::thread::scope(|scope| {
+            let scan = scope.spawn(|| bench.scan());
+            gate.wait_for(1);
+            fs::rename(root.join(from).join("wanders"), root.join(to).join("wanders")).unwrap();
+            gate.release();
+            scan.join().unwrap()
+        });
+        let found = bench.depot.tree(scanned.root.root);
+        if found != before {
+            check_same(&found, &live(&root));
+        }
+    }
+}
+
+#[test]
+fn a_clock_that_goes_back_during_a_scan_lets_it_look_again() {
+    let disk = FaultDisk::new(RealDisk::shared());
+    let start = SystemClock::shared().now().plus(std::time::Duration::from_secs(3600));
+    let clock = ManualClock::starting_at(start);
+    let mut bench = Bench::on(disk.clone(), clock.clone(), Options::default());
+    bench.write("a", "1");
+    let back = || clock.jump_to(crate::state::Timestamp::from_unix_ms(start.unix_ms() - 1000));
+    let scanned = bench.depot.scan_while(&mut bench.workspace, Depth::Thorough, &back).unwrap();
+    check_same(&bench.depot.tree(scanned.root.root), &live(&bench.root()));
+    assert_eq!(disk.count(Op::TreeReadDir), 2);
 }
 
 /// Changes of `dir/victim`.
