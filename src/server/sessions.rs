@@ -126,7 +126,7 @@ impl Sessions {
     pub(crate) fn begin(
         app: &App,
         agent: &AgentId,
-        registration: Registration,
+        registration: &Registration,
     ) -> Result<(Arc<Session>, mpsc::Receiver<Line>), Problem> {
         let token = Token::of(&registration.token).map_err(|why| {
             Problem::new(ErrorKind::Usage, format!("the token of the agent: {why}"))
@@ -192,7 +192,7 @@ impl Session {
     pub(crate) fn answer(&self, ask: Ask) -> Result<Value, Problem> {
         match ask {
             Ask::Carry { order } => {
-                let put_back = self.carry(order)?;
+                let put_back = self.carry(order);
                 Ok(serde_json::to_value(put_back).unwrap_or_default())
             }
             other => Ok(self.keeper.answer(other)?),
@@ -219,10 +219,8 @@ impl Session {
 
     /// Carries an order out. Whoever gave it is answered, and the `run` is told what was put back;
     /// nothing where it could not be done.
-    fn carry(&self, order: Uuid) -> Result<Option<PutBack>, Problem> {
-        let Some(Order { what, answer }) = self.orders.lock().remove(&order) else {
-            return Ok(None);
-        };
+    fn carry(&self, order: Uuid) -> Option<PutBack> {
+        let Order { what, answer } = self.orders.lock().remove(&order)?;
         let why = what.in_words();
         let done = self.keeper.agent().and_then(|agent| match what {
             Ordered::Restore(mut it) => {
@@ -240,7 +238,7 @@ impl Session {
         });
         // Whoever gave the order may have gone: an agent that asks for it itself is ended for it.
         answer.send(done.map_err(Problem::from)).ok();
-        Ok(put_back)
+        put_back
     }
 
     fn end(&self) {

@@ -31,7 +31,7 @@ async fn begin(
 ) -> Result<Response, Problem> {
     caller.check_owner("run an agent")?;
     let own = app.clone();
-    let (session, lines) = app.work(move || Sessions::begin(&own, &agent, registration)).await?;
+    let (session, lines) = app.work(move || Sessions::begin(&own, &agent, &registration)).await?;
     tokio::spawn(sessions::tell(app, session));
     let body = axum::body::Body::new(Lines(lines));
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
