@@ -92,11 +92,11 @@ impl Modify for Everywhere {
         components.add_security_scheme("token", scheme);
         for (path, item) in &mut whole.paths.paths {
             let of_something = path.contains('{');
-            for operation in &mut item.get {
+            if let Some(operation) = &mut item.get {
                 describe(operation, &ANYWHERE);
                 describe(operation, &OF_SOMETHING[..usize::from(of_something)]);
             }
-            for operation in &mut item.post {
+            if let Some(operation) = &mut item.post {
                 describe(operation, &ANYWHERE);
                 describe(operation, &OF_WRITES);
             }
