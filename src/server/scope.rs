@@ -32,9 +32,8 @@ fn reaches(method: &Method, path: &str, agent: &AgentId) -> bool {
         (Some("v1"), Some("agents"), Some(named)) if is(named, agent) => {
             let writes = *method == Method::POST;
             match rest[..] {
-                ["checkpoints"]
+                ["checkpoints" | "operations"]
                 | ["checkpoints", _, "restore"]
-                | ["operations"]
                 | ["operations", _, "complete" | "fail"] => reads || writes,
                 ["undo" | "observe"] => writes,
                 ["checkpoints", _]
