@@ -92,6 +92,7 @@ impl Life {
     ) -> Result<Option<String>, Error> {
         let due = self.see_the_end(ended).await;
         let asked = self.senses.end.take();
+        let told_before = asked.clone();
         let over = ended.cause == Cause::Asked || !ended.is_crash() && ended.cause == Cause::Itself;
         let why = match (due, asked) {
             _ if over => return Ok(None),
@@ -100,6 +101,9 @@ impl Life {
             // A file that a crash left damaged was put back as `on_crash` says.
             (Some(Due::PutBack(_)) | None, None) => return Ok(None),
         };
+        if told_before.as_ref() != Some(&why) {
+            self.talk.say(&format!("drift: {why}"));
+        }
         let done: Responded = self.ask(Ask::Respond { why }).await?;
         done.said.iter().for_each(|text| self.talk.say(text));
         if let Some(put_back) = done.restored {

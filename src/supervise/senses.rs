@@ -165,10 +165,12 @@ impl Life {
                 match seen.due {
                     None => {}
                     Some(Due::PutBack(why)) => self.senses.put_back = Some(why),
+                    // A look that was under way finds the same again.
+                    Some(Due::End(_) | Due::Halted(_)) if self.senses.end.is_some() => {}
                     Some(Due::End(why) | Due::Halted(why)) => {
                         self.talk.say(&format!("drift: {why}"));
-                        self.talk.say("it is ended for that");
-                        self.senses.end.get_or_insert(why);
+                        self.talk.say("  it is ended for that");
+                        self.senses.end = Some(why);
                     }
                 }
             }

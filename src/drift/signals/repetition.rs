@@ -69,6 +69,7 @@ impl Repetition {
         if glimpse.changed {
             (self.still, self.changed_at) = (0, glimpse.number);
         }
+        self.fed |= matches!(glimpse.sighting, Sighting::Output(_));
         let Some(print) = recurring_print(glimpse) else { return };
         self.fed = true;
         match self.actions.see(print, glimpse.number, options.memory) {

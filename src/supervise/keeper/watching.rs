@@ -90,18 +90,20 @@ impl Keeper {
     /// answered with that. What was found is kept first.
     pub(super) fn put_back(&self, why: &str) -> Result<Option<PutBack>, Error> {
         self.take(&Wanted::recovery(format!("drift: {why}")))?;
-        let put_back = self.mend()?;
-        // Where there was nothing to put back it is answered too: it will not be otherwise later.
-        let from = put_back.as_ref().map(|it| it.from.seq);
-        self.bare_agent().note_put_back(Signal::StateFile, from)?;
-        Ok(put_back)
+        self.bare_agent().put_right(Signal::StateFile, || {
+            let put_back = self.mend()?;
+            // Where there was nothing to put back it is answered too: later it will be no other.
+            let from = put_back.as_ref().map(|it| it.from.seq);
+            Ok((put_back, from))
+        })
     }
 
     /// Does what is due now that the command has ended; what it left is kept first.
     pub(super) fn respond(&self, why: &str) -> Result<Responded, Error> {
         self.take(&Wanted::recovery(format!("drift: {why}")))?;
         let response = self.agent()?.respond()?;
-        let said = words_of(&response);
+        // Why it was ended was told before.
+        let said = words_of(&response).into_iter().skip(1).collect();
         let from = response.choice.and_then(|choice| choice.chosen);
         let restored = response.restored.zip(from).map(|(restored, from)| {
             let foreign = restored.files.conflicts.iter();
