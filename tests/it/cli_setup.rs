@@ -29,6 +29,8 @@ fn help_names_every_command_and_every_exit_code() {
         "log",
         "status",
         "doctor",
+        "validate",
+        "drill",
         "export",
         "import",
         "init",
