@@ -149,7 +149,7 @@ impl Session {
     }
 
     pub(super) fn agent_id(&self) -> &AgentId {
-        &self.configuration.settings.agent
+        &self.configuration.settings.agent.default
     }
 
     /// Whether `--agent` was given.
