@@ -57,7 +57,7 @@ mod transcript;
 pub use error::Error;
 pub use exit::Exit;
 #[cfg(feature = "cli")]
-pub(crate) use fleet::{Fleet, Member, OVER, Reins, stay_with};
+pub(crate) use fleet::{Fleet, Member, OVER, stay_with};
 #[cfg(feature = "cli")]
 pub use keeper::Belongings;
 #[cfg(feature = "cli")]
