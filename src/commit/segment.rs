@@ -64,27 +64,10 @@ pub(crate) enum RecordFault {
     Checksum,
 }
 
-/// How a new segment is filled before it takes batches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Filling {
-    /// The rest is a hole: what is written and synced moves metadata too.
-    Hole,
-    /// With zeros, at once: somebody waits for it.
-    Zeros,
-    /// With zeros, piece by piece, each on the disk before the next is written, so that the syncs of
-    /// those who commit meanwhile never wait behind more than one.
-    ZerosInPieces,
-}
-
-/// A piece of [`Filling::ZerosInPieces`]: about what a disk takes in a millisecond or two.
-const PIECE_BYTES: u64 = 1 << 20;
-
 /// An open segment file.
 #[derive(Debug, Clone)]
 pub(crate) struct Segment {
     pub header: SegmentHeader,
-    /// It was made as a hole, by this process.
-    pub is_hole: bool,
     /// Its first header is broken: it is served by the second, and not continued.
     pub by_second: bool,
     /// Bytes in the file; fewer than the header says where it was cut short.
@@ -93,19 +76,19 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
-    /// Makes a segment durable under its name.
+    /// Makes a segment durable under its name. Without `zeroed` only the headers are written and
+    /// the rest is a hole.
     pub(crate) fn make(
         disk: &dyn Disk,
         dir: &Path,
         header: SegmentHeader,
-        filling: Filling,
+        zeroed: bool,
     ) -> io::Result<Self> {
         let path = dir.join(file_name(header.number));
-        publish_with(disk, &path, Durability::Synced, |file| fill(file, &header, filling))
+        publish_with(disk, &path, Durability::Synced, |file| fill(file, &header, zeroed))
             .map_err(PublishError::into_io)?;
         let file = disk.open(&path, Access::Write)?;
-        let is_hole = filling == Filling::Hole;
-        Ok(Self { file_len: header.length, header, is_hole, by_second: false, file })
+        Ok(Self { file_len: header.length, header, by_second: false, file })
     }
 
     /// Opens the segment that stands under `number` and checks that it is that one.
@@ -129,7 +112,7 @@ impl Segment {
         if header.number != number {
             return Err(SegmentFault::OtherNumber(header.number));
         }
-        Ok(Self { header, is_hole: false, by_second, file_len, file })
+        Ok(Self { header, by_second, file_len, file })
     }
 
     pub(crate) fn number(&self) -> u64 {
@@ -194,21 +177,15 @@ impl Segment {
     }
 }
 
-fn fill(file: &dyn DiskFile, header: &SegmentHeader, filling: Filling) -> io::Result<()> {
+fn fill(file: &dyn DiskFile, header: &SegmentHeader, zeroed: bool) -> io::Result<()> {
     let bytes = header.encode();
     file.write_all_at(&bytes, 0)?;
     let end = header.length - SEGMENT_HEADER;
     let mut at = SEGMENT_HEADER;
-    let mut unsynced = 0;
-    while filling != Filling::Hole && at < end {
+    while zeroed && at < end {
         let piece = (end - at).min(ZEROS.len() as u64);
         file.write_all_at(&ZEROS[..usize::try_from(piece).unwrap_or(ZEROS.len())], at)?;
-        (at, unsynced) = (at + piece, unsynced + piece);
-        if filling == Filling::ZerosInPieces && unsynced >= PIECE_BYTES && at < end {
-            // After an error the file is never published.
-            file.sync_data()?;
-            unsynced = 0;
-        }
+        at += piece;
     }
     file.write_all_at(&bytes, end)
 }
@@ -234,27 +211,24 @@ pub(crate) fn length_for(batch: u64, align: u32) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::{FaultDisk, MemoryDisk, Op};
+    use crate::disk::MemoryDisk;
     use crate::state::Timestamp;
 
     const LENGTH: u64 = 8192;
 
-    fn header() -> SegmentHeader {
+    fn made() -> MemoryDisk {
+        let disk = MemoryDisk::new();
+        disk.create_dir(Path::new("/log")).unwrap();
         let created_at = Timestamp::from_unix_ms(0);
-        SegmentHeader {
+        let header = SegmentHeader {
             store_id: [1; 16],
             number: 4,
             length: LENGTH,
             salt: [2; 32],
             batch_align: 8,
             created_at,
-        }
-    }
-
-    fn made() -> MemoryDisk {
-        let disk = MemoryDisk::new();
-        disk.create_dir(Path::new("/log")).unwrap();
-        Segment::make(&disk, Path::new("/log"), header(), Filling::Zeros).unwrap();
+        };
+        Segment::make(&disk, Path::new("/log"), header, true).unwrap();
         disk
     }
 
@@ -262,22 +236,6 @@ mod tests {
         let disk = made();
         disk.damage(&Path::new("/log").join(file_name(4)), damage);
         Segment::open(&disk, Path::new("/log"), 4, Access::Read)
-    }
-
-    #[test]
-    fn zeros_in_pieces_are_synced_piece_by_piece_and_end_the_same() {
-        let header = SegmentHeader { length: 4 * PIECE_BYTES, ..header() };
-        let made = |filling| {
-            let below = MemoryDisk::new();
-            below.create_dir(Path::new("/log")).unwrap();
-            let disk = FaultDisk::new(below.shared());
-            Segment::make(&*disk, Path::new("/log"), header.clone(), filling).unwrap();
-            (below.get(&Path::new("/log").join(file_name(4))).unwrap(), disk.count(Op::Sync))
-        };
-        let (at_once, syncs) = made(Filling::Zeros);
-        let (in_pieces, more_syncs) = made(Filling::ZerosInPieces);
-        assert!(at_once == in_pieces);
-        assert_eq!(more_syncs, syncs + 3, "the last piece goes with the header behind it");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::Options;
 use super::frame::{
     self, BatchHead, Checksum, Layout, Outgoing, Place, RecordType, SegmentHeader, lone_mark_len,
 };
-use super::segment::{self, Filling, Segment};
+use super::segment::{self, Segment};
 use super::summary::{self, At, Builder, Item};
 use crate::clock::Clock;
 use crate::disk::Disk;
@@ -145,7 +145,7 @@ pub(crate) struct SpareOrder {
 impl SpareOrder {
     /// Makes the segment; takes as long as writing that many zeros and two syncs take.
     pub(crate) fn make(&self) -> io::Result<Segment> {
-        Segment::make(&*self.site.disk, &self.site.dir, self.header.clone(), Filling::ZerosInPieces)
+        Segment::make(&*self.site.disk, &self.site.dir, self.header.clone(), true)
     }
 }
 
@@ -175,7 +175,7 @@ impl Writer {
         live: BTreeMap<u64, Sealed>,
     ) -> Result<Self, AppendError> {
         let header = new_header(&site, number, length);
-        let segment = Segment::make(&*site.disk, &site.dir, header, Filling::Zeros)
+        let segment = Segment::make(&*site.disk, &site.dir, header, true)
             .map_err(|source| AppendError::Segment { number, source })?;
         let active = Active::unbegun(segment, site.clock.monotonic());
         Ok(Self::resume(site, active, live, number + 1, next_event))
@@ -343,25 +343,24 @@ impl Writer {
         let length = self.next_length();
         let length = if self.is_ahead { length } else { length.min(UNEXPECTED_BYTES_MAX) };
         let needed = segment::length_for(need, align);
-        let is_hole = self.is_ahead || needed > UNEXPECTED_BYTES_MAX;
-        let filling = if is_hole { Filling::Hole } else { Filling::Zeros };
+        let zeroed = !self.is_ahead && needed <= UNEXPECTED_BYTES_MAX;
         let length = length.max(needed);
-        match self.try_make(length, filling) {
+        match self.try_make(length, zeroed) {
             // What a failed directory sync leaves under a name is never used; another name may do.
-            Err(error) if error.io().is_some_and(is_of_the_place) => self.try_make(length, filling),
+            Err(error) if error.io().is_some_and(is_of_the_place) => self.try_make(length, zeroed),
             // A full disk may have room for a shorter one; the reserve is made for the shortest.
             Err(error) if error.io().is_some_and(is_full) => {
                 let shortest = needed.max(self.site.options.segment_bytes_min);
-                if shortest < length { self.try_make(shortest, filling) } else { Err(error) }
+                if shortest < length { self.try_make(shortest, zeroed) } else { Err(error) }
             }
             other => other,
         }
     }
 
-    fn try_make(&mut self, length: u64, filling: Filling) -> Result<Segment, AppendError> {
+    fn try_make(&mut self, length: u64, zeroed: bool) -> Result<Segment, AppendError> {
         let number = self.take_number();
         let header = new_header(&self.site, number, length);
-        Segment::make(&*self.site.disk, &self.site.dir, header, filling).map_err(|source| {
+        Segment::make(&*self.site.disk, &self.site.dir, header, zeroed).map_err(|source| {
             self.void.push(number);
             AppendError::Segment { number, source }
         })
@@ -385,17 +384,12 @@ impl Writer {
         self.unsummarised.push(Unsummarised { sealed, salt, items: last.items });
     }
 
-    /// Segments double while they fill within two seconds, shrink when they take longer, stay as long
-    /// as they are when they end before they were half full, and hold several batches of the size
-    /// that is usual.
+    /// Segments double while they fill within two seconds and shrink when they do not, and hold
+    /// several batches of the size that is usual.
     fn next_length(&mut self) -> u64 {
         let Options { segment_bytes_min: min, segment_bytes_max: max, .. } = self.site.options;
         let took = self.site.clock.monotonic().saturating_sub(self.active.began);
-        let length = match took < Duration::from_secs(2) {
-            true if self.is_half_full() => self.length * 2,
-            true => self.length,
-            false => self.length / 2,
-        };
+        let length = if took < Duration::from_secs(2) { self.length * 2 } else { self.length / 2 };
         let several = segment::length_for(8 * self.largest, self.site.options.batch_align);
         self.length = length.max(several).clamp(min, max.max(min));
         self.length
@@ -405,18 +399,6 @@ impl Writer {
     pub(crate) fn is_half_full(&self) -> bool {
         let header = &self.active.segment.header;
         self.active.end > header.first_batch() + header.length / 2
-    }
-
-    /// Whether content should wait for a segment made ahead: there is none, and the current one is a
-    /// hole or will not last.
-    pub(crate) fn wants_spare(&self) -> bool {
-        self.spare.is_none() && (self.active.segment.is_hole || self.is_half_full())
-    }
-
-    /// Leaves a segment that is a hole for the one made ahead, if there is one: there a sync moves no
-    /// metadata.
-    pub(crate) fn leave_hole(&mut self) {
-        self.active.refused |= self.active.segment.is_hole && self.spare.is_some();
     }
 
     /// An order for the next segment, where there is none ahead.
@@ -627,42 +609,6 @@ pub(crate) mod tests {
         assert!(sealed.end <= 4096 - 512 - lone_mark_len(8), "no room for a mark is left");
         assert_eq!(writer.take_unsummarised().len(), 1);
         assert_eq!(writer.take_void(), [0_u64; 0]);
-    }
-
-    #[test]
-    fn segments_grow_when_they_fill_and_not_when_they_are_ended_early() {
-        let disk = MemoryDisk::new();
-        let clock =
-            crate::clock::ManualClock::starting_at(crate::state::Timestamp::from_unix_ms(0));
-        let mut writer = Writer::create(Site { clock, ..site(&disk) }).unwrap();
-        for _ in 0..3 {
-            writer.append(&[block(&[5; 300])]).unwrap();
-            writer.seal();
-        }
-        writer.append(&[block(&[5; 300])]).unwrap();
-        assert_eq!(writer.active().segment.header.length, 4096);
-        fill(&mut writer);
-        assert_eq!(writer.active().segment.header.length, 8192);
-    }
-
-    #[test]
-    fn content_leaves_a_hole_for_a_segment_made_ahead() {
-        let disk = MemoryDisk::new();
-        let mut writer = Writer::create(site(&disk)).unwrap();
-        while !writer.active().segment.is_hole {
-            writer.append_ahead(&[block(&[5; 300])]).unwrap();
-        }
-        let hole = writer.active().number();
-        writer.leave_hole();
-        writer.append(&[block(&[5; 300])]).unwrap();
-        assert_eq!(writer.active().number(), hole, "there is nowhere to go");
-        assert!(writer.wants_spare());
-        let spare = writer.order_spare().unwrap().make().unwrap();
-        writer.give_spare(spare);
-        writer.leave_hole();
-        writer.append(&[block(&[5; 300])]).unwrap();
-        assert!(writer.active().number() > hole && !writer.active().segment.is_hole);
-        assert!(!writer.wants_spare());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::process::{Child, Command, ExitStatus};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 static WAITED_FOR: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
 
@@ -29,6 +29,7 @@ pub(crate) fn wait(child: &mut Child) -> io::Result<ExitStatus> {
 }
 
 /// Those that are waited for; none is started or forgotten while this is held.
-pub(crate) fn waited_for() -> MutexGuard<'static, BTreeSet<u32>> {
+#[cfg(feature = "cli")]
+pub(crate) fn waited_for() -> parking_lot::MutexGuard<'static, BTreeSet<u32>> {
     WAITED_FOR.lock()
 }

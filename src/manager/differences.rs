@@ -7,6 +7,7 @@
 //! not compared with what the other side holds there, but listed. Texts are told line by line within
 //! bounds: of a file, [`TEXT_BYTES_MAX`]; of all files of a part, [`TOLD_BYTES_MAX`].
 
+#[cfg(feature = "cli")]
 mod changes;
 mod live;
 mod walk;

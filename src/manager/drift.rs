@@ -12,6 +12,7 @@
 mod answer;
 mod command;
 mod judging;
+#[cfg(feature = "cli")]
 mod put_back;
 mod report;
 mod watches;

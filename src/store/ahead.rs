@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 
 use super::catalog::BlockKey;
 use super::upkeep::Pinned;
-use super::write::{BATCH_BYTES_MAX, Company, batches};
+use super::write::{BATCH_BYTES_MAX, batches};
 use super::{ContentError, OpenPacks, Store};
 use crate::commit::writer::AppendError;
 use crate::disk::{Retry, RetryError, retry};
@@ -121,13 +121,9 @@ impl Ahead {
             (waiting.bytes > GATHERED_BYTES_MAX).then(|| std::mem::take(&mut *waiting))
         };
         let Some(full) = full else { return Ok(()) };
-        let (company, bytes) = if self.is_alone() {
-            (Company::None, BATCH_BYTES_MAX)
-        } else {
-            (Company::Commits, SHARED_BYTES_MAX)
-        };
+        let bytes = if self.is_alone() { BATCH_BYTES_MAX } else { SHARED_BYTES_MAX };
         for batch in batches(&full.blocks, bytes) {
-            *self.written.lock() += self.write(batch, company)?;
+            *self.written.lock() += self.write(batch)?;
         }
         Ok(())
     }
@@ -139,9 +135,9 @@ impl Ahead {
     }
 
     /// Writes a batch, again where an error may pass, and once more where room could be made.
-    fn write(&self, blocks: &[Block], company: Company) -> Result<u64, RetryError> {
+    fn write(&self, blocks: &[Block]) -> Result<u64, RetryError> {
         let write = || {
-            let once = || self.store.write_beside(blocks, company).map_err(AppendError::into_io);
+            let once = || self.store.write_blocks(blocks).map_err(AppendError::into_io);
             let clock = &*self.store.ground.clock;
             self.retry.run_as(retry::classify_on_new_place, clock, "bring content", once)
         };

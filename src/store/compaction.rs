@@ -13,8 +13,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
 
-use parking_lot::MutexGuard;
-
 use super::Store;
 use super::catalog::{BlockKey, Catalog};
 use super::read::{ContentError, OpenPacks};
@@ -444,9 +442,6 @@ impl Store {
             let summary = summary::summary_of(one.kind, &one.payload);
             catalog.relocate(one.kind, summary, *old, at, stored_len);
         }
-        drop(catalog);
-        // The next run follows at once: those who wait come first.
-        MutexGuard::unlock_fair(writer);
         debug_assert!(appended.records.iter().all(|at| at.slot == ALONE));
         Ok(())
     }

@@ -274,8 +274,6 @@ pub(crate) struct Store {
     first_segment: u64,
     /// One compaction at a time: a second one would copy what the first unlinks.
     compacting: Mutex<()>,
-    /// One segment is made ahead at a time: a second one would be of no use.
-    making_spare: Mutex<()>,
     /// Checkpoints written since the store was opened.
     commits: AtomicU64,
     /// The reserve was let go and is not filled again.
@@ -345,7 +343,6 @@ impl Store {
             lock: RwLock::new(lock),
             first_segment,
             compacting: Mutex::default(),
-            making_spare: Mutex::default(),
             commits: AtomicU64::new(0),
             reserve_is_out: AtomicBool::new(reserve_is_out),
             events_at_home: AtomicU64::new(events_known),

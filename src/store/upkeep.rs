@@ -302,7 +302,6 @@ impl Store {
     pub(super) fn make_spare_now(&self) -> io::Result<()> {
         let Some(writer) = &self.writer else { return Ok(()) };
         let _tenure = self.tenure()?;
-        let _alone = self.making_spare.lock();
         let order = writer.lock().order_spare();
         if let Some(order) = order {
             // The lock is not held meanwhile: commits go on.

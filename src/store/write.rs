@@ -8,8 +8,6 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use parking_lot::{Mutex, MutexGuard};
-
 use super::Store;
 use super::ahead::Brought;
 use super::catalog::{BlockKey, Catalog};
@@ -18,7 +16,7 @@ use super::read::OpenPacks;
 use super::upkeep::Pinned;
 use crate::commit::frame::{Outgoing, RecordType};
 use crate::commit::summary::{self, At};
-use crate::commit::writer::{AppendError, Writer};
+use crate::commit::writer::AppendError;
 use crate::encode::event::{Event, What};
 use crate::encode::manifest::{Lies, Manifest};
 use crate::encode::{self, Block, Content, Encoded, encode_complete};
@@ -26,16 +24,6 @@ use crate::state::CheckpointId;
 
 /// Content up to this many bytes goes into the batch of its checkpoint; more goes ahead.
 pub(super) const BATCH_BYTES_MAX: usize = 4 << 20;
-
-/// Who else writes while content goes ahead.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Company {
-    /// Nobody: what takes the content need not be zeroed first.
-    None,
-    /// Others commit, and their syncs must not become slower: the segments are made ahead and zeroed
-    /// for them, and the content waits for that.
-    Commits,
-}
 
 /// The state of a draft.
 #[derive(Debug, Clone)]
@@ -279,21 +267,9 @@ impl Store {
     /// Writes those of some blocks that are not present, as one batch; they are pinned, so that
     /// those that are present stay so. Answers the bytes written.
     pub(crate) fn write_blocks(&self, blocks: &[Block]) -> Result<u64, AppendError> {
-        self.write_beside(blocks, Company::None)
-    }
-
-    /// The same, beside those who commit meanwhile.
-    pub(super) fn write_beside(
-        &self,
-        blocks: &[Block],
-        company: Company,
-    ) -> Result<u64, AppendError> {
         let writer = self.writer.as_ref().expect("callers ask is_writable first");
         let _tenure = self.tenure_to_append()?;
         self.prove(blocks.iter());
-        if company == Company::Commits {
-            self.make_spare_for_content(writer);
-        }
         // Under the lock: compaction, which lets dead blocks go under it, must have seen the pins.
         let mut writer = writer.lock();
         let mut fresh = HashSet::new();
@@ -309,31 +285,13 @@ impl Store {
             return Ok(0);
         }
         let outgoing: Vec<Outgoing<'_>> = ready.iter().map(Ready::outgoing).collect();
-        let appended = match company {
-            Company::None => writer.append_ahead(&outgoing)?,
-            Company::Commits => {
-                writer.leave_hole();
-                writer.append(&outgoing)?
-            }
-        };
+        let appended = writer.append_ahead(&outgoing)?;
         self.adopt_segment(&writer);
         let mut catalog = self.catalog.write();
         for (record, at) in ready.iter().zip(&appended.records) {
             record.enter(&mut catalog, *at);
         }
-        drop(catalog);
-        // More content follows at once: those who wait come first.
-        MutexGuard::unlock_fair(writer);
         Ok(outgoing.iter().map(|one| one.payload_len() as u64).sum())
-    }
-
-    /// Sees to it that content which others commit beside finds a segment made ahead where it will
-    /// need one.
-    fn make_spare_for_content(&self, writer: &Mutex<Writer>) {
-        let is_wanted = writer.lock().wants_spare();
-        if is_wanted && let Err(error) = self.make_spare_now() {
-            tracing::debug!(%error, "no segment was made ahead");
-        }
     }
 
     /// Ends a segment that content ahead made long: what opens the store reads the newest one whole,
@@ -378,7 +336,7 @@ impl Store {
     }
 
     /// Makes the segment that took the last batch readable.
-    pub(super) fn adopt_segment(&self, writer: &Writer) {
+    pub(super) fn adopt_segment(&self, writer: &crate::commit::writer::Writer) {
         let segment = &writer.active().segment;
         let known = self.segments.read().contains_key(&segment.number());
         if !known {

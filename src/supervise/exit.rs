@@ -30,6 +30,7 @@ impl Exit {
     }
 
     /// The code it ended with; none where a signal ended it, or nobody saw it end.
+    #[cfg(feature = "cli")]
     pub(crate) fn told_code(self) -> Option<i32> {
         match self {
             Self::Told(status) => status.code(),

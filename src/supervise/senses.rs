@@ -58,7 +58,7 @@ enum Job {
 #[derive(Debug)]
 pub(super) enum Done {
     Looked(Result<Looked, ClientError>),
-    PutBack(Result<Option<PutBack>, ClientError>),
+    PutBack(Result<Option<Box<PutBack>>, ClientError>),
 }
 
 /// What came of a look.
@@ -99,7 +99,10 @@ impl Senses {
     pub(super) async fn done(&mut self) -> Done {
         let done = match &mut self.job {
             Some(Job::Look(job)) => Done::Looked(job.await.unwrap_or_else(|it| Err(died(&it)))),
-            Some(Job::PutBack(job)) => Done::PutBack(job.await.unwrap_or_else(|it| Err(died(&it)))),
+            Some(Job::PutBack(job)) => {
+                let back = job.await.unwrap_or_else(|it| Err(died(&it)));
+                Done::PutBack(back.map(|back| back.map(Box::new)))
+            }
             None => pending().await,
         };
         self.job = None;

@@ -26,7 +26,9 @@ impl Contents {
         let real: Vec<&FileDifference> = changes.iter().filter(|it| is_of_content(it)).collect();
         for change in &real {
             for side in [&change.before, &change.after] {
-                side.iter().for_each(|facts| self.mix(&change.path, facts));
+                if let Some(facts) = side {
+                    self.mix(&change.path, facts);
+                }
             }
         }
         let gone = |it: &&&FileDifference| it.change == ChangeKind::Removed;

@@ -50,6 +50,7 @@ pub(crate) struct Follower {
 
 /// What was told, so that it is told once.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a word of its own that is told once")]
 struct Told {
     unknown: bool,
     long: bool,

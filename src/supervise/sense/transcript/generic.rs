@@ -92,7 +92,7 @@ impl Question {
             (None, Value::Bool(answer)) => Some(*answer),
             (None, _) => None,
             (Some(yes), Value::String(text)) => Some(text == yes),
-            (Some(yes), other) => Some(other.to_string() == *yes),
+            (Some(yes), other) => Some(*yes == other.to_string()),
         }
     }
 }
