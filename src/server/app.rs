@@ -33,6 +33,8 @@ pub struct App {
 #[derive(Debug)]
 struct Inner {
     manager: CheckpointManager,
+    /// By the clock of the store.
+    began: Duration,
     options: RwLock<Arc<Options>>,
     tokens: Tokens,
     /// What `Host` and `Origin` may say.
@@ -64,6 +66,7 @@ impl App {
         manager.on_commit(move |ended| counting.count_commit(ended));
         let inner = Inner {
             feed: Feed::of(&manager, options.events_queued_max),
+            began: manager.clock().monotonic(),
             manager,
             tokens: Tokens::default(),
             rules: RwLock::default(),
@@ -92,6 +95,10 @@ impl App {
     #[must_use]
     pub fn options(&self) -> Arc<Options> {
         Arc::clone(&self.inner.options.read())
+    }
+
+    pub(super) fn is_younger_than(&self, age: Duration) -> bool {
+        self.manager().clock().monotonic().saturating_sub(self.inner.began) < age
     }
 
     /// The tokens that are taken.

@@ -7,12 +7,19 @@
 //! who needs no token; one that is shown counts all the same, so that an agent stays within what it
 //! was given.
 //!
+//! A token that is not known yet may be that of an agent whose `run` has lost its sidecar and is about
+//! to join this one: through the socket it is waited for, for a moment, while this sidecar is young.
+//!
 //! What is refused is logged, with its words escaped and cut, and without any token.
+
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+
+use tokio::time::{sleep, timeout};
 
 use super::app::App;
 use super::caller::Caller;
@@ -20,6 +27,13 @@ use super::listener::Way;
 use super::problem::Problem;
 use super::scope;
 use crate::error::ErrorKind;
+
+/// A `run` whose sidecar went away has joined another within this time.
+const REJOINED_WITHIN: Duration = Duration::from_secs(20);
+
+/// How long a token that is not known yet is waited for, and how often it is looked for.
+const TOKEN_PATIENCE: Duration = Duration::from_secs(5);
+const TOKEN_LOOKED_FOR: Duration = Duration::from_millis(20);
 
 /// Letters of untrusted words that are logged.
 const LOGGED_MAX: usize = 200;
@@ -36,6 +50,9 @@ pub(super) struct Rules {
 /// Lets a request through, with who asks; or answers why not.
 pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let way = request.extensions().get::<Way>().copied().unwrap_or(Way::Tcp);
+    if way == Way::Socket && app.is_younger_than(REJOINED_WITHIN) {
+        await_token(&app, request.headers()).await;
+    }
     match admit(&app, way, &request) {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
@@ -51,6 +68,18 @@ pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Ne
             refusal(problem)
         }
     }
+}
+
+/// Waits until the token that is shown is known, or the patience for that is at its end.
+async fn await_token(app: &App, headers: &HeaderMap) {
+    let Ok(Some(token)) = shown(headers) else { return };
+    let known = async {
+        while app.tokens().find(token).is_none() {
+            sleep(TOKEN_LOOKED_FOR).await;
+        }
+    };
+    // Whether it is known by now is asked again where it is decided.
+    timeout(TOKEN_PATIENCE, known).await.ok();
 }
 
 fn refusal(problem: Problem) -> Response {

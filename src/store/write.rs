@@ -16,7 +16,7 @@ use super::read::OpenPacks;
 use super::upkeep::Pinned;
 use crate::commit::frame::{Outgoing, RecordType};
 use crate::commit::summary::{self, At};
-use crate::commit::writer::AppendError;
+use crate::commit::writer::{AppendError, Writer};
 use crate::encode::event::{Event, What};
 use crate::encode::manifest::{Lies, Manifest};
 use crate::encode::{self, Block, Content, Encoded, encode_complete};
@@ -336,7 +336,7 @@ impl Store {
     }
 
     /// Makes the segment that took the last batch readable.
-    pub(super) fn adopt_segment(&self, writer: &crate::commit::writer::Writer) {
+    pub(super) fn adopt_segment(&self, writer: &Writer) {
         let segment = &writer.active().segment;
         let known = self.segments.read().contains_key(&segment.number());
         if !known {

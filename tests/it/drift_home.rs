@@ -11,7 +11,9 @@ pub const QUICK: &str = "[run]\nlook_every = \"200ms\"\n";
 impl Home {
     /// Writes the configuration that commands here find.
     pub fn configure(&self, text: &str) {
-        self.write("stateward.toml", text);
+        // Also beside a workspace, whose store would lie elsewhere.
+        let text = format!("[store]\npath = \".stateward\"\n{text}");
+        self.write("stateward.toml", &text);
     }
 
     /// What the log tells under a name, the oldest first.

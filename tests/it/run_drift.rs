@@ -61,6 +61,7 @@ fn a_state_file_that_is_damaged_or_gone_is_put_back_while_the_agent_runs() {
 #[test]
 fn a_file_that_is_being_written_is_not_taken_for_damaged() {
     let home = Home::new();
+    home.configure(QUICK);
     let file = home.write("m.json", "{\"n\":1}");
     // Opened and cut at once, written much later: as long as it is open it is not finished.
     home.agent(

@@ -98,11 +98,11 @@ fn a_person_who_edits_meanwhile_is_no_drift() {
         "echo up; n=0; while [ ! -e go ]; do n=$((n+1)); echo \"step $n\"; sleep 0.05; done",
     );
     let mut run = home.start_agent(&["--workspace", "w"]);
+    assert_eq!(run.hear(), "up");
     let seqs = home.seqs().len();
     home.write("w/notes", "edited by hand");
     home.write("w/more", "and more");
     until("the edit is kept", || home.seqs().len() > seqs);
-    assert_eq!(run.hear(), "up");
     home.write("go", "");
     let (code, _, told) = run.end();
     assert_eq!(code, 0, "{told}");

@@ -77,10 +77,11 @@ fn a_transcript_of_claude_code_is_understood() {
         .map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' })
         .collect();
     home.agent(&format!(
-        "mkdir -p $HOME/.claude/projects/{folder}; cd $HOME/.claude/projects/{folder}; {}; exec sleep 1000",
+        "echo up; mkdir -p $HOME/.claude/projects/{folder}; cd $HOME/.claude/projects/{folder}; {}; exec sleep 1000",
         appends("20", &format!("{call}\\n{answer}")).replace("t.jsonl", "session.jsonl")
     ));
-    let run = home.start_agent(&["--transcript", "claude"]);
+    let mut run = home.start_agent(&["--transcript", "claude"]);
+    assert_eq!(run.hear(), "up");
     until("what it spends is found", || home.drifted().contains(&"budget".to_owned()));
     until("and that it fails", || home.drifted().contains(&"error_streak".to_owned()));
     run.signal("TERM");
