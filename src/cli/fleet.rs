@@ -46,10 +46,10 @@ fn arguments(session: &Session, store: &Path, table: &AgentTable) -> Vec<OsStrin
     if let Some(every) = table.every {
         flag("--every", every.to_string().into());
     }
-    if let Some(name) = table.restart.and_then(named) {
+    if let Some(name) = table.restart.as_ref().and_then(named) {
         flag("--restart", name);
     }
-    if let Some(name) = table.on_crash.and_then(named) {
+    if let Some(name) = table.on_crash.as_ref().and_then(named) {
         flag("--on-crash", name);
     }
     all.push("--".into());
@@ -58,6 +58,6 @@ fn arguments(session: &Session, store: &Path, table: &AgentTable) -> Vec<OsStrin
 }
 
 /// A value as it is written on the command line.
-fn named(value: impl ValueEnum) -> Option<OsString> {
+fn named(value: &impl ValueEnum) -> Option<OsString> {
     value.to_possible_value().map(|it| it.get_name().into())
 }
