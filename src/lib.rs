@@ -58,8 +58,10 @@
 //!
 //! # What it does not
 //!
-//! It keeps JSON objects of up to 64 MiB, not files or directories. It does not watch the agent or
-//! start it again. It protects against accidents, not against whoever can write to the directory.
+//! States are JSON objects of up to 64 MiB; files and directories are kept beside them
+//! ([`Agent::workspace`], [`Agent::state_file`]). It says when an agent drifts and can put it back
+//! ([`Agent::observe`], [`Agent::respond`]), but starts and stops nothing: that is what the command
+//! `run` is for. It protects against accidents, not against whoever can write to the directory.
 //! Two processes cannot write to one store at a time; the second one gets
 //! [`locked`](ErrorKind::Locked). `docs/guarantees.md` words each promise with its limits.
 //!

@@ -56,6 +56,8 @@ impl Logging {
             (_, 2) => EnvFilter::new("stateward=debug"),
             (_, 3..) => EnvFilter::new("stateward=trace"),
             (Some(asked), 0) => EnvFilter::builder().parse_lossy(asked),
+            // What goes wrong there is made to go wrong.
+            (None, 0) if matches!(line.command, Command::Validate(_)) => EnvFilter::new("off"),
             (None, 0) if line.global.json => EnvFilter::new("off"),
             (None, 0) if line.global.quiet => EnvFilter::new("error"),
             (None, 0) => EnvFilter::new("warn,stateward::disk::retry=error"),

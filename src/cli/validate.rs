@@ -46,7 +46,7 @@ pub(super) struct Arguments {
     /// Read the scenarios from this directory instead
     #[arg(long = "scenarios", value_name = "DIR")]
     from: Option<PathBuf>,
-    /// Write the report as `JUnit` XML too
+    /// Write the report as XML for CI systems too (junit)
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
     /// Only list the scenarios and what they prove

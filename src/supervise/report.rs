@@ -65,7 +65,8 @@ impl Report {
         lines.push(if self.lost.is_zero() {
             "lost      nothing".to_owned()
         } else {
-            format!("lost      at most the last {} before a crash", span(self.lost))
+            let work = span(self.lost);
+            format!("lost      nothing that was saved; at most the last {work} of work")
         });
         lines.join("\n")
     }

@@ -53,12 +53,45 @@ fn the_readme_can_be_followed_word_for_word() {
     }
 }
 
+/// The `text` blocks of the README: what its first command prints, and the end of the lives.
+fn pictures() -> [String; 2] {
+    let readme = document("README.md");
+    let blocks = readme.split("```text\n").skip(1).filter_map(|rest| rest.split("```").next());
+    blocks.map(str::to_owned).collect::<Vec<_>>().try_into().unwrap()
+}
+
 #[test]
 fn the_lives_in_the_readme_are_those_of_the_example() {
-    let readme = document("README.md");
-    let lives = readme.split("```text\n").nth(1).and_then(|rest| rest.split("```").next());
+    let [_, lives] = pictures();
     let told = crate::example::told();
-    assert!(told.contains(lives.unwrap()), "{told}");
+    assert!(told.contains(&lives), "{told}");
+}
+
+#[test]
+fn the_first_command_of_the_readme_prints_what_it_shows() {
+    if Command::new("python3").arg("--version").output().is_err() {
+        return eprintln!("python3 is not installed");
+    }
+    let readme = document("README.md");
+    let command = readme.lines().find_map(|line| line.strip_prefix("cargo run -- ")).unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    std::os::unix::fs::symlink(examples, home.path().join("examples")).unwrap();
+    let mut words = command.split(' ');
+    let ran = Command::new(env!("CARGO_BIN_EXE_stateward"))
+        .args(&mut words)
+        .current_dir(home.path())
+        .env("HOME", home.path())
+        .output()
+        .unwrap();
+    let [picture, _] = pictures();
+    let said = String::from_utf8(ran.stdout).unwrap();
+    let told = String::from_utf8(ran.stderr).unwrap();
+    let (of_us, of_it): (Vec<&str>, Vec<&str>) =
+        picture.lines().partition(|line| line.starts_with("stateward: "));
+    assert_eq!(said.lines().collect::<Vec<_>>(), of_it, "{told}");
+    assert_eq!(lasting(&told), lasting(&of_us.join("\n")), "{told}");
+    assert!(ran.status.success());
 }
 
 fn is_called(word: &str, extension: &str) -> bool {

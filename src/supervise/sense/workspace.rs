@@ -25,10 +25,8 @@ impl Contents {
     pub(crate) fn take(&mut self, changes: &[FileDifference], files: u64) -> WorkspaceSeen {
         let real: Vec<&FileDifference> = changes.iter().filter(|it| is_of_content(it)).collect();
         for change in &real {
-            for side in [&change.before, &change.after] {
-                if let Some(facts) = side {
-                    self.mix(&change.path, facts);
-                }
+            for facts in change.before.iter().chain(&change.after) {
+                self.mix(&change.path, facts);
             }
         }
         let gone = |it: &&&FileDifference| it.change == ChangeKind::Removed;

@@ -307,7 +307,9 @@ mod tests {
         let before: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "")).collect();
         let mut case = Case::of(&before, "/t/*.jsonl");
         for round in 0..3 {
-            names.iter().for_each(|name| case.append(name, &line(&format!("{round}{name}"))));
+            for name in &names {
+                case.append(name, &line(&format!("{round}{name}")));
+            }
             let wanted: Vec<String> = names.iter().map(|name| format!("{round}{name}")).collect();
             assert_eq!(case.heard(), wanted);
         }

@@ -92,7 +92,10 @@ impl Question {
             (None, Value::Bool(answer)) => Some(*answer),
             (None, _) => None,
             (Some(yes), Value::String(text)) => Some(text == yes),
-            (Some(yes), other) => Some(*yes == other.to_string()),
+            (Some(yes), other) => {
+                let said = other.to_string();
+                Some(said == *yes)
+            }
         }
     }
 }
@@ -103,8 +106,8 @@ mod tests {
 
     use super::*;
 
-    fn read(options: &Options, line: Value) -> Said {
-        Generic::of(options).read(&line)
+    fn read(options: &Options, line: &Value) -> Said {
+        Generic::of(options).read(line)
     }
 
     #[test]
@@ -116,10 +119,10 @@ mod tests {
             .result(digest(&json!("no")))
             .progress(0.5)
             .metric("tokens", 12.0);
-        assert_eq!(read(&Options::default(), line), Said::Told(vec![told]));
+        assert_eq!(read(&Options::default(), &line), Said::Told(vec![told]));
         let compacted = Said::Told(vec![Observation::event(Occasion::Compaction)]);
-        assert_eq!(read(&Options::default(), json!({"event": "compaction"})), compacted);
-        assert_eq!(read(&Options::default(), json!({"text": "…", "ok": null})), Said::Unknown);
+        assert_eq!(read(&Options::default(), &json!({"event": "compaction"})), compacted);
+        assert_eq!(read(&Options::default(), &json!({"text": "…", "ok": null})), Said::Unknown);
     }
 
     #[test]
@@ -135,24 +138,24 @@ mod tests {
         let line =
             json!({"call": [{"name": "run"}], "input": 1, "code": 0, "usage": {"cost": 0.25}});
         let told = Observation::bare_action("run").ok(true).metric("cost", 0.25);
-        assert_eq!(read(&options, line), Said::Told(vec![told]));
+        assert_eq!(read(&options, &line), Said::Told(vec![told]));
         let failed = Observation::bare_action("run").ok(false);
         let line = json!({"call": [{"name": "run"}], "code": 2});
-        assert_eq!(read(&options, line), Said::Told(vec![failed]));
+        assert_eq!(read(&options, &line), Said::Told(vec![failed]));
         let waits = Said::Told(vec![Observation::event(Occasion::Waiting)]);
-        assert_eq!(read(&options, json!({"idle": true})), waits);
+        assert_eq!(read(&options, &json!({"idle": true})), waits);
     }
 
     #[test]
     fn what_observations_do_not_take_is_cut() {
         let long = "é".repeat(200);
-        let Said::Told(told) = read(&Options::default(), json!({"action": long})) else {
+        let Said::Told(told) = read(&Options::default(), &json!({"action": long})) else {
             panic!("an action is something");
         };
         told[0].check().unwrap();
         let many: serde_json::Map<String, Value> =
             (0..100).map(|n| (format!("m{n}"), json!(n))).collect();
-        let Said::Told(told) = read(&Options::default(), json!({"metrics": many})) else {
+        let Said::Told(told) = read(&Options::default(), &json!({"metrics": many})) else {
             panic!("metrics are something");
         };
         told[0].check().unwrap();
