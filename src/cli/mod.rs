@@ -12,6 +12,7 @@ mod doctor;
 mod drift;
 mod drill;
 mod failure;
+mod fleet;
 mod list;
 mod log;
 mod logging;

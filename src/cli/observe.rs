@@ -164,8 +164,8 @@ fn tell(
             observe(&manager.agent(session.agent_id().as_str())?, told, respond)
         }
         Reach::There(_) if respond => Err(Failure::Refused {
-            message: "a sidecar holds the store, and whoever runs the agent responds".to_owned(),
-            hint: "leave --respond away; `stateward run` does what drift asks for",
+            message: "a sidecar holds the store, and responds by itself".to_owned(),
+            hint: "leave --respond away; what drift asks for is done",
         }),
         Reach::There(_) => {
             let (agent, observations) = (session.agent_id().clone(), Observations(told));

@@ -12,7 +12,9 @@ use tokio::runtime::Builder;
 use super::failure::Failure;
 use super::session::Session;
 use crate::state::Span;
-use crate::supervise::{self, Belongings, CLAUDE, OnCrash, OnSuccess, Pattern, Restart, Setup};
+use crate::supervise::{
+    self, Belongings, CLAUDE, OVER, OnCrash, OnSuccess, Pattern, Restart, Setup,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -90,6 +92,9 @@ pub(super) struct Arguments {
     /// Take over what a killed run left running, instead of ending it
     #[arg(long)]
     adopt: bool,
+    /// The `serve` that runs this agent: this ends with it
+    #[arg(long, hide = true, value_name = "PID")]
+    kept_by: Option<i32>,
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -114,11 +119,17 @@ impl Arguments {
 }
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<ExitCode, Failure> {
+    if let Some(parent) = arguments.kept_by {
+        let doing = "stay with the serve that started this";
+        supervise::stay_with(parent)
+            .map_err(|source| supervise::Error::System { doing, source })?;
+    }
     let setup = setup(session, arguments)?;
     let started = |source| supervise::Error::System { doing: "start the event loop", source };
     let runtime = Builder::new_current_thread().enable_all().build().map_err(started)?;
     let code = runtime.block_on(supervise::run(setup))?;
-    Ok(ExitCode::from(code))
+    let of_fleet = arguments.kept_by.is_some() && code != 0;
+    Ok(ExitCode::from(if of_fleet { OVER } else { code }))
 }
 
 fn setup(session: &Session, arguments: &Arguments) -> Result<Setup, Failure> {
@@ -149,6 +160,7 @@ fn setup(session: &Session, arguments: &Arguments) -> Result<Setup, Failure> {
         transcript,
         options,
         adopt: arguments.adopt,
+        among_others: arguments.kept_by.is_some(),
         quiet: session.out.quiet || session.out.json,
         disk: Arc::clone(&session.disk),
         clock: Arc::clone(&session.clock),

@@ -15,11 +15,13 @@ use tokio::sync::oneshot;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::failure::Failure;
+use super::fleet::members;
 use super::logging::Logging;
 use super::session::Session;
 use crate::config::{Configuration, Settings};
 use crate::manager::{self, CheckpointManager, Options};
 use crate::server::{self, App, Made, Places, Server, read_or_make};
+use crate::supervise::Fleet;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -31,7 +33,10 @@ The socket is its owner's alone and needs no token. Over TCP every request but /
 `Authorization: Bearer TOKEN`; the token is made where its file is not there yet. /openapi.json
 describes what can be asked.
 
-SIGTERM and SIGINT end it: no new connection is taken, what is under way is finished, the store is
+Agents that the configuration names in tables [[agent]] are run, each as `stateward run` would, and
+started again when they die; what they print comes out on stderr.
+
+SIGTERM and SIGINT end it: the agents that it runs are ended, no new connection is taken, what is under way is finished, the store is
 settled. A second one ends it at once; what was acknowledged is kept either way. SIGHUP reads the
 configuration again.";
 
@@ -112,10 +117,14 @@ async fn serve(
     let mut signals = Signals::listen()?;
     let server = open(session, arguments, app).await?;
     notify(&[NotifyState::Ready]);
+    let run = &session.configuration.settings.run;
+    let members = members(session, app.manager().store_path())?;
+    let fleet = Fleet::start(members, run, app, &session.clock);
+    let reins = fleet.reins();
     let mut watchdog = Watchdog::asked_for();
     let (stop, stopped) = oneshot::channel::<()>();
     let mut stop = Some(stop);
-    let mut serving = tokio::spawn(drain(server, stopped, app.clone()));
+    let mut serving = tokio::spawn(drain(server, fleet, stopped, app.clone()));
     let mut settings = session.configuration.settings.clone();
     loop {
         tokio::select! {
@@ -134,6 +143,7 @@ async fn serve(
                 }
                 (Word::End, None) => {
                     tracing::warn!("told to end again: ending at once");
+                    reins.hurry();
                     return Ok(End::AtOnce);
                 }
             },
@@ -141,16 +151,20 @@ async fn serve(
     }
 }
 
-/// Serves until told otherwise, then settles the store.
+/// Serves until told otherwise, ends the agents that it runs while they can still be kept, then
+/// settles the store.
 async fn drain(
     server: Server,
+    fleet: Fleet,
     stopped: oneshot::Receiver<()>,
     app: App,
 ) -> Result<(), manager::Error> {
+    let patience = app.options().drain_timeout.as_duration();
     server
         .serve(async {
             // A sender that is gone is as good as its word.
             stopped.await.ok();
+            fleet.end(patience).await;
         })
         .await;
     app.manager().settle_async().await

@@ -148,8 +148,13 @@ impl Session {
         self.runtime_home.as_deref()
     }
 
+    /// The file that `--config` named.
+    pub(super) fn configuration_file(&self) -> Option<PathBuf> {
+        self.sources.file.as_ref().map(|file| self.absolute(file))
+    }
+
     pub(super) fn agent_id(&self) -> &AgentId {
-        &self.configuration.settings.agent
+        &self.configuration.settings.agent.default
     }
 
     /// Whether `--agent` was given.

@@ -100,8 +100,8 @@ mod tests {
 
     #[test]
     fn text_numbers_and_lists_are_read_as_the_key_wants_them() {
-        assert_eq!(set("STATEWARD_AGENT", "a/b").unwrap().agent.as_str(), "a/b");
-        assert_eq!(set("STATEWARD_AGENT", "17").unwrap().agent.as_str(), "17");
+        assert_eq!(set("STATEWARD_AGENT", "a/b").unwrap().agent.default.as_str(), "a/b");
+        assert_eq!(set("STATEWARD_AGENT", "17").unwrap().agent.default.as_str(), "17");
         assert_eq!(set("STATEWARD_STORE__LOCK_WAIT_MS", "7").unwrap().store.lock_wait_ms, 7);
         let path = set("STATEWARD_STORE__PATH", "/a dir/true").unwrap().store.path;
         assert_eq!(path, Some("/a dir/true".into()));

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use super::{Entry, Error, Origin, Settings, check, environment, keys};
+use super::{AgentTable, Entry, Error, Origin, Settings, agents, check, environment, keys};
 use crate::disk::{self, Disk};
 
 /// Where values may come from.
@@ -67,13 +67,20 @@ impl Configuration {
         }
         let mut merged = Table::new();
         let mut origins = BTreeMap::new();
-        for (table, origin) in layers.into_iter().rev() {
+        let mut to_run = None;
+        for (mut table, origin) in layers.into_iter().rev() {
+            to_run = agents::take(&mut table).map(|tables| (tables, origin.clone())).or(to_run);
             let names = keys::leaves(&table).into_iter().map(|(key, _)| (key, origin.clone()));
             origins.extend(names);
             overlay(&mut merged, table);
         }
-        let settings = Settings::deserialize_table(merged)
+        let mut settings = Settings::deserialize_table(merged)
             .expect("values that fit one by one fit together, bounds apart");
+        if let Some((tables, origin)) = to_run {
+            let keys = tables.iter().flat_map(AgentTable::leaves);
+            origins.extend(keys.map(|(key, _)| (key, origin.clone())));
+            settings.agent.tables = tables;
+        }
         let configuration = Self { settings, files, origins };
         check::bounds(&configuration)?;
         Ok(configuration)
@@ -96,9 +103,15 @@ impl Configuration {
     pub fn entries(&self) -> Vec<Entry> {
         let mut values: BTreeMap<_, _> =
             keys::leaves(&keys::table(&self.settings)).into_iter().collect();
+        let to_run: BTreeMap<_, _> =
+            self.settings.agent.tables.iter().flat_map(AgentTable::leaves).collect();
+        let mut names = keys::all();
+        names.extend(to_run.keys().cloned());
+        names.sort();
+        values.extend(to_run);
         let entry =
             |key: String| Entry { value: values.remove(&key), origin: self.origin(&key), key };
-        keys::all().into_iter().map(entry).collect()
+        names.into_iter().map(entry).collect()
     }
 }
 
@@ -178,6 +191,14 @@ fn make_paths_absolute(table: &mut Table, directory: &Path) {
         let fallbacks = store.get_mut("fallbacks").and_then(Value::as_array_mut);
         fallbacks.into_iter().flatten().for_each(beneath);
     }
+    let agents = table.get_mut(agents::KEY).and_then(Value::as_array_mut);
+    for agent in agents.into_iter().flatten().filter_map(Value::as_table_mut) {
+        for key in ["workspace", "state"] {
+            agent.get_mut(key).into_iter().for_each(beneath);
+        }
+        let files = agent.get_mut("state_files").and_then(Value::as_array_mut);
+        files.into_iter().flatten().for_each(beneath);
+    }
     let log = table.get_mut("server").and_then(|server| server.get_mut("log"));
     log.and_then(|log| log.get_mut("dir")).into_iter().for_each(beneath);
 }
@@ -236,7 +257,7 @@ mod tests {
         let found = Configuration::load(&disk, &sources).unwrap();
 
         let settings = &found.settings;
-        assert_eq!(settings.agent.as_str(), "flag");
+        assert_eq!(settings.agent.default.as_str(), "flag");
         assert_eq!(settings.store.place(), Path::new("/etc/stateward/here"));
         assert_eq!(settings.store.fallbacks, [Path::new("/work/../b")]);
         let retry = settings.retry;
@@ -253,6 +274,28 @@ mod tests {
             assert_eq!(found.origin(key).to_string(), origin, "{key}");
         }
         assert_eq!(found.files.len(), 4);
+    }
+
+    #[test]
+    fn tables_of_agents_leave_alone_whom_commands_are_about() {
+        let near = "[[agent]]\nid = \"a/b\"\ncommand = [\"x\", \"y\"]\nstate = \"m.json\"\n\
+                    every = \"5m\"\n[[agent]]\nid = \"c\"\ncommand = [\"z\"]";
+        let disk = disk(&[
+            ("/etc/stateward/config.toml", "[[agent]]\nid = \"gone\"\ncommand = [\"q\"]"),
+            ("/user/stateward/config.toml", "agent = \"user\""),
+            ("/work/named.toml", near),
+        ]);
+        let found = Configuration::load(&disk, &sources()).unwrap();
+        let agents = &found.settings.agent;
+        assert_eq!(agents.default.as_str(), "user");
+        let ids: Vec<&str> = agents.tables.iter().map(|table| table.id.as_str()).collect();
+        assert_eq!(ids, ["a/b", "c"]);
+        assert_eq!(agents.tables[0].state.as_deref(), Some(Path::new("/work/m.json")));
+        let shown = found.entries();
+        let every = shown.iter().find(|entry| entry.key == "agent.a/b.every").unwrap();
+        assert_eq!(every.value, Some("5m".into()));
+        assert_eq!(every.origin, Origin::File("/work/named.toml".into()));
+        assert!(!shown.iter().any(|entry| entry.key.contains("gone")), "{shown:?}");
     }
 
     #[test]
@@ -273,6 +316,20 @@ mod tests {
             ("[retry]\njitter = \"much\"", ["line 2, column 10", "f64", "jitter = \"much\""]),
             ("agent = \"-x\"", ["line 1, column 9", "letter or a digit", "^"]),
             ("[store", ["line 1", "^", "/work/named.toml"]),
+            ("[[agent]]\nid = \"a\"\ncommand = []", ["line 3, column 11", "command is empty", "^"]),
+            (
+                "[[agent]]\nid = \"a\"\nkommand = []",
+                ["line 3, column 1", "`command`", "named.toml"],
+            ),
+            ("[[agent]]\ncommand = [\"x\"]", ["line 1", "missing field `id`", "named.toml"]),
+            (
+                "[[agent]]\nid = \"a\"\ncommand = [\"x\"]\n[[agent]]\nid = \"a\"\ncommand = [\"x\"]",
+                ["line 1", "id a stands in two tables", "named.toml"],
+            ),
+            (
+                "agent = \"a\"\n[[agent]]\nid = \"a\"\ncommand = [\"x\"]",
+                ["line 2", "agent", "named.toml"],
+            ),
         ] {
             let error = Configuration::load(&disk(&[("/work/named.toml", text)]), &sources());
             let shown = error.unwrap_err().to_string();

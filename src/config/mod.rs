@@ -9,6 +9,7 @@
 //!
 //! The stages know nothing of this: each gets its own options, whose field names are the key names.
 
+mod agents;
 mod check;
 mod environment;
 mod keys;
@@ -23,9 +24,9 @@ use crate::disk::Retry;
 use crate::error::ErrorKind;
 #[cfg(feature = "server")]
 use crate::server;
-use crate::state::AgentId;
 use crate::{collect, commit, drift, encode, manager, retention, store, supervise};
 
+pub use agents::{AgentTable, Agents};
 pub use keys::Entry;
 pub use layers::{Configuration, Flag, Sources};
 
@@ -33,8 +34,8 @@ pub use layers::{Configuration, Flag, Sources};
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// The agent that commands are about where none is named.
-    pub agent: AgentId,
+    /// Whom commands are about where nobody is named, and whom `serve` runs.
+    pub agent: Agents,
     /// Where the store is and how it is opened.
     pub store: StoreSettings,
     /// How the log is laid out.

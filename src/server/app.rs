@@ -1,9 +1,10 @@
 //! What every route works with.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
@@ -21,6 +22,7 @@ use super::sessions::Sessions;
 use super::tokens::Tokens;
 use super::unsaved::{Unsaved, Unstored};
 use crate::manager::{self, CheckpointManager};
+use crate::state::AgentId;
 
 /// What every route works with. Cheap to clone; clones share everything.
 #[derive(Debug, Clone)]
@@ -47,6 +49,8 @@ struct Inner {
     dues: Dues,
     flights: Flights,
     unstored: Unstored,
+    /// Agents that should be run and are not, and why.
+    down: Mutex<BTreeMap<AgentId, String>>,
     metrics: Arc<Metrics>,
     feed: Arc<Feed>,
     /// Turns true when the sidecar is told to end.
@@ -73,6 +77,7 @@ impl App {
             dues: Dues::default(),
             flights: Flights::default(),
             unstored: Unstored::default(),
+            down: Mutex::default(),
             options: RwLock::new(Arc::new(options)),
             metrics,
             ending: watch::Sender::new(false),
@@ -159,6 +164,13 @@ impl App {
         self.feed().announce(self.manager().now(), entry, detail);
     }
 
+    /// Tells that an agent should be run and is not.
+    #[cfg(feature = "cli")]
+    pub(crate) fn note_down(&self, agent: &AgentId, why: &str) {
+        self.inner.down.lock().insert(agent.clone(), why.to_owned());
+        self.announce("agent_down", serde_json::json!({ "agent_id": agent, "why": why }));
+    }
+
     /// Time since some fixed moment.
     pub(super) fn elapsed(&self) -> Duration {
         self.manager().monotonic()
@@ -181,6 +193,9 @@ impl App {
                 "no store could take the newest {bytes} bytes of agent {agent_id} since {since}"
             )
         }));
+        let down = self.inner.down.lock();
+        troubles.extend(down.iter().map(|(agent, why)| format!("agent {agent} is down: {why}")));
+        drop(down);
         if self.is_ending() {
             troubles.push("the sidecar is about to end".to_owned());
         }

@@ -65,6 +65,8 @@ pub struct Setup {
     pub transcript: Option<Pattern>,
     /// Take over what a killed predecessor left running, instead of ending it.
     pub adopt: bool,
+    /// Others speak in the same place: each line names the agent, and there is no status line.
+    pub among_others: bool,
     /// Say nothing.
     pub quiet: bool,
     /// Where files lie.
@@ -172,7 +174,7 @@ impl Life {
         Ok(Self {
             schedule: Schedule::new(&setup.options, parts),
             restarts: Restarts::new(&setup.options, wanted),
-            talk: Talk::new(setup.quiet),
+            talk: Talk::new(setup.quiet, setup.among_others.then_some(&setup.agent)),
             report: Report::default(),
             prints: Prints::new(),
             noticed: Some(0),

@@ -4,6 +4,7 @@
 //! exit, [`schedule`] when a checkpoint is due. What is done is done around them, in the order of an
 //! attempt: [`life`] claims the agent and starts its command, [`attend`] is there while it runs,
 //! [`aftermath`] keeps and puts back when it has ended. [`keeper`] is all that is asked of the store.
+//! [`fleet`] has many such attempts, each in a `run` of its own.
 //!
 //! It is promised that nothing of a command runs beside the next attempt, that no process is left an
 //! orphan or a zombie, and that damaged state is never what an attempt begins with unnoticed.
@@ -17,6 +18,8 @@ mod claim;
 #[cfg(feature = "cli")]
 mod error;
 mod exit;
+#[cfg(feature = "cli")]
+mod fleet;
 #[cfg(feature = "cli")]
 mod group;
 #[cfg(feature = "cli")]
@@ -53,6 +56,8 @@ mod transcript;
 #[cfg(feature = "cli")]
 pub use error::Error;
 pub use exit::Exit;
+#[cfg(feature = "cli")]
+pub(crate) use fleet::{Fleet, Member, OVER, stay_with};
 #[cfg(feature = "cli")]
 pub use keeper::Belongings;
 #[cfg(feature = "cli")]

@@ -9,10 +9,16 @@ use std::io::{self, IsTerminal, Write};
 use parking_lot::Mutex;
 use rustix::termios::tcgetwinsize;
 
+use crate::state::AgentId;
+
 /// Where supervision speaks.
 #[derive(Debug)]
 pub(crate) struct Talk {
     quiet: bool,
+    /// What each line begins with.
+    name: String,
+    /// Others speak in the same place.
+    among_others: bool,
     /// Rows and columns of the terminal that the status line was made for.
     line: Mutex<Option<Line>>,
 }
@@ -25,15 +31,18 @@ struct Line {
 }
 
 impl Talk {
-    pub(crate) fn new(quiet: bool) -> Self {
-        Self { quiet, line: Mutex::new(None) }
+    /// Names the agent in each line where others speak in the same place.
+    pub(crate) fn new(quiet: bool, among_others: Option<&AgentId>) -> Self {
+        let name = among_others.map_or_else(String::new, |agent| format!(" {agent}"));
+        let name = format!("stateward{name}");
+        Self { quiet, name, among_others: among_others.is_some(), line: Mutex::new(None) }
     }
 
     /// Says something that matters, on a line of its own.
     pub(crate) fn say(&self, text: &str) {
         if !self.quiet && !text.is_empty() {
             let lines: Vec<String> =
-                text.lines().map(|line| format!("stateward: {line}\n")).collect();
+                text.lines().map(|line| format!("{}: {line}\n", self.name)).collect();
             write(&lines.concat());
         }
     }
@@ -41,7 +50,7 @@ impl Talk {
     /// Opens the status line, where stderr is a terminal that can show one.
     pub(crate) fn open_line(&self) {
         let dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
-        if self.quiet || dumb || !io::stderr().is_terminal() {
+        if self.quiet || self.among_others || dumb || !io::stderr().is_terminal() {
             return;
         }
         let mut line = self.line.lock();

@@ -41,9 +41,29 @@ pub(crate) struct Observe {
 pub(crate) struct ObserveAnswer {
     pub verdict: Verdict,
     pub directive: Directive,
-    /// Something is to be done about it.
+    /// Something is still to be done about it.
     #[serde(default)]
     pub due: bool,
+}
+
+impl Observe {
+    /// Takes the observations, and does what is due then. Where that fails it stays due.
+    pub(crate) fn perform_and_respond(
+        self,
+        manager: &CheckpointManager,
+    ) -> Result<ObserveAnswer, Error> {
+        let id = self.agent.clone();
+        let mut answer = self.perform(manager)?;
+        if !answer.due {
+            return Ok(answer);
+        }
+        match manager.agent(id.as_str()).and_then(|agent| agent.respond()) {
+            Ok(done) => (answer.directive, answer.due) = (done.directive, false),
+            // What was observed is taken all the same.
+            Err(error) => tracing::error!(agent = %id, %error, "drift could not be answered"),
+        }
+        Ok(answer)
+    }
 }
 
 impl Call for Observe {

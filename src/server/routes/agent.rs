@@ -92,6 +92,18 @@ fn of_session(_: &App, _: &AgentId) -> Option<Result<Agent, Error>> {
     None
 }
 
+/// Whether a `run` attends to an agent.
+#[cfg(feature = "cli")]
+pub(super) fn is_attended(app: &App, agent: &AgentId) -> bool {
+    app.sessions().of(agent).is_some()
+}
+
+/// Nobody runs agents here.
+#[cfg(not(feature = "cli"))]
+pub(super) fn is_attended(_: &App, _: &AgentId) -> bool {
+    false
+}
+
 /// Notes that an agent spoke for itself.
 #[cfg(feature = "cli")]
 pub(super) fn note_sign(app: &App, agent: &AgentId) {

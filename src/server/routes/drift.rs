@@ -6,7 +6,7 @@ use axum::{Json, Router};
 use serde_json::Value;
 use utoipa::OpenApi;
 
-use super::agent::{At, OfAgent, OfCheckpoint, note_sign};
+use super::agent::{At, OfAgent, OfCheckpoint, is_attended, note_sign};
 use crate::server::api::{Call, Drift, Mark, MarkBody, Observations, Observe, ObserveAnswer};
 use crate::server::app::App;
 use crate::server::body::Given;
@@ -25,7 +25,8 @@ pub(super) fn router() -> Router<App> {
 }
 
 /// Takes what an agent says of itself, one observation or an array of them; they ride with the next
-/// checkpoint or are written down within a second, and are not durable when this answers.
+/// checkpoint or are written down within a second, and are not durable when this answers. What is due
+/// about a drift is done before this answers, unless a `run` attends to the agent and does it then.
 #[utoipa::path(post, path = "/v1/agents/{agent}/observe",
     params(("agent" = String, Path, description = "The agent")),
     request_body = serde_json::Value,
@@ -38,7 +39,13 @@ async fn observe(
 ) -> Result<Json<ObserveAnswer>, Problem> {
     caller.check(&agent)?;
     note_sign(&app, &agent);
-    app.ask(move |manager| Observe { agent, observations }.perform(manager)).await.map(Json)
+    // Whoever runs the agent does what is due when it hears of it; where nobody does, this does.
+    let attended = is_attended(&app, &agent);
+    let observe = Observe { agent, observations };
+    let answer = app.ask(move |manager| {
+        if attended { observe.perform(manager) } else { observe.perform_and_respond(manager) }
+    });
+    answer.await.map(Json)
 }
 
 /// Tells how an agent stands, with every signal.

@@ -1,0 +1,65 @@
+//! Drift over the sidecar's socket: who does what is due.
+
+use serde_json::{Value, json};
+
+use crate::cli_home::Home;
+use crate::run_home::until;
+use crate::server_home::Place;
+
+/// Says the same thing often enough to be going round in circles; the last answer.
+fn go_round(place: &Place, agent: &str) -> Value {
+    let same = json!({ "action": { "name": "read", "input_digest": "a" }, "ok": true,
+        "result_digest": "b" });
+    let all = Value::Array(vec![same; 20]).to_string();
+    let told = place.post(&format!("/v1/agents/{agent}/observe"), &all);
+    assert_eq!(told.status, 200, "{told}");
+    told.json()
+}
+
+#[test]
+fn an_agent_that_nobody_attends_is_answered_by_the_sidecar() {
+    let home = Home::new();
+    home.configure("[drift]\ninvariants = [{ pointer = \"/goal\", required = true }]\n");
+    let sidecar = home.serve(&[]);
+    for state in [json!({ "goal": 1, "n": 1 }), json!({ "goal": 1, "n": 2 }), json!({ "n": 3 })] {
+        let kept =
+            sidecar.post("/v1/agents/default/checkpoints", &json!({ "state": state }).to_string());
+        assert_eq!(kept.status, 201, "{kept}");
+    }
+    let told = sidecar.post("/v1/agents/default/observe", r#"{"heartbeat":true}"#);
+    assert_eq!(told.json()["directive"], "restore", "{told}");
+    assert_eq!(told.json()["due"], false, "it is done: {told}");
+    let latest = sidecar.get("/v1/agents/default/checkpoints/latest/state");
+    assert_eq!(latest.json(), json!({ "goal": 1, "n": 2 }), "back to before the onset");
+    assert_eq!(home.answers(), ["restore"]);
+    let kinds = sidecar.get("/v1/agents/default/checkpoints?kind=recovery").json();
+    assert_eq!(kinds.as_array().map(Vec::len), Some(1), "what was there is kept: {kinds}");
+    let again = sidecar.post("/v1/agents/default/observe", r#"{"heartbeat":true}"#).json();
+    assert_ne!(again["directive"], "restore", "a cause is answered once: {again}");
+    assert_eq!(home.answers(), ["restore"]);
+}
+
+#[test]
+fn an_agent_that_a_run_attends_is_answered_by_the_run() {
+    let home = Home::new();
+    home.configure("[drift.policies]\nbehaviour = \"restart\"\n[run]\nlook_every = \"200ms\"\n");
+    home.agent("echo $STATEWARD_ATTEMPT; exec sleep 1000");
+    let sidecar = home.serve(&[]);
+    let mut run = home.start_agent(&[]);
+    assert_eq!(run.hear(), "1");
+    let told = go_round(&sidecar.socket(), "default");
+    assert_eq!((&told["directive"], &told["due"]), (&json!("stop"), &json!(true)), "{told}");
+    assert_eq!(run.hear(), "2", "it is started again by whom it is run");
+    until("it is answered", || home.answers() == ["restart"]);
+    run.signal("TERM");
+    run.end();
+    // The same of an agent that runs somewhere else.
+    let kept = sidecar.post("/v1/agents/b/checkpoints", r#"{"state":{"n":1}}"#);
+    assert_eq!(kept.status, 201, "{kept}");
+    let told = go_round(&sidecar.socket(), "b");
+    assert_eq!((&told["directive"], &told["due"]), (&json!("stop"), &json!(false)), "{told}");
+    let log = home.json(&["log", "--agent", "b"]);
+    let done = log.as_array().unwrap().iter().filter(|it| it["entry"] == "drift_answered");
+    let done: Vec<&Value> = done.map(|it| &it["detail"]["done"]).collect();
+    assert_eq!(done, ["restart"], "it is answered before it is told");
+}
