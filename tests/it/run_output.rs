@@ -44,7 +44,7 @@ fn streams_to_one_place_keep_their_order() {
     let mut command = home.run_command(&["--quiet"]);
     command.stdout(both.try_clone().unwrap()).stderr(both);
     assert!(command.status().unwrap().success());
-    let wanted: String = (1..=200).map(|n| format!("out {n}\nerr {n}\n")).collect();
+    let wanted = (1..=200).map(|n| format!("out {n}\nerr {n}\n")).collect::<Vec<_>>().concat();
     assert_eq!(String::from_utf8(home.read("both")).unwrap(), wanted);
 }
 

@@ -1,6 +1,8 @@
 //! `serve` with agents of its own: they are run, kept, started again, ended with it, and what is wrong
 //! with them is told.
 
+use std::fmt::Write;
+
 use crate::cli_home::Home;
 use crate::run_home::{lives, signal, until, until_holds};
 use crate::server_home::Sidecar;
@@ -17,7 +19,8 @@ fn configure(home: &Home, rest: &str, agents: &[(&str, &str, &str)]) {
     let mut text = String::new();
     for (id, script, keys) in agents {
         home.write(&format!("{id}.sh"), script.replace("ID", id));
-        text += &format!("[[agent]]\nid = \"{id}\"\ncommand = [\"sh\", \"{id}.sh\"]\n{keys}\n");
+        writeln!(text, "[[agent]]\nid = \"{id}\"\ncommand = [\"sh\", \"{id}.sh\"]\n{keys}")
+            .unwrap();
     }
     home.configure(&format!("{text}{rest}"));
 }

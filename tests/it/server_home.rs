@@ -1,5 +1,6 @@
 //! A sidecar under test, and a client that can also be rude.
 
+use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
@@ -143,10 +144,10 @@ pub fn request(method: &str, path: &str, headers: &[&str], body: &[u8]) -> Vec<u
         text += "host: localhost\r\n";
     }
     for header in headers {
-        text += &format!("{header}\r\n");
+        write!(text, "{header}\r\n").unwrap();
     }
     if !body.is_empty() || method == "POST" {
-        text += &format!("content-length: {}\r\n", body.len());
+        write!(text, "content-length: {}\r\n", body.len()).unwrap();
     }
     [(text + "\r\n").as_bytes(), body].concat()
 }

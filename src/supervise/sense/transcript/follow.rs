@@ -256,7 +256,9 @@ mod tests {
         fn of(before: &[(&str, &str)], pattern: &str) -> Self {
             let disk = Arc::new(MemoryDisk::new());
             disk.create_dir(Path::new("/t")).unwrap();
-            before.iter().for_each(|(path, text)| disk.put(Path::new(path), text.as_bytes()));
+            for (path, text) in before {
+                disk.put(Path::new(path), text.as_bytes());
+            }
             let pattern = Pattern::new(pattern.into()).unwrap();
             let shared: Arc<dyn Disk> = disk.clone();
             Self { follower: Follower::begin(shared, pattern, &Options::default()), disk }
