@@ -484,6 +484,12 @@ impl Active {
         Place { segment: self.number(), offset: self.end }
     }
 
+    /// Bytes that batches may still take.
+    pub(crate) fn room(&self) -> u64 {
+        let header = &self.segment.header;
+        header.batches_end().saturating_sub(self.end + lone_mark_len(header.batch_align))
+    }
+
     fn fits(&self, need: u64) -> bool {
         let header = &self.segment.header;
         self.end + need + lone_mark_len(header.batch_align) <= header.batches_end()

@@ -11,11 +11,15 @@ use super::committer::Committer;
 use super::error::Error;
 use super::retained::{self, Why};
 use super::{CheckpointManager, Progress};
+use crate::commit::writer::AppendError;
 use crate::encode::Block;
 use crate::encode::event::What;
 use crate::retention::{self, Plan};
 use crate::state::{AgentId, Checkpoint, CheckpointId, Seq, Span};
 use crate::store::{self, Catalog, CompactionError, Held, Store, Which};
+
+/// How many checkpoints one word forgets where there is little room: it takes some 16 KiB then.
+const FORGOTTEN_AT_ONCE: usize = 128;
 
 /// Which checkpoints retention is to look at, and by which rule.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,8 +148,8 @@ impl CheckpointManager {
             let mut show = |done, total| progress(Progress { done, total });
             // What is dead goes first on a full disk; then there is room to copy the rest.
             let full = store.takes_checkpoints().is_err();
-            let room = if full { store.compact_in_reserve() } else { Ok(()) };
-            let done = room.and_then(|()| store.compact(Which::All, &mut show));
+            let room = if full { store.compact_in_reserve().map(drop) } else { Ok(()) };
+            let done = room.and_then(|()| store.compact_all(&mut show));
             let done = done.map_err(|error| pruning(&error))?;
             store
                 .settle()
@@ -246,27 +250,63 @@ fn forget_in(store: &Arc<Store>, held: &Held, erase: bool) -> Result<(), Error> 
     Ok(())
 }
 
-/// Makes a word durable; on a full disk the reserve makes room for it.
+/// Makes a word durable; on a full disk the reserve makes room for it. Where the word that many
+/// checkpoints are forgotten is too long for that, it is said in portions.
 pub(super) fn say(store: &Arc<Store>, word: What) -> Result<(), Error> {
-    say_all(store, &[word], &[])
+    match write_words(store, std::slice::from_ref(&word), &[]) {
+        Err(error) if error.io().is_some_and(is_full) => {
+            let portions = portions(word);
+            if portions.len() < 2 {
+                return Err(store::Error::from(error).into());
+            }
+            portions.into_iter().try_for_each(|portion| say_all(store, &[portion], &[]))
+        }
+        said => said.map_err(|error| store::Error::from(error).into()),
+    }
+}
+
+/// The word that many checkpoints are forgotten as several that fit where there is little room.
+fn portions(word: What) -> Vec<What> {
+    match word {
+        What::Forgotten { agent_id, checkpoints, remember_until, erased, at_home } => checkpoints
+            .chunks(FORGOTTEN_AT_ONCE)
+            .map(|some| What::Forgotten {
+                agent_id: agent_id.clone(),
+                checkpoints: some.to_vec(),
+                remember_until,
+                erased,
+                at_home,
+            })
+            .collect(),
+        other => vec![other],
+    }
 }
 
 /// Makes words durable in one batch, with the blocks that they name.
 pub(super) fn say_all(store: &Arc<Store>, words: &[What], blocks: &[Block]) -> Result<(), Error> {
-    let said = store.write_words(words.to_vec(), blocks).or_else(|error| {
-        if error.io().is_some_and(is_full) && store.release_reserve().is_ok() {
-            store.write_words(words.to_vec(), blocks)
-        } else {
-            Err(error)
-        }
-    });
-    said.map_err(|error| store::Error::from(error).into())
+    write_words(store, words, blocks).map_err(|error| store::Error::from(error).into())
+}
+
+fn write_words(store: &Arc<Store>, words: &[What], blocks: &[Block]) -> Result<(), AppendError> {
+    // Before the room is used up: without any, nothing could say that a segment is compacted either.
+    if let Err(error) = store.make_room_for_words() {
+        tracing::warn!(%error, "no room could be made for words");
+    }
+    let write = || store.write_words(words.to_vec(), blocks);
+    let or_after = |error: AppendError, make_room: &dyn Fn() -> bool| {
+        if error.io().is_some_and(is_full) && make_room() { write() } else { Err(error) }
+    };
+    write()
+        .or_else(|error| or_after(error, &|| store.release_reserve().is_ok()))
+        .or_else(|error| or_after(error, &|| store.compact_in_reserve().is_ok()))
 }
 
 fn pruning(error: &CompactionError) -> Error {
     let source = match error {
         CompactionError::Append(error) => error.io().map(ToString::to_string),
-        CompactionError::Unlink(error) | CompactionError::Views(error) => Some(error.to_string()),
+        CompactionError::Unlink(error)
+        | CompactionError::Views(error)
+        | CompactionError::Reserve(error) => Some(error.to_string()),
         CompactionError::Content(_)
         | CompactionError::Kept { .. }
         | CompactionError::Damaged { .. } => None,

@@ -221,11 +221,12 @@ impl<'a> Restore<'a> {
     /// Before anything is touched, as the disk gives them; after that only [`Error::Stuck`]: the
     /// workspace is neither as it was nor as wanted, and the error says what lies where.
     pub fn apply(&self, seen: &Seen<'_>, force: bool) -> Result<Outcome, Error> {
+        let began = self.find(&self.staging.old)?.map(|old| old.changed);
         let changed = self.check(seen)?;
         if !(changed.is_empty() || force) {
             return Ok(Outcome::Changed(changed));
         }
-        let mut there = Mover::new(self, Way::Forward, Sight::Seen(seen), changed);
+        let mut there = Mover::new(self, Way::Forward, Sight::Seen { seen, began }, changed);
         let Err(why) = there.run() else {
             return Ok(Outcome::Done(there.report));
         };

@@ -64,10 +64,26 @@ pub(crate) enum CompactionError {
     Views(io::Error),
     #[error("cannot unlink a compacted segment: {0}")]
     Unlink(#[from] io::Error),
+    #[error("cannot fill the reserve again: {0}")]
+    Reserve(io::Error),
     #[error("segment {segment} could not be rewritten")]
     Kept { segment: u64 },
     #[error("segment {segment} is damaged: {why}")]
     Damaged { segment: u64, why: String },
+}
+
+impl CompactionError {
+    /// Whether the disk, or the user's share of it, is full.
+    pub(super) fn is_full(&self) -> bool {
+        let io = match self {
+            Self::Append(error) => error.io(),
+            Self::Views(error) | Self::Unlink(error) | Self::Reserve(error) => Some(error),
+            Self::Content(_) | Self::Kept { .. } | Self::Damaged { .. } => None,
+        };
+        io.is_some_and(|error| {
+            matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        })
+    }
 }
 
 /// What is live.

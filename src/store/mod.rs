@@ -278,6 +278,8 @@ pub(crate) struct Store {
     commits: AtomicU64,
     /// The reserve was let go and is not filled again.
     reserve_is_out: AtomicBool,
+    /// Bytes that were left in the newest segment when room was last made for words.
+    room_looked_at: AtomicU64,
     /// Events up to this number are known at home, where this is a fallback.
     events_at_home: AtomicU64,
 }
@@ -345,6 +347,7 @@ impl Store {
             compacting: Mutex::default(),
             commits: AtomicU64::new(0),
             reserve_is_out: AtomicBool::new(reserve_is_out),
+            room_looked_at: AtomicU64::new(0),
             events_at_home: AtomicU64::new(events_known),
         }
     }

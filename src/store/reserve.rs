@@ -8,7 +8,7 @@
 use std::io;
 use std::sync::atomic::Ordering;
 
-use super::compaction::{CompactionError, Which};
+use super::compaction::{Compacted, CompactionError, Which};
 use super::{Store, remove_if_there};
 use crate::disk::{Durability, PublishError, publish_with};
 
@@ -72,17 +72,52 @@ impl Store {
     /// Frees what can be freed on a full disk; an error where a new checkpoint must not be tried.
     pub(crate) fn make_room(&self) -> Result<(), CompactionError> {
         self.compact_in_reserve()?;
-        self.fill_reserve()?;
-        Ok(())
+        self.fill_reserve().map_err(CompactionError::Reserve)
+    }
+
+    /// Compacts while the reserve is out and words fill the segment that its room went into. Full, it
+    /// would not even take the word that another segment is compacted. Looked at again whenever half
+    /// of the room that was left is gone.
+    pub(crate) fn make_room_for_words(&self) -> Result<(), CompactionError> {
+        let Some(writer) = &self.writer else { return Ok(()) };
+        if !self.reserve_is_out.load(Ordering::Relaxed) {
+            self.room_looked_at.store(0, Ordering::Relaxed);
+            return Ok(());
+        }
+        let left = writer.lock().active().room();
+        let before = self.room_looked_at.load(Ordering::Relaxed);
+        if left <= before && left > before / 2 {
+            return Ok(());
+        }
+        self.room_looked_at.store(left, Ordering::Relaxed);
+        if self.fill_reserve().is_ok() { Ok(()) } else { self.compact_in_reserve().map(drop) }
     }
 
     /// Compacts what retention let go, in the room that the reserve keeps; what needs no copy first.
-    pub(crate) fn compact_in_reserve(&self) -> Result<(), CompactionError> {
+    pub(crate) fn compact_in_reserve(&self) -> Result<Compacted, CompactionError> {
         self.release_reserve()?;
-        self.compact(Which::Dead, &mut |_, _| {})?;
-        self.compact(Which::UnderHalfLive, &mut |_, _| {})?;
+        let dead = self.compact(Which::Dead, &mut |_, _| {})?;
+        let rest = self.compact(Which::UnderHalfLive, &mut |_, _| {})?;
         self.unlink_void()?;
-        Ok(())
+        let segments_removed = dead.segments_removed + rest.segments_removed;
+        Ok(Compacted { segments_removed, before_bytes: dead.before_bytes, ..rest })
+    }
+
+    /// Compacts everything. Where the disk has no room for a copy of all that is live, it frees what
+    /// can be freed without; what was copied until then counts.
+    pub(crate) fn compact_all(
+        &self,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Compacted, CompactionError> {
+        let before_bytes = self.log_bytes();
+        match self.compact(Which::All, progress) {
+            Err(error) if error.is_full() => {
+                tracing::info!(%error, "there is no room to rewrite the whole log at once");
+                let done = self.compact_in_reserve()?;
+                Ok(Compacted { before_bytes, ..done })
+            }
+            done => done,
+        }
     }
 
     /// Lets the segment made ahead and the reserve go, so that a word (a forget, an event) or

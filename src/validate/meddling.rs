@@ -6,6 +6,7 @@
 
 use std::path::Path;
 
+use super::life::clock;
 use super::scenario::{During, Expectation, Scenario};
 use super::tree::{ROOT, options};
 use super::trial::{Broken, Case, Outcome, Trial, Tried, ensure};
@@ -30,6 +31,11 @@ fn put_both(disk: &MemoryDisk, files: &[String; 2], n: u8) {
     }
 }
 
+/// A disk whose clock stands still: nothing that happens meanwhile shows another time of change.
+fn disk() -> MemoryDisk {
+    MemoryDisk::with_clock(true, clock())
+}
+
 fn which(bytes: &[u8], file: &str) -> Option<u8> {
     (1..=3).find(|n| bytes == version(*n, file))
 }
@@ -40,7 +46,7 @@ pub(super) fn trial<'a>(
     during: During,
 ) -> Result<Trial<'a>, Broken> {
     let told = Told { scenario, files, during };
-    let calls = told.play(u64::MAX, &MemoryDisk::new(), &mut Tried::default())?;
+    let calls = told.play(u64::MAX, &disk(), &mut Tried::default())?;
     Ok(Trial::simulated(calls, move |case, tried| told.try_case(case, calls, tried)))
 }
 
@@ -54,7 +60,7 @@ impl Told<'_> {
     fn try_case(&self, case: Case, calls: u64, tried: &mut Tried) -> Outcome {
         let call = case.number % calls;
         tried.faults += 1;
-        let memory = MemoryDisk::new();
+        let memory = disk();
         let played = self.play(call, &memory, tried);
         let tale = format!("both files changed at call {call} of {calls}");
         played.map(drop).map_err(|it| it.after(tale).on(&memory))

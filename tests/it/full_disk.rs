@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use stateward::error::ErrorKind;
-use stateward::state::{Durable, Kind, Receipt};
+use stateward::state::{ByteSize, Durable, Kind, Receipt};
 use stateward::{CheckpointManager, ForgetRequest, Options};
 
 use crate::fallback::{PRIMARY, World, listed, words};
@@ -93,6 +93,41 @@ fn a_full_disk_refuses_what_is_new_and_keeps_what_is_there() {
     drop((manager, agent));
     let manager = CheckpointManager::open(options(&world, false)).unwrap();
     assert_eq!(listed(&manager).len(), kept + 1);
+}
+
+#[test]
+fn forgetting_one_by_one_on_a_full_disk_never_runs_out_of_room() {
+    let world = World::new();
+    let mut options = options(&world, false);
+    options.retention.routine.keep_last = 10_000;
+    options.retention.free_floor = Some(ByteSize(0));
+    let manager = CheckpointManager::open(options.clone()).unwrap();
+    manager.settle().unwrap();
+    world.disk.set_capacity(Some(CAPACITY));
+    let mut made = Vec::new();
+    let agent = manager.agent("a").unwrap();
+    let error = loop {
+        let n = made.len() as u64;
+        match agent.create_checkpoint(Kind::Routine, &json!({"n": n, "text": words(n, 8_000)})) {
+            Ok(receipt) => made.push(receipt.checkpoint.checkpoint_id.to_string()),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::Unstored, "{error}");
+    drop((agent, manager));
+    // What opens it after the disk was full takes the reserve's room, and each word a batch of it.
+    let manager = CheckpointManager::open(options).unwrap();
+    let agent = manager.agent("a").unwrap();
+    assert!(made.len() > 1000, "{} fitted", made.len());
+    let (gone, kept) = made.split_at(made.len() - 200);
+    for id in gone {
+        agent.forget(&[id.as_str()], false).unwrap();
+    }
+    manager.prune(&mut |_| {}).unwrap();
+    for id in kept {
+        agent.read_checkpoint(id).unwrap();
+    }
+    agent.create_checkpoint(Kind::Routine, &json!({"n": 1})).unwrap();
 }
 
 #[test]

@@ -5,11 +5,17 @@ use std::io;
 use std::path::Path;
 
 use super::Restore;
-use crate::disk::{NodeKind, Stat};
+use crate::disk::{FileTime, NodeKind, Stat};
 use crate::encode::directory::{FileNode, LinkNode, Node, Root};
 use crate::encode::encode_file;
 use crate::restore::Error;
 use crate::restore::staging::is_gone;
+use crate::state::Timestamp;
+
+/// The kernel's clock for files moves in steps of up to 10 ms.
+const STEP_MS: i64 = 20;
+/// Where times have whole seconds only; FAT has every second one.
+const STEP_COARSE_MS: i64 = 2000;
 
 impl Restore<'_> {
     /// Whether a thing has the content of `node`, whatever its attributes are.
@@ -73,4 +79,32 @@ impl Restore<'_> {
 pub(super) fn is_same(seen: &Stat, moved: &Stat) -> bool {
     let told = |it: &Stat| (it.kind, it.len, it.mode, it.modified, it.device, it.inode);
     told(seen) == told(moved)
+}
+
+/// Whether what is changed after `began` could show this time of change: both are by the clock of the
+/// file system, which moves in steps.
+pub(super) fn may_show_again(modified: FileTime, began: FileTime) -> bool {
+    let step = if modified.nanos == 0 { STEP_COARSE_MS } else { STEP_MS };
+    let ms = |time: FileTime| Timestamp::from(time).unix_ms();
+    ms(modified).saturating_add(step) >= ms(began)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_time_that_is_clearly_past_shows_no_further_change() {
+        let began = FileTime { secs: 1000, nanos: 500_000_000 };
+        for (secs, nanos, may) in [
+            (1000, 500_000_000, true),
+            (1000, 480_000_000, true),
+            (1000, 479_000_000, false),
+            (1001, 1, true),
+            (999, 0, true),
+            (998, 0, false),
+        ] {
+            assert_eq!(may_show_again(FileTime { secs, nanos }, began), may, "{secs} s {nanos} ns");
+        }
+    }
 }

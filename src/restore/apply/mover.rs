@@ -4,16 +4,18 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::look::{is_same, may_show_again};
 use super::{Report, Restore, Seen, Way};
-use crate::disk::{DiskFile, DiskTree, NodeKind, Stat};
+use crate::disk::{DiskFile, DiskTree, FileTime, NodeKind, Stat};
 use crate::encode::directory::Node;
 use crate::restore::Error;
 use crate::restore::tree_plan::{Action, Step, same_content};
 
 /// How the mover knows what it moves.
 pub(super) enum Sight<'a> {
-    /// It is what the scan saw; nothing was moved before.
-    Seen(&'a Seen<'a>),
+    /// It is what the scan saw; nothing was moved before. `began` is when the restore made its staging
+    /// directory, by the clock of the file system; later all was looked at once more.
+    Seen { seen: &'a Seen<'a>, began: Option<FileTime> },
     /// It looks at the contents: anything may have happened.
     Looks,
 }
@@ -120,6 +122,30 @@ impl<'a> Mover<'a> {
         matches!(self.sight, Sight::Looks)
     }
 
+    /// Whether what was moved to `at` is what was seen in its place, which held `node`. Where its time
+    /// of change could be that of a later one too, its contents tell.
+    pub(super) fn is_unchanged(
+        &self,
+        seen: &Stat,
+        moved: &Stat,
+        (at, node): (&Path, Option<&Node>),
+    ) -> Result<bool, Error> {
+        if !is_same(seen, moved) {
+            return Ok(false);
+        }
+        Ok(!self.is_doubtful(seen) || self.restore.is_leaf(at, moved, node)?)
+    }
+
+    /// Whether somebody could have changed a file after it was seen without another time to show.
+    pub(super) fn is_doubtful(&self, seen: &Stat) -> bool {
+        match &self.sight {
+            Sight::Seen { began, .. } => {
+                began.is_none_or(|began| may_show_again(seen.modified, began))
+            }
+            Sight::Looks => true,
+        }
+    }
+
     pub(super) fn tree(&self) -> &'a dyn DiskTree {
         self.restore.tree
     }
@@ -188,8 +214,8 @@ impl<'a> Mover<'a> {
 
     fn standing(&self, turn: &Turn<'a>) -> Result<Standing, Error> {
         match (&self.sight, turn.from) {
-            (Sight::Seen(_), None | Some(Node::Dir(_))) => Ok(Standing::Nothing),
-            (Sight::Seen(seen), Some(_)) => {
+            (Sight::Seen { .. }, None | Some(Node::Dir(_))) => Ok(Standing::Nothing),
+            (Sight::Seen { seen, .. }, Some(_)) => {
                 Ok(seen(turn.path).map_or(Standing::Other, Standing::Leaving))
             }
             (Sight::Looks, _) => self.look(turn),

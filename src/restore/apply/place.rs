@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use super::Way;
-use super::look::is_same;
 use super::mover::{Mover, Sight, Turn};
 use crate::disk::{NodeKind, Stat};
 use crate::encode::directory::Node;
@@ -19,10 +18,16 @@ impl<'a> Mover<'a> {
         if self.looks() {
             self.empty(turn, &slot, turn.from)?;
         }
-        self.take_to(turn, seen, &slot)
+        self.take_to(turn, seen, (&slot, turn.from))
     }
 
-    fn take_to(&mut self, turn: &Turn<'a>, seen: &Stat, slot: &Path) -> Result<bool, Error> {
+    /// Moves what stands in a place and holds `node` into a slot.
+    fn take_to(
+        &mut self,
+        turn: &Turn<'a>,
+        seen: &Stat,
+        (slot, node): (&Path, Option<&Node>),
+    ) -> Result<bool, Error> {
         match self.tree().rename(turn.path, slot) {
             Ok(()) => {}
             Err(error) if is_gone(&error) && self.restore.is_staging_there()? => {
@@ -35,8 +40,11 @@ impl<'a> Mover<'a> {
             Err(error) => return Err(Error::io("move", turn.path, error)),
         }
         let moved = self.tree().stat(slot).map_err(|e| Error::io("look at", slot, e))?;
-        if is_same(seen, &moved) {
-            self.report.moved.insert(slot.to_owned(), moved);
+        if self.is_unchanged(seen, &moved, (slot, node))? {
+            // What is doubtful is told by its contents when its slot is cleared, too.
+            if !self.is_doubtful(seen) {
+                self.report.moved.insert(slot.to_owned(), moved);
+            }
             return Ok(true);
         }
         self.give_back(slot, turn.path)?;
@@ -48,7 +56,7 @@ impl<'a> Mover<'a> {
     pub(super) fn drop_own(&mut self, turn: &Turn<'a>, seen: &Stat) -> Result<bool, Error> {
         let part = part_of(&self.restore.staging.slot(self.way, turn.n));
         self.remove_part(&part)?;
-        let taken = self.take_to(turn, seen, &part)?;
+        let taken = self.take_to(turn, seen, (&part, turn.to))?;
         if taken {
             self.remove_part(&part)?;
         }
@@ -172,7 +180,7 @@ impl<'a> Mover<'a> {
     pub(super) fn adjust(&mut self, turn: &Turn<'a>) -> Result<(), Error> {
         let (Some(to), found) = (turn.to, self.restore.find(turn.path)?) else { return Ok(()) };
         let is_right = match (&self.sight, &found) {
-            (Sight::Seen(seen), found) => found.is_some() && seen(turn.path) == *found,
+            (Sight::Seen { seen, .. }, found) => found.is_some() && seen(turn.path) == *found,
             (Sight::Looks, Some(found)) => self.restore.is_leaf(turn.path, found, Some(to))?,
             (Sight::Looks, None) => return self.bring(turn),
         };

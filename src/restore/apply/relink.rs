@@ -7,7 +7,6 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use super::Way;
-use super::look::is_same;
 use super::mover::Mover;
 use crate::disk::{NodeKind, Stat};
 use crate::encode::directory::Node;
@@ -113,7 +112,8 @@ impl<'a> Mover<'a> {
         self.remove_part(&goes)?;
         self.tree().rename(path, &goes).map_err(|e| Error::io("move", path, e))?;
         let moved = self.tree().stat(&goes).map_err(|e| Error::io("look at", path, e))?;
-        if !is_same(seen, &moved) {
+        let node = self.restore.plan.steps[n].leaf(Way::Back);
+        if !self.is_unchanged(seen, &moved, (&goes, node))? {
             self.give_back(&goes, path)?;
             self.leave(path);
             return Ok(false);
