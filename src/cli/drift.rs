@@ -181,7 +181,10 @@ fn sparkline(status: &SignalStatus) -> String {
         let number = status.recent_at.get(skip + at).copied().unwrap_or_default();
         if !marked && status.onset.is_some_and(|onset| number >= onset) {
             marked = true;
-            text.push(ONSET);
+            // What began before the first that is shown is not marked as if it began there.
+            if at > 0 || status.onset == Some(number) {
+                text.push(ONSET);
+            }
         }
         text.push(bar(*sample, least, most));
     }

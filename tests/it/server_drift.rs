@@ -31,7 +31,7 @@ fn an_agent_that_nobody_attends_is_answered_by_the_sidecar() {
     assert_eq!(told.json()["due"], false, "it is done: {told}");
     let latest = sidecar.get("/v1/agents/default/checkpoints/latest/state");
     assert_eq!(latest.json(), json!({ "goal": 1, "n": 2 }), "back to before the onset");
-    assert_eq!(home.answers(), ["restore"]);
+    until("who looks beside the sidecar sees it", || home.answers() == ["restore"]);
     let kinds = sidecar.get("/v1/agents/default/checkpoints?kind=recovery").json();
     assert_eq!(kinds.as_array().map(Vec::len), Some(1), "what was there is kept: {kinds}");
     let again = sidecar.post("/v1/agents/default/observe", r#"{"heartbeat":true}"#).json();
