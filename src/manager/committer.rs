@@ -71,6 +71,7 @@ pub(super) type Tell = Box<dyn Fn(WorkProgress) + Send + Sync>;
 
 /// What a commit came to, and how long it took.
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(not(feature = "server"), expect(dead_code, reason = "only a sidecar listens"))]
 pub(crate) struct CommitEnd<'a> {
     pub kind: Kind,
     pub took: Duration,

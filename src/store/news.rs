@@ -15,6 +15,7 @@ use crate::state::Checkpoint;
 
 /// Something that is durable since just now.
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(not(feature = "server"), expect(dead_code, reason = "only a sidecar listens"))]
 pub(crate) enum Fresh<'a> {
     /// A checkpoint that was asked for; not one that is only carried from store to store.
     Checkpoint(&'a Checkpoint),
