@@ -2,9 +2,10 @@
 //!
 //! A checkpoint is older than the onset when the observation it records is before it. Numbers of
 //! observations never go back, so what precedes such a checkpoint is older too, also where nothing
-//! was recorded; what follows the last such one and records nothing is passed by. `recovery`
-//! checkpoints hold what was about to be replaced and are passed by, like those from before a fresh
-//! start. Where an earlier restore for the same cause did not help, the choice goes on behind what
+//! was recorded; what follows the last such one and records nothing is passed by. So is what was made
+//! while the agent was drifting, also where that drift was answered by less than a restore and tainted
+//! nothing. `recovery` checkpoints hold what was about to be replaced and are passed by, like those
+//! from before a fresh start. Where an earlier restore for the same cause did not help, the choice goes on behind what
 //! was restored then, to other content.
 
 use std::cmp::Reverse;
@@ -26,6 +27,8 @@ pub struct Candidate {
     pub sound: bool,
     /// Made after a drift's onset.
     pub tainted: bool,
+    /// The agent was drifting when it was made, and nobody called it good since.
+    pub drifting: bool,
     /// Made before the last fresh start.
     pub before_reset: bool,
     /// Digest of its content.
@@ -42,6 +45,8 @@ pub enum Passed {
     NoObservation,
     /// It was made after an earlier drift's onset.
     Tainted,
+    /// The agent was drifting when it was made, whatever was done about that.
+    WhileDrifting,
     /// It is damaged.
     Damaged,
     /// It holds what a restore replaced, or what went wrong.
@@ -60,6 +65,7 @@ impl std::fmt::Display for Passed {
             Self::AfterOnset(at) => return write!(f, "made at observation {at}, after the onset"),
             Self::NoObservation => "not known to be older than the onset",
             Self::Tainted => "tainted by an earlier drift",
+            Self::WhileDrifting => "made while the agent was drifting",
             Self::Damaged => "damaged",
             Self::Recovery => "a recovery checkpoint",
             Self::BeforeReset => "made before the last fresh start",
@@ -132,6 +138,7 @@ impl Candidate {
         [
             (self.kind == Kind::Recovery, Passed::Recovery),
             (self.tainted, Passed::Tainted),
+            (self.drifting, Passed::WhileDrifting),
             (!self.sound, Passed::Damaged),
             (self.before_reset, Passed::BeforeReset),
         ]
@@ -157,6 +164,7 @@ mod tests {
             observation,
             sound: true,
             tainted: false,
+            drifting: false,
             before_reset: false,
             digest: Digest::of(&seq.to_le_bytes()),
         }
@@ -222,23 +230,26 @@ mod tests {
     }
 
     fn any_line() -> impl Strategy<Value = Vec<Candidate>> {
-        let one = (0..4_u64, prop::bool::weighted(0.8), any::<[bool; 3]>(), 0..3_u8, 0..3_usize);
+        let one = (0..4_u64, prop::bool::weighted(0.8), any::<[bool; 4]>(), 0..3_u8, 0..3_usize);
         prop::collection::vec(one, 0..20).prop_map(|all| {
             let mut at = 0;
             (1..)
                 .zip(all)
-                .map(|(seq, (passed, watched, [sound, tainted, reset], content, kind))| {
-                    at += passed;
-                    Candidate {
-                        observation: watched.then_some(at),
-                        sound,
-                        tainted: tainted && reset,
-                        before_reset: reset && seq < 4,
-                        digest: Digest::of(&[content]),
-                        kind: Kind::ALL[kind],
-                        ..candidate(seq, None)
-                    }
-                })
+                .map(
+                    |(seq, (passed, watched, [sound, tainted, drifting, reset], content, kind))| {
+                        at += passed;
+                        Candidate {
+                            observation: watched.then_some(at),
+                            sound,
+                            tainted: tainted && reset,
+                            drifting: drifting && tainted,
+                            before_reset: reset && seq < 4,
+                            digest: Digest::of(&[content]),
+                            kind: Kind::ALL[kind],
+                            ..candidate(seq, None)
+                        }
+                    },
+                )
                 .collect()
         })
     }
@@ -250,7 +261,8 @@ mod tests {
         ) {
             let choice = choose(&line, onset, tried);
             let fits = |it: &&Candidate| {
-                it.sound && !it.tainted && !it.before_reset && it.kind != Kind::Recovery
+                let bad = it.tainted || it.drifting || it.before_reset;
+                it.sound && !bad && it.kind != Kind::Recovery
             };
             let older = |it: &&Candidate| {
                 let proof = line.iter().filter(|other| other.seq >= it.seq);

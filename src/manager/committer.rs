@@ -56,7 +56,8 @@ pub(crate) struct Committer {
     pub(super) counting: RwLock<Option<Count>>,
     /// One homecoming at a time.
     pub(super) homecoming: Mutex<()>,
-    /// Held while numbers are given and written, so that homecoming comes between two batches.
+    /// Held while numbers are given and written, so that homecoming, and what is forgotten by hand,
+    /// come between two batches: a commit takes parts over from the newest checkpoint.
     pub(super) turn: Mutex<()>,
 }
 

@@ -103,6 +103,7 @@ impl CheckpointManager {
         let mut reports = Vec::new();
         for store in self.seen("what to forget")? {
             for agent in self.agents_of(&store, request.agent.as_ref())? {
+                let _turn = committer.turn.lock();
                 let (report, word) = {
                     let catalog = store.catalog();
                     let now = store.store_time_ms();
@@ -185,7 +186,7 @@ impl CheckpointManager {
                 self.check_reach()?;
             }
             for store in self.committer().targets.sighted() {
-                forget_in(&store, &found.held, erase)?;
+                forget_in(self.committer(), &store, &found.held, erase)?;
             }
             tracing::info!(agent = %agent.id(), seq = %facts.seq, erase, "forgot a checkpoint");
             agent.forget_track();
@@ -231,7 +232,13 @@ impl CheckpointManager {
     }
 }
 
-fn forget_in(store: &Arc<Store>, held: &Held, erase: bool) -> Result<(), Error> {
+fn forget_in(
+    committer: &Committer,
+    store: &Arc<Store>,
+    held: &Held,
+    erase: bool,
+) -> Result<(), Error> {
+    let turn = committer.turn.lock();
     let id = held.manifest.id;
     let word = {
         let catalog = store.catalog();
@@ -244,6 +251,7 @@ fn forget_in(store: &Arc<Store>, held: &Held, erase: bool) -> Result<(), Error> 
     if let Some(word) = word {
         say(store, word)?;
     }
+    drop(turn);
     if erase {
         store.erase().map_err(|error| pruning(&error))?;
     }

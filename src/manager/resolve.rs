@@ -74,8 +74,8 @@ impl Reference {
 /// Finds what a reference of an agent means. `latest` and `good` walk past what is damaged; an id
 /// or a path does not. What an id or a path means may have gone home since, where the stores that
 /// are open are fallbacks.
-/// `good` is older than an onset, where something is suspected since then; with it comes the newest
-/// checkpoint when watching began.
+/// `good` was not made while the agent was drifting, and is older than an onset where something is
+/// suspected since then; with that comes the newest checkpoint when watching began.
 pub(crate) fn resolve(
     targets: &Targets,
     agent: &AgentId,
@@ -103,20 +103,20 @@ fn resolve_in(
         Reference::Latest | Reference::LatestOf(_) | Reference::Good => Ok(None),
     };
     match reference {
-        Reference::Latest => walk(targets, stores, agent, text, |_| true),
+        Reference::Latest => walk(targets, stores, agent, text, |_, _| true),
         Reference::Good => {
             // What precedes one that is older is older too: numbers never go back.
             let mut older = onset.is_none();
-            let found = walk(targets, stores, agent, text, |held| {
+            let found = walk(targets, stores, agent, text, |held, store| {
                 older |= onset.is_some_and(|(onset, began)| {
                     held.observation(began).is_some_and(|at| at < onset)
                 });
-                older
+                older && !store.catalog().is_drifting(held)
             });
             found.map_err(|error| dated(error, onset))
         }
         Reference::LatestOf(kind) => {
-            walk(targets, stores, agent, text, |held| held.manifest.kind == *kind)
+            walk(targets, stores, agent, text, |held, _| held.manifest.kind == *kind)
         }
         Reference::Id(_) | Reference::Prefix(_) | Reference::Path(_) => {
             if let Some(found) = named(stores)? {
@@ -171,12 +171,12 @@ fn walk(
     stores: &[Arc<Store>],
     agent: &AgentId,
     text: &str,
-    mut wanted: impl FnMut(&Held) -> bool,
+    mut wanted: impl FnMut(&Held, &Store) -> bool,
 ) -> Result<Resolved, Error> {
     let recovery = text == "latest:recovery";
     let mut walked_past = Vec::new();
     for (held, store) in newest_first(stores, agent, recovery) {
-        if !wanted(&held) {
+        if !wanted(&held, &store) {
             continue;
         }
         let mut found = Resolved { held, store, walked_past: Vec::new(), state: None };

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::commit::frame::RecordType;
 use crate::commit::summary::{At, Item};
+use crate::drift::Level;
 use crate::encode::event::{Event, Forgotten, Outcome, What};
 use crate::encode::manifest::{Idempotency, Manifest};
 use crate::encode::watched::Watched;
@@ -559,6 +560,12 @@ impl Catalog {
 
     pub(crate) fn is_tainted(&self, id: CheckpointId) -> bool {
         self.marked.get(&id).is_some_and(|(_, tainted)| *tainted)
+    }
+
+    /// Whether the agent was drifting when it was made, and nobody called it good since.
+    pub(crate) fn is_drifting(&self, held: &Held) -> bool {
+        let level = held.manifest.watched.as_ref().map(|watched| watched.level);
+        level == Some(Level::Drifting) && !self.marked.contains_key(&held.manifest.id)
     }
 
     pub(crate) fn is_damaged(&self, id: CheckpointId) -> bool {

@@ -164,6 +164,7 @@ impl Wanderer {
             observation: self.known.get(&one.seq).map(|known| known.observation),
             sound: true,
             tainted: self.tainted.contains(&one.seq),
+            drifting: one.drift == Some(Level::Drifting),
             before_reset: false,
             digest: one.digest,
         };

@@ -69,9 +69,18 @@ impl Drop for Player {
     }
 }
 
-/// What each agent was acknowledged: by number, the checkpoint and the digest of its state.
+/// What is known of an agent.
 #[derive(Default)]
-struct Acknowledged(BTreeMap<String, BTreeMap<u64, (CheckpointId, String)>>);
+struct Known {
+    /// What it was acknowledged: by number, the checkpoint and the digest of its state.
+    acknowledged: BTreeMap<u64, (CheckpointId, String)>,
+    /// The newest number that was found: what was under way at a kill may have been kept.
+    found: u64,
+}
+
+/// What each agent was acknowledged.
+#[derive(Default)]
+struct Acknowledged(BTreeMap<String, Known>);
 
 impl Acknowledged {
     fn take(&mut self, line: &str) -> Outcome {
@@ -81,8 +90,8 @@ impl Acknowledged {
         };
         let seq = seq.parse().map_err(|_| Broken::new(format!("{seq} is no number")))?;
         let id = id.parse().map_err(|_| Broken::new(format!("{id} is no id")))?;
-        let agent = self.0.entry(agent.to_owned()).or_default();
-        agent.insert(seq, (id, digest.to_owned()));
+        let known = self.0.entry(agent.to_owned()).or_default();
+        known.acknowledged.insert(seq, (id, digest.to_owned()));
         Ok(())
     }
 
@@ -91,8 +100,9 @@ impl Acknowledged {
     }
 
     /// Everything that retention cannot have let go is listed and restores.
-    fn check(&self, manager: &CheckpointManager, keep: u64, tried: &mut Tried) -> Outcome {
-        for (name, acknowledged) in &self.0 {
+    fn check(&mut self, manager: &CheckpointManager, keep: u64, tried: &mut Tried) -> Outcome {
+        for (name, known) in &mut self.0 {
+            let Known { acknowledged, found } = known;
             let agent = manager.agent(name)?;
             let listed = agent.list_checkpoints(Filter::default())?;
             let newest = listed.first().map_or(0, |one| one.seq.0);
@@ -102,7 +112,9 @@ impl Acknowledged {
                 return Err(Broken::lost(lost, format!("{name} ends at {newest}, not {last}")));
             }
             // One commit of each agent may have been under way.
-            ensure(newest <= last + 1, || format!("nobody asked for {newest} of {name}"))?;
+            let asked = last.max(*found) + 1;
+            ensure(newest <= asked, || format!("nobody asked for {newest} of {name}"))?;
+            *found = newest;
             for (seq, (id, digest)) in acknowledged.range((newest + 1).saturating_sub(keep)..) {
                 let read = agent.read_checkpoint(id.to_string());
                 let read = read.map_err(|e| Broken::lost(1, format!("{name} lost {seq}: {e}")))?;

@@ -283,6 +283,7 @@ fn an_agent_that_drifts_again_and_again_comes_to_rest() {
         observation: Some(seq * 10),
         sound: true,
         tainted: false,
+        drifting: false,
         before_reset: false,
         digest: Digest::of(&seq.to_le_bytes()),
     };

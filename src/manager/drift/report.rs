@@ -137,6 +137,7 @@ pub(super) fn choose_for(
                     observation: held.observation(began),
                     sound: !catalog.is_damaged(manifest.id),
                     tainted: catalog.is_tainted(manifest.id),
+                    drifting: catalog.is_drifting(held),
                     before_reset: manifest.seq <= start,
                     digest: held.digest,
                 };
