@@ -9,6 +9,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 image_mib=${IMAGE_MIB:-14336}
 home=$(mktemp -d "${IMAGE_DIR:-${TMPDIR:-/tmp}}/stateward-ext4.XXXXXX")
+# PostgreSQL does not run as root and has to get through.
+chmod 711 "$home"
 mounted=
 
 cleanup() {

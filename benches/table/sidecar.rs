@@ -120,7 +120,7 @@ fn rates(arguments: &Arguments, connections: usize) -> Vec<Row> {
         })
     })];
     let mut names = Vec::new();
-    if let Some(redis) = &redis {
+    if let Ok(redis) = &redis {
         names.push("Redis, appendfsync always, SET");
         contestants.push(Contestant::new(|round| {
             crowd(round).rate(|at| {
@@ -129,7 +129,7 @@ fn rates(arguments: &Arguments, connections: usize) -> Vec<Row> {
             })
         }));
     }
-    if let Some(postgres) = &postgres {
+    if let Ok(postgres) = &postgres {
         names.push("PostgreSQL, INSERT");
         contestants.push(Contestant::new(|round| {
             crowd(round).rate(|at| {
@@ -145,10 +145,8 @@ fn rates(arguments: &Arguments, connections: usize) -> Vec<Row> {
     rows.extend(names.iter().zip(&figures[1..]).map(|(name, theirs)| {
         Row::against(format!("{work}, against {name}"), Unit::PerSecond, &figures[0], theirs)
     }));
-    for (name, there) in [("Redis", redis.is_some()), ("PostgreSQL", postgres.is_some())] {
-        if !there {
-            rows.push(Row::skipped(format!("{work}, against {name}"), "it is not installed here"));
-        }
+    for (name, missing) in [("Redis", redis.err()), ("PostgreSQL", postgres.err())] {
+        rows.extend(missing.map(|why| Row::skipped(format!("{work}, against {name}"), why)));
     }
     rows
 }

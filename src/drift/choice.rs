@@ -25,14 +25,23 @@ pub struct Candidate {
     pub observation: Option<u64>,
     /// Not known to be damaged.
     pub sound: bool,
-    /// Made after a drift's onset.
-    pub tainted: bool,
-    /// The agent was drifting when it was made, and nobody called it good since.
-    pub drifting: bool,
+    /// Whether a drift stands against it.
+    pub taint: Taint,
     /// Made before the last fresh start.
     pub before_reset: bool,
     /// Digest of its content.
     pub digest: Digest,
+}
+
+/// Whether a drift stands against a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taint {
+    /// None does.
+    None,
+    /// The agent was drifting when it was made, and nobody called it good since.
+    WhileDrifting,
+    /// It was made after the onset of a drift that was gone back from, or a person called it bad.
+    Marked,
 }
 
 /// Why a checkpoint was not chosen.
@@ -118,7 +127,7 @@ pub fn choose(candidates: &[Candidate], onset: u64, tried: Option<Seq>) -> Choic
             }
         };
         choice.passed.push(PassedBy { seq: candidate.seq, why });
-        if !candidate.tainted && candidate.kind != Kind::Recovery {
+        if candidate.taint != Taint::Marked && candidate.kind != Kind::Recovery {
             choice.taints.push(candidate.seq);
         }
     }
@@ -137,8 +146,8 @@ impl Candidate {
     fn unfit(&self) -> Option<Passed> {
         [
             (self.kind == Kind::Recovery, Passed::Recovery),
-            (self.tainted, Passed::Tainted),
-            (self.drifting, Passed::WhileDrifting),
+            (self.taint == Taint::Marked, Passed::Tainted),
+            (self.taint == Taint::WhileDrifting, Passed::WhileDrifting),
             (!self.sound, Passed::Damaged),
             (self.before_reset, Passed::BeforeReset),
         ]
@@ -163,8 +172,7 @@ mod tests {
             kind: Kind::Routine,
             observation,
             sound: true,
-            tainted: false,
-            drifting: false,
+            taint: Taint::None,
             before_reset: false,
             digest: Digest::of(&seq.to_le_bytes()),
         }
@@ -179,7 +187,7 @@ mod tests {
     fn the_newest_before_the_onset_is_chosen_and_the_newer_ones_say_why_not() {
         let mut all = ten();
         all[4].sound = false;
-        all[5].tainted = true;
+        all[5].taint = Taint::Marked;
         all[6].kind = Kind::Recovery;
         all.reverse();
         let choice = choose(&all, 80, None);
@@ -230,26 +238,30 @@ mod tests {
     }
 
     fn any_line() -> impl Strategy<Value = Vec<Candidate>> {
-        let one = (0..4_u64, prop::bool::weighted(0.8), any::<[bool; 4]>(), 0..3_u8, 0..3_usize);
+        let taint = prop::sample::select(vec![
+            Taint::None,
+            Taint::None,
+            Taint::WhileDrifting,
+            Taint::Marked,
+        ]);
+        let watched = prop::bool::weighted(0.8);
+        let one = (0..4_u64, watched, any::<[bool; 2]>(), taint, 0..3_u8, 0..3_usize);
         prop::collection::vec(one, 0..20).prop_map(|all| {
             let mut at = 0;
             (1..)
                 .zip(all)
-                .map(
-                    |(seq, (passed, watched, [sound, tainted, drifting, reset], content, kind))| {
-                        at += passed;
-                        Candidate {
-                            observation: watched.then_some(at),
-                            sound,
-                            tainted: tainted && reset,
-                            drifting: drifting && tainted,
-                            before_reset: reset && seq < 4,
-                            digest: Digest::of(&[content]),
-                            kind: Kind::ALL[kind],
-                            ..candidate(seq, None)
-                        }
-                    },
-                )
+                .map(|(seq, (passed, watched, [sound, reset], taint, content, kind))| {
+                    at += passed;
+                    Candidate {
+                        observation: watched.then_some(at),
+                        sound,
+                        taint,
+                        before_reset: reset && seq < 4,
+                        digest: Digest::of(&[content]),
+                        kind: Kind::ALL[kind],
+                        ..candidate(seq, None)
+                    }
+                })
                 .collect()
         })
     }
@@ -261,8 +273,8 @@ mod tests {
         ) {
             let choice = choose(&line, onset, tried);
             let fits = |it: &&Candidate| {
-                let bad = it.tainted || it.drifting || it.before_reset;
-                it.sound && !bad && it.kind != Kind::Recovery
+                let clean = it.taint == Taint::None && it.sound && !it.before_reset;
+                clean && it.kind != Kind::Recovery
             };
             let older = |it: &&Candidate| {
                 let proof = line.iter().filter(|other| other.seq >= it.seq);

@@ -32,7 +32,7 @@ use self::signals::{
 };
 use crate::error::ErrorKind;
 
-pub use choice::{Candidate, Choice, Passed, PassedBy, choose, first_from};
+pub use choice::{Candidate, Choice, Passed, PassedBy, Taint, choose, first_from};
 pub use detector::{Detector, Opinion, Question};
 pub use ledger::{Answer, Cause, Ledger};
 pub use observation::{Action, Observation, Occasion};

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::admission::unreadable;
 use super::error::Error;
+use crate::drift::Taint;
 use crate::state::{AgentId, CheckpointId, Kind, Seq};
 use crate::store::{ContentError, Held, Store, Targets, ViewPath};
 
@@ -111,7 +112,7 @@ fn resolve_in(
                 older |= onset.is_some_and(|(onset, began)| {
                     held.observation(began).is_some_and(|at| at < onset)
                 });
-                older && !store.catalog().is_drifting(held)
+                older && store.catalog().taint(held) == Taint::None
             });
             found.map_err(|error| dated(error, onset))
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::commit::frame::RecordType;
 use crate::commit::summary::{At, Item};
-use crate::drift::Level;
+use crate::drift::{Level, Taint};
 use crate::encode::event::{Event, Forgotten, Outcome, What};
 use crate::encode::manifest::{Idempotency, Manifest};
 use crate::encode::watched::Watched;
@@ -562,10 +562,14 @@ impl Catalog {
         self.marked.get(&id).is_some_and(|(_, tainted)| *tainted)
     }
 
-    /// Whether the agent was drifting when it was made, and nobody called it good since.
-    pub(crate) fn is_drifting(&self, held: &Held) -> bool {
-        let level = held.manifest.watched.as_ref().map(|watched| watched.level);
-        level == Some(Level::Drifting) && !self.marked.contains_key(&held.manifest.id)
+    /// Whether a drift stands against a checkpoint. A person's word outweighs how the agent stood.
+    pub(crate) fn taint(&self, held: &Held) -> Taint {
+        let watched = held.manifest.watched.as_ref();
+        match self.marked.get(&held.manifest.id) {
+            Some((_, true)) => Taint::Marked,
+            None if watched.is_some_and(|it| it.level == Level::Drifting) => Taint::WhileDrifting,
+            Some((_, false)) | None => Taint::None,
+        }
     }
 
     pub(crate) fn is_damaged(&self, id: CheckpointId) -> bool {

@@ -15,7 +15,7 @@ use super::scenario::{Expectation, Scenario};
 use super::trial::{Broken, Case, Outcome, Trial, Tried, ensure};
 use crate::clock::{Clock, ManualClock};
 use crate::disk::{FaultDisk, MemoryDisk};
-use crate::drift::choice::{Candidate, choose};
+use crate::drift::choice::{Candidate, Taint, choose};
 use crate::drift::ledger::{Answer, Ledger};
 use crate::drift::policy::Response;
 use crate::drift::response::{self, Decision, Measure, decide};
@@ -163,8 +163,11 @@ impl Wanderer {
             kind: one.kind,
             observation: self.known.get(&one.seq).map(|known| known.observation),
             sound: true,
-            tainted: self.tainted.contains(&one.seq),
-            drifting: one.drift == Some(Level::Drifting),
+            taint: match one.drift {
+                _ if self.tainted.contains(&one.seq) => Taint::Marked,
+                Some(Level::Drifting) => Taint::WhileDrifting,
+                _ => Taint::None,
+            },
             before_reset: false,
             digest: one.digest,
         };

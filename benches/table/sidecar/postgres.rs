@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::server::{Server, runs};
+use super::server::{NOT_INSTALLED, Server, runs};
 
 const PROTOCOL: u32 = 196_608;
 
@@ -38,9 +38,9 @@ fn command(program: &Path) -> Command {
 }
 
 impl Postgres {
-    /// Starts one; none where it is not installed.
-    pub fn start(home: &Path) -> Option<Self> {
-        let programs = programs()?;
+    /// Starts one, or says why there is none.
+    pub fn start(home: &Path) -> Result<Self, &'static str> {
+        let programs = programs().ok_or(NOT_INSTALLED)?;
         let place = home.join("postgres");
         fs::create_dir(&place).expect("a directory can be made");
         // The server runs as another user where this one is root.
@@ -51,7 +51,7 @@ impl Postgres {
         let mut init = command(&programs.join("initdb"));
         init.args(["-A", "trust", "-U", "bench", "-D"]).arg(&data).current_dir(&place);
         if !runs(&mut init) {
-            return None;
+            return Err("its initdb fails here; may the user `postgres` reach the directory?");
         }
         let mut server = command(&programs.join("postgres"));
         server.arg("-D").arg(&data).arg("-k").arg(&place).args(["-h", "", "-c"]);
@@ -63,7 +63,7 @@ impl Postgres {
             "CREATE TABLE checkpoints (seq bigserial PRIMARY KEY, agent text NOT NULL, \
              state text NOT NULL)",
         );
-        Some(Self { _server: server, socket })
+        Ok(Self { _server: server, socket })
     }
 
     /// A connection that inserts each state it is given.

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::server::{Server, runs};
+use super::server::{NOT_INSTALLED, Server, runs};
 
 /// A server of its own.
 pub struct Redis {
@@ -14,10 +14,10 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Starts one; none where it is not installed.
-    pub fn start(home: &Path) -> Option<Self> {
+    /// Starts one, or says why there is none.
+    pub fn start(home: &Path) -> Result<Self, &'static str> {
         if !runs(Command::new("redis-server").arg("--version")) {
-            return None;
+            return Err(NOT_INSTALLED);
         }
         let socket = home.join("redis.sock");
         let mut command = Command::new("redis-server");
@@ -25,7 +25,7 @@ impl Redis {
         command.args(["--appendfsync", "always", "--unixsocket"]).arg(&socket);
         command.arg("--dir").arg(home).current_dir(home);
         let server = Server::start(&mut command, || UnixStream::connect(&socket).is_ok());
-        Some(Self { _server: server, socket })
+        Ok(Self { _server: server, socket })
     }
 
     /// A connection that sets a key to each state it is given.

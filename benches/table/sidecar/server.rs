@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 /// How long a server may take until it answers.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Why a server that others provide is left out.
+pub const NOT_INSTALLED: &str = "it is not installed here";
+
 /// A running server.
 pub struct Server(Child);
 

@@ -1,7 +1,7 @@
 //! Decisions with a virtual clock: what is answered how, how often, and when it stops.
 
 use super::*;
-use crate::drift::choice::{Candidate, choose};
+use crate::drift::choice::{Candidate, Taint, choose};
 use crate::drift::ledger::Answer;
 use crate::drift::policy::Policies;
 use crate::drift::signals::catalogue::Signal;
@@ -282,8 +282,7 @@ fn an_agent_that_drifts_again_and_again_comes_to_rest() {
         kind: Kind::Routine,
         observation: Some(seq * 10),
         sound: true,
-        tainted: false,
-        drifting: false,
+        taint: Taint::None,
         before_reset: false,
         digest: Digest::of(&seq.to_le_bytes()),
     };
@@ -298,7 +297,9 @@ fn an_agent_that_drifts_again_and_again_comes_to_rest() {
                 let chosen = choice.chosen.unwrap();
                 store.act("a", &broken, Some(chosen.0));
                 for candidate in &mut line {
-                    candidate.tainted |= choice.taints.contains(&candidate.seq);
+                    if choice.taints.contains(&candidate.seq) {
+                        candidate.taint = Taint::Marked;
+                    }
                 }
                 restores.push(chosen.0);
                 number += 10;

@@ -136,8 +136,7 @@ pub(super) fn choose_for(
                     kind: manifest.kind,
                     observation: held.observation(began),
                     sound: !catalog.is_damaged(manifest.id),
-                    tainted: catalog.is_tainted(manifest.id),
-                    drifting: catalog.is_drifting(held),
+                    taint: catalog.taint(held),
                     before_reset: manifest.seq <= start,
                     digest: held.digest,
                 };
