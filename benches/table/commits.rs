@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 use stateward::disk::Disk;
-use stateward::{Agent, CheckpointManager};
+use stateward::{Agent, CheckpointManager, Observation};
 
 use crate::arguments::Arguments;
 use crate::baseline::group::{RawGroup, Seat};
@@ -28,6 +28,7 @@ pub fn rows(arguments: &Arguments) -> Vec<Row> {
     for (bytes, size) in SIZES {
         rows.extend(one_writer(arguments, bytes, size));
     }
+    rows.push(watched(arguments));
     for writers in [10, 100] {
         for (bytes, size) in SIZES {
             rows.extend(many_writers(arguments, writers, bytes, size));
@@ -76,6 +77,37 @@ fn one_writer(arguments: &Arguments, bytes: usize, size: &str) -> Vec<Row> {
         Row::alone(format!("{size}, 1 writer: syncs a commit waits for"), Unit::Syncs, &syncs)
             .at_most(1.0),
     ]
+}
+
+/// What it costs a commit that its agent was observed since the last one.
+fn watched(arguments: &Arguments) -> Row {
+    let home = arguments.scratch();
+    let manager = ours::open(home.path());
+    let (watched, plain) = (ours::agent(&manager, "watched"), ours::agent(&manager, "plain"));
+    let states = |round: usize| Chat::seeded(round as u64).states(20, 1_000).into_iter();
+    let observed = |(step, state): (usize, Vec<u8>)| {
+        let told = Observation::action("edit", step).ok(true).metric("latency_s", step as f64);
+        watched.observe(told).expect("what is told is in bounds");
+        state
+    };
+    let mut contestants = [
+        Contestant::new(|round| {
+            // Observed as each is taken, which is outside the clock.
+            let states = states(round).enumerate().map(observed);
+            let p50 = median_seconds(states, |state| ours::commit(&watched, state));
+            ours::settle(&manager);
+            p50
+        }),
+        Contestant::new(|round| {
+            let p50 = median_seconds(states(round), |state| ours::commit(&plain, state));
+            ours::settle(&manager);
+            p50
+        }),
+    ];
+    let figures = interleave(arguments.rounds(100), &mut contestants);
+    drop(contestants);
+    let work = "1 KB of an agent observed before each, against one that is not";
+    Row::against(work.to_owned(), Unit::Seconds, &figures[0], &figures[1])
 }
 
 fn many_writers(arguments: &Arguments, writers: usize, bytes: usize, size: &str) -> Vec<Row> {
