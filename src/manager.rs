@@ -53,6 +53,8 @@ pub use progress::{Work, WorkProgress};
 pub use report::{AgentSummary, LogEntry, Status, TargetStatus};
 pub use request::Request;
 pub use resolve::WalkedPast;
+#[cfg(feature = "cli")]
+pub(crate) use resolve::is_of_agent;
 use restore_run::Ended;
 pub use restoring::{Loaded, RestoreOptions, Restored};
 #[cfg(feature = "cli")]

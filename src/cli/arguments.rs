@@ -12,15 +12,16 @@ use super::{
 
 const EXAMPLES: &str = "\
 Examples:
-  stateward run --state memory.json -- python3 agent.py   keep an agent through crashes
+  stateward run --state memory.json -- ./agent    keep it through crashes
   stateward checkpoint --state state.json         keep the state
   stateward list                                  see what is kept
   stateward restore latest                        put the newest one back
   stateward restore latest --state-out -          only print it
   stateward operation run deploy -- ./deploy.sh   guard a risky step
 
-REF is a path that `checkpoint` printed, an id or at least 4 digits it begins with, latest,
-latest:KIND, or good (the newest proven sound).
+REF is the number of a checkpoint as `list` shows it, a path that `checkpoint` printed, an id or at \
+least 4 digits it begins with, latest, latest:KIND, or good (the newest proven sound, older than \
+anything suspected).
 
 Exit codes:
   0  done
@@ -35,7 +36,6 @@ Exit codes:
 /// Keeps the state of long-running agents: checkpoints that cannot be lost, and a safe way back.
 #[derive(Debug, Parser)]
 #[command(name = "stateward", version, after_help = EXAMPLES, max_term_width = 100)]
-#[command(disable_help_subcommand = true)]
 pub struct CommandLine {
     /// What every command takes.
     #[command(flatten)]

@@ -19,7 +19,7 @@ use crate::state::{AgentId, Receipt};
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  stateward export good agent.stateward")]
 pub(super) struct Export {
-    /// A path, an id or its first digits, latest, latest:KIND, or good
+    /// A number, a path, an id or its first digits, latest, latest:KIND, or good
     #[arg(value_name = "REF")]
     reference: String,
     /// The file to write, or - for stdout
@@ -68,7 +68,7 @@ pub(super) fn export(session: &Session, arguments: &Export) -> Result<(), Failur
 pub(super) fn import(session: &Session, arguments: &Import) -> Result<(), Failure> {
     let owner = arguments.owner.as_ref().unwrap_or_else(|| session.agent_id());
     let from_stdin = arguments.file == Path::new("-");
-    let receipt = session.reach(&session.store(), |reach| match reach {
+    let receipt = session.reach_or_make(&session.store(), |reach| match reach {
         Reach::Here(manager) if from_stdin => {
             let import = || manager.agent(owner.as_str())?.import_from(&mut io::stdin().lock());
             Ok(session.watching(manager, import)?)

@@ -17,14 +17,14 @@ const EXAMPLES: &str = "\
 Examples:
   stateward checkpoint --state state.json
   my-agent dump | stateward checkpoint --state - --comment 'before the merge'
-  stateward checkpoint --state-command 'curl -s localhost:8000/state' --label keep=yes
-  stateward checkpoint --state s.json --idempotency-key \"$RUN-$STEP\" --if-match 41
-  stateward checkpoint --workspace .            the files of this directory, however they change
-  stateward checkpoint --kind pre_operation --workspace . --state-file notes.db
+  stateward checkpoint --state-command 'curl -s localhost:8000/state'
+  stateward checkpoint --state s.json --idempotency-key \"$STEP\" --if-match 41
+  stateward checkpoint --workspace .        the files of this directory
+  stateward checkpoint --kind pre_operation --workspace . --label keep=yes
 
-The state is kept as the bytes that were given. What is not given (state, state files, workspace) is
-taken over from the newest checkpoint. Of a workspace only what changed is read and stored; what can
-be made again (node_modules, target, .venv …), what a .statewardignore names and files over 100 MB
+The state is kept as the bytes that were given. What is not given (state, state files, workspace) is \
+taken over from the newest checkpoint. Of a workspace only what changed is read and stored; what can \
+be made again (node_modules, target, .venv …), what a .statewardignore names and files over 100 MB \
 are left out, and listed.
 On exit 0 the checkpoint is durable, and its path is printed.";
 
@@ -71,7 +71,7 @@ fn metadata(text: &str) -> Result<Value, serde_json::Error> {
 }
 
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failure> {
-    let mut owner = arguments.parts.words(session);
+    let mut owner = arguments.parts.words(session)?;
     let state = arguments.state.take(session)?.into_body(&mut owner);
     let body = CheckpointBody {
         state,
@@ -97,7 +97,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failur
 
 /// Makes a checkpoint in the session's store.
 pub(super) fn make(session: &Session, wanted: MakeCheckpoint) -> Result<Receipt, Failure> {
-    session.reach(&session.store(), |reach| {
+    session.reach_or_make(&session.store(), |reach| {
         if let (Reach::There(_), Some(state)) = (reach, &wanted.body.state) {
             // What is no JSON does not fit into a request.
             let limits = session.configuration.settings.state;

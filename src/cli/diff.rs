@@ -15,14 +15,14 @@ use crate::server::reach::Reach;
 
 const EXAMPLES: &str = "\
 Examples:
-  stateward diff latest                  what changed since the newest checkpoint
+  stateward diff latest                  what changed since the newest one
   stateward diff good latest             from one checkpoint to another
   stateward diff good --name-only
-  stateward diff good latest --json | jq -j '.files[].diff // empty' > changes.patch
+  stateward diff good latest --json | jq -j '.files[].diff // empty'
 
-Without B the state file, the state files and the workspace are compared as they are now.
-A line begins with + for what was added, - for what was removed, ~ for what changed; texts are told
-line by line. In states, paths are JSON Pointers. Control characters are made visible (^[); --json has
+Without B the state file, the state files and the workspace are compared as they are now. \
+A line begins with + for what was added, - for what was removed, ~ for what changed; texts are told \
+line by line. In states, paths are JSON Pointers. Control characters are made visible (^[); --json has \
 everything as it is, and times too.";
 
 #[derive(Debug, Args)]

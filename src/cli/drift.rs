@@ -58,7 +58,7 @@ struct Explain {
 
 #[derive(Debug, Args)]
 struct Mark {
-    /// Which checkpoint: a path, an id, latest, latest:KIND, good
+    /// Which checkpoint: a number, a path, an id, latest, latest:KIND, good
     #[arg(value_name = "REF")]
     reference: String,
     /// What it is: bad ones are never chosen by themselves

@@ -106,7 +106,15 @@ impl Failure {
             Self::Server(error) => error.hint().map(str::to_owned),
             Self::Usage { hint, .. } | Self::Refused { hint, .. } => Some((*hint).to_owned()),
             Self::Validate(_) => Some("`stateward validate --list` names them".to_owned()),
-            Self::Config(_) => Some("`config.toml` in the repository shows every key".to_owned()),
+            Self::Config(_) => Some(
+                "`stateward init` writes a file with every key, in a directory that has none"
+                    .to_owned(),
+            ),
+            Self::Read { .. } => Some("name a file that can be read".to_owned()),
+            Self::Publish(_) | Self::Write { .. } => {
+                Some("name a place that can be written, with room for it".to_owned())
+            }
+            Self::Noun(_) => Some("`--help` says what may stand there".to_owned()),
             _ => None,
         }
         .filter(|hint| !hint.is_empty())

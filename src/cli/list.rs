@@ -6,8 +6,12 @@ use super::failure::Failure;
 use super::output::{size, span, table};
 use super::session::Session;
 use crate::manager::Filter;
-use crate::server::api::List;
-use crate::state::{Checkpoint, Durable, Kind, Seq, Timestamp};
+use crate::server::api::{List, StatusNow};
+use crate::server::reach::Reach;
+use crate::state::{AgentId, Checkpoint, Durable, Kind, Seq, Timestamp};
+
+/// Other agents that are named where this one has nothing.
+const AGENTS_NAMED_MAX: usize = 8;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  stateward list\n  stateward list --agent agent-3 --kind \
@@ -30,14 +34,31 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failur
     let Arguments { kind, limit, before } = *arguments;
     let filter = Filter { kind, limit, before: before.map(Seq) };
     let found = session.call(&reach, List { agent: agent.clone(), filter })?;
+    let others = if found.is_empty() { others(session, &reach)? } else { Vec::new() };
     let now = session.clock.now();
-    session.out.data(&found, || {
-        if found.is_empty() {
-            format!("Agent {agent} has no such checkpoint.")
-        } else {
-            rows(&found, now)
-        }
-    })
+    session
+        .out
+        .data(&found, || if found.is_empty() { nothing(agent, &others) } else { rows(&found, now) })
+}
+
+/// Other agents that have something, where this one has not.
+fn others(session: &Session, reach: &Reach) -> Result<Vec<AgentId>, Failure> {
+    let status = session.call(reach, StatusNow)?;
+    let agents = status
+        .agents
+        .into_iter()
+        .filter(|it| it.checkpoints > 0 && it.agent_id != *session.agent_id());
+    Ok(agents.map(|it| it.agent_id).collect())
+}
+
+fn nothing(agent: &AgentId, others: &[AgentId]) -> String {
+    let mut words = format!("Agent {agent} has no such checkpoint.");
+    if !others.is_empty() {
+        let shown: Vec<&str> = others.iter().take(AGENTS_NAMED_MAX).map(AgentId::as_str).collect();
+        let more = if others.len() > shown.len() { " …" } else { "" };
+        words += &format!(" Others have: {}{more} (--agent ID).", shown.join(", "));
+    }
+    words
 }
 
 fn rows(found: &[Checkpoint], now: Timestamp) -> String {

@@ -78,7 +78,16 @@ fn perform(
 ) -> Result<ExitCode, Failure> {
     // Made where it is needed: a mistake in the configuration is no reason to print no manual.
     let workspace = line.command.workspace();
-    let session = || Session::new(&line.global, surroundings, workspace);
+    let session = || {
+        let session = Session::new(&line.global, surroundings, workspace)?;
+        if let Some(other) = session.other_store().filter(|_| !session.out.json) {
+            let other = other.display();
+            session.out.say(&format!(
+                "The store of the workspace is meant; the one at {other} is had with --store."
+            ));
+        }
+        Ok::<Session, Failure>(session)
+    };
     match &line.command {
         Command::Run(it) => return run::run(&session()?, it),
         Command::Serve(it) => return serve::run(&session()?, logging, it),

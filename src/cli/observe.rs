@@ -146,7 +146,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failur
         None => read_all()?,
     };
     let count = told.len();
-    session.reach(&session.store(), |reach| {
+    session.reach_or_make(&session.store(), |reach| {
         let (observed, response) = tell(session, reach, told, arguments.respond)?;
         let told = Told { observations: count, observed: &observed, response };
         session.out.data(&told, || in_words(session.agent_id(), &observed))

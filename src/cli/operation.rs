@@ -134,7 +134,7 @@ fn begin(
     state: &StateArguments,
     parts: &PartArguments,
 ) -> Result<Receipt, Failure> {
-    let mut owner = parts.words(session);
+    let mut owner = parts.words(session)?;
     let state = state.take(session)?.into_body(&mut owner);
     let body = CheckpointBody {
         state,

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::failure::Failure;
 use super::session::Session;
 use crate::disk::{Disk, EntryKind};
 use crate::server::api::OwnerWords;
@@ -32,14 +33,14 @@ pub(super) struct PartArguments {
 
 impl PartArguments {
     /// These parts as a person names them.
-    pub(super) fn words(&self, session: &Session) -> OwnerWords {
-        OwnerWords {
-            workspace: self.workspace.as_ref().map(|path| session.absolute(path)),
+    pub(super) fn words(&self, session: &Session) -> Result<OwnerWords, Failure> {
+        Ok(OwnerWords {
+            workspace: session.workspace_at(self.workspace.as_deref(), self.force)?,
             force: self.force,
             shared: self.shared,
             state_files: self.state_files.iter().map(|path| session.absolute(path)).collect(),
             ..OwnerWords::by_hand()
-        }
+        })
     }
 }
 

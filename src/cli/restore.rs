@@ -22,22 +22,22 @@ use crate::state::{CheckpointId, lossy};
 
 const EXAMPLES: &str = "\
 Examples:
-  stateward restore latest                      put the newest one back in place
+  stateward restore latest                      put the newest one back
   stateward restore good --dry-run              tell what that would do
   stateward restore good --path src --path Cargo.toml
   stateward restore good --to /tmp/as-it-was    only write the files out
   stateward restore 0190a1b2 --state-out old.json
   stateward restore .stateward/checkpoints/default/0000000007-routine-….json
 
-In place means: state, state files and workspace go back to where they were taken from, after a
-recovery checkpoint of what is there; `stateward undo` takes it back. What is ignored or was left out
-is not touched. With --path only these files of the workspace go back. With --to and --state-out
+In place means: state, state files and workspace go back to where they were taken from, after a \
+recovery checkpoint of what is there; `stateward undo` takes it back. What is ignored or was left out \
+is not touched. With --path only these files of the workspace go back. With --to and --state-out \
 they are only written to another place, and nothing in the store changes.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
-    /// A path, an id or its first digits, latest, latest:KIND, or good
+    /// A number, a path, an id or its first digits, latest, latest:KIND, or good
     #[arg(value_name = "REF")]
     reference: String,
     /// Only write the state to this file, or - for stdout

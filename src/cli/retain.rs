@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::failure::Failure;
 use super::output::{count, size, table};
-use super::session::Session;
+use super::session::{Session, ask};
 use crate::manager::{ForgetReport, ForgetRequest, PruneReport};
 use crate::server::api::{self, ForgetSingle, ForgetSingleBody, Prune};
 use crate::server::reach::Reach;
@@ -13,14 +13,15 @@ use crate::state::Span;
 
 const EXAMPLES: &str = "\
 Examples:
-  stateward forget --dry-run                what the configured policy would let go, and why
+  stateward forget --dry-run                what the rules would let go, and why
   stateward forget --keep-last 5            keep five of each kind instead
-  stateward forget 0190a1b2                 a single one
-  stateward forget 0190a1b2 --erase         and every copy of it: for a secret that leaked
+  stateward forget 41                       a single one
+  stateward forget 41 --erase               and every copy of it: a leaked secret
 
-Without --agent the policy is applied to every agent. What recovery needs is kept in any case:
-latest, the last known good, the checkpoint of an open operation, pinned ones. The space is freed in
-time, or at once by `stateward prune`.";
+Without --agent the policy is applied to every agent. It keeps what recovery needs in any case:
+latest, the last known good, the checkpoint of an open operation, pinned ones. A single one goes as it \
+is named, except that of an open operation. What is forgotten does not come back; on a terminal this \
+asks first. The space is freed in time, or at once by `stateward prune`.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -52,11 +53,27 @@ pub(super) fn forget(session: &Session, arguments: &Forget) -> Result<(), Failur
         keep_within: arguments.keep_within,
         dry_run: arguments.dry_run,
     };
-    let reports =
-        session.reach(&session.store(), |reach| session.call(reach, api::Forget { request }))?;
+    let reports = session.reach(&session.store(), |reach| {
+        if session.can_ask() && !request.dry_run {
+            let dry = ForgetRequest { dry_run: true, ..request.clone() };
+            let going = session.call(reach, api::Forget { request: dry })?;
+            let going: usize = going.iter().map(|report| report.forgotten.len()).sum();
+            agree(going, "Forget")?;
+        }
+        session.call(reach, api::Forget { request })
+    })?;
     session.out.data(&reports, || {
         reports.iter().map(|report| in_words(report, arguments.dry_run)).collect()
     })
+}
+
+/// Asks before checkpoints go that will not come back.
+fn agree(going: usize, verb: &str) -> Result<(), Failure> {
+    if going == 0 {
+        return Ok(());
+    }
+    let going = count(going, "checkpoint", "checkpoints");
+    ask(&format!("{verb} {going}? This cannot be undone."))
 }
 
 fn in_words(report: &ForgetReport, dry_run: bool) -> String {
@@ -83,6 +100,9 @@ fn forget_single(session: &Session, arguments: &Forget) -> Result<(), Failure> {
     let named = session.named_by(&references[0], false)?;
     let gone = session.reach(&named.store, |reach| {
         let agent = session.owner_of(reach, &references[0], &named)?;
+        if session.can_ask() {
+            agree(references.len(), if arguments.erase { "Erase" } else { "Forget" })?;
+        }
         let body = ForgetSingleBody { references, erase: arguments.erase };
         session.call(reach, ForgetSingle { agent, body })
     })?;

@@ -26,15 +26,15 @@ Examples:
 
 The command finds in its environment:
   STATEWARD_AGENT              the agent's id
-  STATEWARD_URL                where the sidecar answers, as unix:/path/to/socket
-  STATEWARD_TOKEN              a token for it that is good for this agent alone
+  STATEWARD_URL                where the sidecar answers: unix:/path/to/socket
+  STATEWARD_TOKEN              a token for it, good for this agent alone
   STATEWARD_ATTEMPT            1, and one more each time it is started again
-  STATEWARD_RESTORED_FROM      the checkpoint that was put back before this start, or empty
-  STATEWARD_FAILED_OPERATIONS  operations that died with the attempt before, with commas between,
-                               or empty
+  STATEWARD_RESTORED_FROM      the checkpoint put back before this start
+  STATEWARD_FAILED_OPERATIONS  operations that died with the attempt before
+The last two may be empty; operations have commas between them.
 
-It runs in a process group of its own, which gets the terminal where there is one. SIGHUP, SIGINT,
-SIGQUIT, SIGTERM, SIGUSR1 and SIGUSR2 are passed on to it. Exit 0, or an exit after a signal that was
+It runs in a process group of its own, which gets the terminal where there is one. SIGHUP, SIGINT, \
+SIGQUIT, SIGTERM, SIGUSR1 and SIGUSR2 are passed on to it. Exit 0, or an exit after a signal that was \
 passed on, ends `run` with the command's own code, or 128 and the number of the signal.";
 
 #[derive(Debug, Args)]
@@ -138,7 +138,7 @@ fn setup(session: &Session, arguments: &Arguments) -> Result<Setup, Failure> {
     let state_files: Vec<PathBuf> = state_files.collect();
     check_patterns(&state_files)?;
     let belongings = Belongings {
-        workspace: arguments.workspace.as_ref().map(|path| session.absolute(path)),
+        workspace: session.workspace_at(arguments.workspace.as_deref(), arguments.force)?,
         force: arguments.force,
         shared: arguments.shared,
         state: arguments.state.as_ref().map(|path| session.absolute(path)),

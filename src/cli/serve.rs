@@ -25,19 +25,19 @@ use crate::supervise::Fleet;
 
 const EXAMPLES: &str = "\
 Examples:
-  stateward serve                       on the socket stateward.sock in the store
+  stateward serve                       on the socket in the store
   stateward serve --socket /run/user/1000/kept/s.sock
   stateward serve --listen 127.0.0.1:7878 --token-file token
 
-The socket is its owner's alone and needs no token. Over TCP every request but /livez says
-`Authorization: Bearer TOKEN`; the token is made where its file is not there yet. /openapi.json
+The socket is its owner's alone and needs no token. Over TCP every request but /livez says \
+`Authorization: Bearer TOKEN`; the token is made where its file is not there yet. /openapi.json \
 describes what can be asked.
 
-Agents that the configuration names in tables [[agent]] are run, each as `stateward run` would, and
+Agents that the configuration names in tables [[agent]] are run, each as `stateward run` would, and \
 started again when they die; what they print comes out on stderr.
 
-SIGTERM and SIGINT end it: the agents that it runs are ended, no new connection is taken, what is under way is finished, the store is
-settled. A second one ends it at once; what was acknowledged is kept either way. SIGHUP reads the
+SIGTERM and SIGINT end it: the agents that it runs are ended, no new connection is taken, what is under way is finished, the store is \
+settled. A second one ends it at once; what was acknowledged is kept either way. SIGHUP reads the \
 configuration again.";
 
 #[derive(Debug, Args)]

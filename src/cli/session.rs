@@ -12,15 +12,16 @@ use super::output::{Output, talk};
 use super::place;
 use super::watch::Watch;
 use crate::clock::{Clock, SystemClock};
+use crate::collect;
 use crate::config::{Configuration, Flag, Origin, Sources};
 use crate::disk::{Disk, RealDisk};
 use crate::error::ErrorKind;
-use crate::manager::{Agent, CheckpointManager, Options};
+use crate::manager::{self, Agent, CheckpointManager, Options, is_of_agent};
 use crate::server::api::{Call, Settle, Show};
 use crate::server::client::Client;
 use crate::server::reach::{Reach, ReachError, socket_of};
 use crate::state::AgentId;
-use crate::store::ViewPath;
+use crate::store::{Layout, ViewPath};
 use crate::supervise::{SidecarSetup, claude_files};
 
 /// What a command works with.
@@ -143,6 +144,16 @@ impl Session {
         self.directory.join(store.unwrap_or_else(|| settings.place()))
     }
 
+    /// A store in the working directory, where another is meant because the directory lies in a
+    /// workspace.
+    pub(super) fn other_store(&self) -> Option<PathBuf> {
+        let settings = &self.configuration.settings.store;
+        let here = self.directory.join(settings.place());
+        let another = settings.path.is_none() && self.store() != here;
+        Some(here)
+            .filter(|here| another && self.disk.metadata(&Layout::new(here).identity()).is_ok())
+    }
+
     /// Where sockets are kept, where the surroundings say so.
     pub(super) fn runtime_home(&self) -> Option<&Path> {
         self.runtime_home.as_deref()
@@ -167,7 +178,6 @@ impl Session {
         matches!(self.configuration.origin("store.path"), Origin::Flag(_))
     }
 
-    /// The absolute form of a path that was written on the command line.
     /// The transcripts of Claude Code of its sessions in the working directory, as a pattern.
     pub(super) fn claude_transcripts(&self) -> Result<PathBuf, Failure> {
         let home = self.claude_home.as_ref().ok_or_else(|| Failure::Usage {
@@ -178,6 +188,19 @@ impl Session {
         Ok(claude_files(home, &working))
     }
 
+    /// The absolute form of a path to a workspace. One that can be none is refused before a store is
+    /// made for it.
+    pub(super) fn workspace_at(
+        &self,
+        path: Option<&Path>,
+        force: bool,
+    ) -> Result<Option<PathBuf>, Failure> {
+        let Some(path) = path.map(|path| self.absolute(path)) else { return Ok(None) };
+        collect::check_root(&*self.disk, &path, force).map_err(manager::Error::from)?;
+        Ok(Some(path))
+    }
+
+    /// The absolute form of a path that was written on the command line.
     pub(super) fn absolute(&self, path: &Path) -> PathBuf {
         self.directory.join(path)
     }
@@ -197,11 +220,28 @@ impl Session {
         options
     }
 
-    /// Works on the store with the right to write, through the sidecar that holds it where one does,
-    /// and settles it.
+    /// Works on a store that is there with the right to write, through the sidecar that holds it where
+    /// one does, and settles it.
     pub(super) fn reach<T>(
         &self,
         store: &Path,
+        work: impl FnOnce(&Reach) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        self.work_on(&Options { create: false, ..self.options(store) }, work)
+    }
+
+    /// The same, and makes the store where none is.
+    pub(super) fn reach_or_make<T>(
+        &self,
+        store: &Path,
+        work: impl FnOnce(&Reach) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        self.work_on(&self.options(store), work)
+    }
+
+    fn work_on<T>(
+        &self,
+        store: &Options,
         work: impl FnOnce(&Reach) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let reach = self.way_to(store)?;
@@ -212,17 +252,19 @@ impl Session {
         Ok(done)
     }
 
-    fn way_to(&self, store: &Path) -> Result<Reach, Failure> {
-        if let Some(client) = self.sidecar_of(store)? {
+    fn way_to(&self, store: &Options) -> Result<Reach, Failure> {
+        if let Some(client) = self.sidecar_of(&store.path)? {
             return Ok(Reach::There(client));
         }
-        match CheckpointManager::open(self.options(store)) {
+        match CheckpointManager::open(store.clone()) {
             Ok(manager) => Ok(Reach::Here(manager)),
             // Whoever holds it may have begun to answer meanwhile.
-            Err(error) if error.kind() == ErrorKind::Locked => match self.sidecar_of(store)? {
-                Some(client) => Ok(Reach::There(client)),
-                None => Err(error.into()),
-            },
+            Err(error) if error.kind() == ErrorKind::Locked => {
+                match self.sidecar_of(&store.path)? {
+                    Some(client) => Ok(Reach::There(client)),
+                    None => Err(error.into()),
+                }
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -327,7 +369,7 @@ impl Session {
         named: &Named,
     ) -> Result<Agent, Failure> {
         let owner = match &named.agent {
-            _ if is_of_session(reference) || self.agent_is_named() => self.agent_id().clone(),
+            _ if is_of_agent(reference) || self.agent_is_named() => self.agent_id().clone(),
             Some(owner) => owner.clone(),
             None => manager.find(self.agent_id(), reference)?.agent_id,
         };
@@ -344,7 +386,7 @@ impl Session {
         let show = || Show { agent: self.agent_id().clone(), reference: reference.to_owned() };
         match reach {
             Reach::Here(manager) => Ok(self.agent_of(manager, reference, named)?.id().clone()),
-            Reach::There(_) if is_of_session(reference) || self.agent_is_named() => {
+            Reach::There(_) if is_of_agent(reference) || self.agent_is_named() => {
                 Ok(self.agent_id().clone())
             }
             Reach::There(_) => match &named.agent {
@@ -368,11 +410,6 @@ pub(super) fn elsewhere(what: &str) -> Failure {
         ),
         hint: "do it on the machine where the store is",
     }
-}
-
-/// Whether a reference is one that each agent has for itself.
-fn is_of_session(reference: &str) -> bool {
-    matches!(reference, "latest" | "good") || reference.starts_with("latest:")
 }
 
 /// Asks; what is not answered with yes is refused.

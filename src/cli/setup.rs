@@ -26,17 +26,17 @@ pub(super) struct Completions {
 
 pub(super) fn init(session: &Session) -> Result<(), Failure> {
     let file = session.absolute(FILE.as_ref());
-    if session.disk.metadata(&file).is_ok() {
-        return Err(Failure::Refused {
-            message: format!("{} is there already", file.display()),
-            hint: "it is yours: edit it, or move it away first",
-        });
-    }
     let store = session.store();
     session.make(&store)?;
-    publish(&*session.disk, &file, commented_out(EXAMPLE).as_bytes(), Durability::Synced)?;
-    session.out.data(&json!({ "config": file, "store": store }), || {
-        format!("Wrote {}.\nThe store is {}.", file.display(), store.display())
+    // What is there is somebody's: it stays.
+    let is_new = session.disk.metadata(&file).is_err();
+    if is_new {
+        publish(&*session.disk, &file, commented_out(EXAMPLE).as_bytes(), Durability::Synced)?;
+    }
+    session.out.data(&json!({ "config": file, "config_written": is_new, "store": store }), || {
+        let (file, store) = (file.display(), store.display());
+        let done = if is_new { "Wrote" } else { "Left as it is:" };
+        format!("{done} {file}.\nThe store is {store}.")
     })
 }
 

@@ -15,7 +15,7 @@ const EXAMPLES: &str = "\
 Examples:
   stateward show latest
   stateward show good --state | jq .
-  stateward show latest --files                 what its workspace and state files are
+  stateward show latest --files                 its workspace and state files
   stateward show 0190a1b2 --files --json | jq -r '.[].path'
 
 What a checkpoint's workspace left out is listed with its files; with --json, without --files.";
@@ -23,7 +23,7 @@ What a checkpoint's workspace left out is listed with its files; with --json, wi
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
-    /// A path, an id or its first digits, latest, latest:KIND, or good
+    /// A number, a path, an id or its first digits, latest, latest:KIND, or good
     #[arg(value_name = "REF")]
     reference: String,
     /// Print its state instead, byte for byte

@@ -54,12 +54,13 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<ExitCode, 
         reports
     };
     drop(bar);
+    let in_words = |report| in_words(report, options.repair);
     session.out.data(&reports, || reports.iter().map(in_words).collect())?;
     let sound = reports.iter().all(|report| report.sound);
     Ok(ExitCode::from(if sound { 0 } else { ErrorKind::Damaged.exit_code() }))
 }
 
-fn in_words(report: &VerifyReport) -> String {
+fn in_words(report: &VerifyReport, repaired: bool) -> String {
     let VerifyReport { segments, bytes, checkpoints, views, .. } = report;
     let read = format!(
         "Read {} in {segments} segments, the content of {checkpoints} checkpoints, {views} views.",
@@ -82,6 +83,15 @@ fn in_words(report: &VerifyReport) -> String {
     if report.rebuilt_views > 0 {
         lines.push(format!("{} views were made anew.", report.rebuilt_views));
     }
-    lines.push(if report.sound { "All is sound." } else { "Damage remains." }.to_owned());
+    let end = match (report.sound, repaired) {
+        (true, _) => "All is sound.",
+        (false, false) => {
+            "Damage remains; `stateward verify --repair` heals what has a second copy."
+        }
+        (false, true) => {
+            "Damage remains that has no second copy here; `latest` and `good` walk past it."
+        }
+    };
+    lines.push(end.to_owned());
     lines.join("\n") + "\n"
 }

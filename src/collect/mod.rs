@@ -43,12 +43,16 @@ use crate::error::ErrorKind;
 use crate::state::{ByteSize, Span};
 
 pub(crate) use rules::Rules;
+#[cfg(test)]
+pub(crate) use rules::STORE_FILES;
 pub use save_policy::{Automatic, Due, Moment, SavePolicy, SavePolicyError, Saved};
 pub use sink::Progress;
 pub(crate) use sink::Sink;
 pub use sink::SinkError;
 pub use source::{SourceError, StateSource};
 pub(crate) use state_files::{StateFilesFound, state_files};
+#[cfg(feature = "cli")]
+pub(crate) use workspace::check_root;
 pub(crate) use workspace::{Depth, Place, Scanned, Workspace};
 
 /// How workspaces are scanned.

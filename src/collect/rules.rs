@@ -27,6 +27,9 @@ pub(super) const TAG_FILE: &str = "CACHEDIR.TAG";
 /// What such a file begins with.
 pub(super) const TAG_SIGNATURE: &[u8; 43] = b"Signature: 8a477f597d28d172789f06886806bc55";
 
+/// Files that stand together in every store: none is part of a workspace, whoever's it is.
+pub(crate) const STORE_FILES: [&str; 2] = ["store.json", "lock"];
+
 const DEFAULT_NAMES: [&str; 4] = ["node_modules", ".venv", "__pycache__", "target"];
 
 /// Whether a directory of this name can be made again.

@@ -10,7 +10,7 @@ use super::Error;
 use super::files::{At, Wanted};
 use super::known::{Dir, DirId, Doubt, Edit, Edits, Entry, Position, What, is_same};
 use super::rules::{
-    IGNORE_BYTES_MAX, IGNORE_FILE, Patterns, Scope, TAG_FILE, TAG_SIGNATURE, Verdict,
+    IGNORE_BYTES_MAX, IGNORE_FILE, Patterns, STORE_FILES, Scope, TAG_FILE, TAG_SIGNATURE, Verdict,
     is_default_name,
 };
 use super::sqlite::database_of;
@@ -43,6 +43,13 @@ pub(super) fn compare<'w>(
         && visit.is_cache()?
     {
         return Ok((Vec::new(), vec![leave_out_cache(look, below, found)]));
+    }
+    if let Some(below) = &look.below
+        && STORE_FILES.iter().all(|name| entry_of(&listing, name).is_some())
+    {
+        let Below { position: Position { parent, name, .. }, stat } = below;
+        found.say(*parent, Edit::Put(Entry::left_out(name.clone(), *stat, Why::Store, None)));
+        return Ok((Vec::new(), Vec::new()));
     }
     visit.find_patterns(entry_of(&listing, IGNORE_FILE))?;
     let own = listing.own;
@@ -208,7 +215,8 @@ impl<'v, 'w> Visit<'v, 'w> {
             return false;
         }
         match before.what {
-            What::Out(Why::Store | Why::Unreadable, _) => false,
+            What::Out(Why::Store, _) => self.walk.holds_store(&self.look.path.join(&*before.name)),
+            What::Out(Why::Unreadable, _) => false,
             What::Out(Why::IgnoredByFile | Why::TooDeep | Why::Special, _) => true,
             _ => is_same(&before.stat, now),
         }
@@ -382,6 +390,15 @@ impl Walk<'_> {
         let start = self.read_start(&path, TAG_SIGNATURE.len());
         self.unless_shortage(&path, start)
             .map(|start| start.is_some_and(|start| start == TAG_SIGNATURE))
+    }
+
+    /// Whether a directory that was a store, of this manager or of another, still is one.
+    fn holds_store(&self, dir: &Path) -> bool {
+        let is_file = |name: &str| {
+            let found = self.ground.tree.stat(&dir.join(name));
+            found.is_ok_and(|found| found.kind == NodeKind::File)
+        };
+        STORE_FILES.iter().all(|name| is_file(name))
     }
 
     fn read_patterns(&self, dir: &Path) -> Result<Option<Patterns>, Error> {

@@ -122,10 +122,7 @@ impl Workspace {
         options: Options,
     ) -> Result<Self, Error> {
         options.check()?;
-        let root = find_root(&**disk, &place.root)?;
-        if !place.force {
-            check_width(&**disk, &root, std::env::var_os("HOME").as_deref().map(Path::new))?;
-        }
+        let root = check_root(&**disk, &place.root, place.force)?;
         check_overlap(&**disk, &root, &place.stores)?;
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let threads = match options.threads {
@@ -462,6 +459,16 @@ impl Looked {
             self.unsettled.extend(moved.map(path));
         }
     }
+}
+
+/// The directory that a workspace is; refused where it is a whole home or machine, unless `force` says
+/// that it is meant.
+pub(crate) fn check_root(disk: &dyn Disk, path: &Path, force: bool) -> Result<PathBuf, Error> {
+    let root = find_root(disk, path)?;
+    if !force {
+        check_width(disk, &root, std::env::var_os("HOME").as_deref().map(Path::new))?;
+    }
+    Ok(root)
 }
 
 fn find_root(disk: &dyn Disk, path: &Path) -> Result<PathBuf, Error> {

@@ -152,7 +152,12 @@ impl Retry {
                 return Err(RetryError { what: what.to_owned(), attempts, elapsed, last });
             };
             let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-            tracing::warn!(what, attempts, delay_ms, error = %last, "trying again");
+            // What somebody holds may be let go; whoever waits for it is told once, at the end.
+            if last.kind() == io::ErrorKind::WouldBlock {
+                tracing::debug!(what, attempts, delay_ms, "waiting");
+            } else {
+                tracing::warn!(what, attempts, delay_ms, error = %last, "trying again");
+            }
             clock.sleep(delay);
         }
     }

@@ -250,7 +250,7 @@ impl Error {
                 "`stateward drift` shows what is there; `stateward restore REF`, `stateward drift mark REF good` or `stateward reset` lets the agent go on"
             }
             Self::NoReference { .. } => {
-                "give a checkpoint's path, its id or the first digits of it, latest, latest:KIND or good"
+                "give a checkpoint's path, its number, its id or the first digits of it, latest, latest:KIND or good"
             }
             Self::NoCheckpoint { .. } => "`stateward list` shows what there is",
             Self::NoOperation { .. } => "`stateward operation list` shows what there is",
@@ -265,7 +265,9 @@ impl Error {
             }
             Self::Stale { .. } => "read the state again and apply the change to it",
             Self::KeyReused { .. } => "use a new key for a new request",
-            Self::NoState { .. } => "give a state",
+            Self::NoState { .. } => {
+                "name what is to be kept: a state (--state FILE), files (--state-file) or a directory (--workspace)"
+            }
             Self::Unseen { .. } => "make the primary store readable again",
             _ => return None,
         };

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::admission::unreadable;
 use super::error::Error;
-use crate::drift::Taint;
+use crate::drift::{Level, Taint};
 use crate::state::{AgentId, CheckpointId, Kind, Seq};
-use crate::store::{ContentError, Held, Store, Targets, ViewPath};
+use crate::store::{Catalog, ContentError, Held, Store, Targets, ViewPath};
 
 /// A reference, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub(crate) enum Reference {
     Id(CheckpointId),
     /// The first hexadecimal digits of an id, in lower case, without dashes.
     Prefix(String),
+    /// The number that an agent's checkpoints are listed with.
+    Number(Seq),
     Latest,
     LatestOf(Kind),
     Good,
@@ -58,6 +60,9 @@ impl Reference {
         if let Ok(id) = text.parse() {
             return Ok(Self::Id(id));
         }
+        if let Some(seq) = number(text) {
+            return Ok(Self::Number(seq));
+        }
         let digits = text.replace('-', "").to_ascii_lowercase();
         let is_prefix = digits.len() >= PREFIX_MIN
             && digits.len() <= 32
@@ -70,6 +75,20 @@ impl Reference {
         }
         Err(Error::NoReference { reference: text.to_owned() })
     }
+}
+
+/// The number that a text is, with or without a `#` before it. Ids are never taken for one: they begin
+/// with the time they were made at, in milliseconds, and so with a 0 until the year 2527.
+fn number(text: &str) -> Option<Seq> {
+    let digits = text.strip_prefix('#').unwrap_or(text);
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.starts_with('0');
+    digits.parse().ok().filter(|_| plain).map(Seq)
+}
+
+/// Whether a reference means nothing without an agent.
+#[cfg(feature = "cli")]
+pub(crate) fn is_of_agent(text: &str) -> bool {
+    text == "latest" || text == "good" || text.starts_with("latest:") || number(text).is_some()
 }
 
 /// Finds what a reference of an agent means. `latest` and `good` walk past what is damaged; an id
@@ -101,6 +120,7 @@ fn resolve_in(
             Some(view) => Ok(by_id(stores, view.name.id)),
             None => Err(Error::NoReference { reference: text.to_owned() }),
         },
+        Reference::Number(seq) => Ok(by_number(stores, agent, *seq)),
         Reference::Latest | Reference::LatestOf(_) | Reference::Good => Ok(None),
     };
     match reference {
@@ -112,14 +132,14 @@ fn resolve_in(
                 older |= onset.is_some_and(|(onset, began)| {
                     held.observation(began).is_some_and(|at| at < onset)
                 });
-                older && store.catalog().taint(held) == Taint::None
+                older && taint(&store.catalog(), held) == Taint::None
             });
             found.map_err(|error| dated(error, onset))
         }
         Reference::LatestOf(kind) => {
             walk(targets, stores, agent, text, |held, _| held.manifest.kind == *kind)
         }
-        Reference::Id(_) | Reference::Prefix(_) | Reference::Path(_) => {
+        Reference::Id(_) | Reference::Prefix(_) | Reference::Path(_) | Reference::Number(_) => {
             if let Some(found) = named(stores)? {
                 return Ok(found);
             }
@@ -143,6 +163,24 @@ fn dated(error: Error, onset: Option<(u64, Seq)>) -> Error {
 fn by_id(stores: &[Arc<Store>], id: CheckpointId) -> Option<Resolved> {
     stores.iter().find_map(|store| {
         let held = store.catalog().get(id).cloned()?;
+        let store = Arc::clone(store);
+        Some(Resolved { held, store, walked_past: Vec::new(), state: None })
+    })
+}
+
+/// Whether a drift stands against a checkpoint. A person's word outweighs how the agent stood.
+pub(super) fn taint(catalog: &Catalog, held: &Held) -> Taint {
+    let watched = held.manifest.watched.as_ref();
+    match catalog.called_tainted(held.manifest.id) {
+        Some(true) => Taint::Marked,
+        None if watched.is_some_and(|it| it.level == Level::Drifting) => Taint::WhileDrifting,
+        Some(false) | None => Taint::None,
+    }
+}
+
+fn by_number(stores: &[Arc<Store>], agent: &AgentId, seq: Seq) -> Option<Resolved> {
+    stores.iter().find_map(|store| {
+        let held = store.catalog().agents.get(agent)?.checkpoints.get(&seq).cloned()?;
         let store = Arc::clone(store);
         Some(Resolved { held, store, walked_past: Vec::new(), state: None })
     })
@@ -281,9 +319,13 @@ mod tests {
             Reference::parse("0190A1B2-00").unwrap(),
             Reference::Prefix("0190a1b200".into())
         );
+        for (text, seq) in [("7", 7), ("#7", 7), ("20260", 20_260)] {
+            assert_eq!(Reference::parse(text).unwrap(), Reference::Number(Seq(seq)));
+        }
+        assert_eq!(Reference::parse("01926").unwrap(), Reference::Prefix("01926".into()));
         let path = format!("checkpoints/a/0000000001-routine-{id}.json");
         assert_eq!(Reference::parse(&path).unwrap(), Reference::Path(path.into()));
-        for text in ["", "abc", "newest", "latest:best", "zzzz"] {
+        for text in ["", "#", "0", "-1", "abc", "newest", "latest:best", "zzzz"] {
             assert!(Reference::parse(text).is_err(), "{text}");
         }
     }

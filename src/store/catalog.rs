@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use crate::commit::frame::RecordType;
 use crate::commit::summary::{At, Item};
-use crate::drift::{Level, Taint};
 use crate::encode::event::{Event, Forgotten, Outcome, What};
 use crate::encode::manifest::{Idempotency, Manifest};
 use crate::encode::watched::Watched;
@@ -559,17 +558,12 @@ impl Catalog {
     }
 
     pub(crate) fn is_tainted(&self, id: CheckpointId) -> bool {
-        self.marked.get(&id).is_some_and(|(_, tainted)| *tainted)
+        self.called_tainted(id) == Some(true)
     }
 
-    /// Whether a drift stands against a checkpoint. A person's word outweighs how the agent stood.
-    pub(crate) fn taint(&self, held: &Held) -> Taint {
-        let watched = held.manifest.watched.as_ref();
-        match self.marked.get(&held.manifest.id) {
-            Some((_, true)) => Taint::Marked,
-            None if watched.is_some_and(|it| it.level == Level::Drifting) => Taint::WhileDrifting,
-            Some((_, false)) | None => Taint::None,
-        }
+    /// Whether a checkpoint was called tainted or good; none where nobody spoke of it.
+    pub(crate) fn called_tainted(&self, id: CheckpointId) -> Option<bool> {
+        self.marked.get(&id).map(|(_, tainted)| *tainted)
     }
 
     pub(crate) fn is_damaged(&self, id: CheckpointId) -> bool {

@@ -153,6 +153,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn workspaces_know_a_store_by_the_names_it_has() {
+        let layout = Layout::new("/s");
+        let names = crate::collect::STORE_FILES.map(|name| layout.root().join(name));
+        assert_eq!(names, [layout.identity(), layout.lock()]);
+    }
+
+    #[test]
     fn a_view_path_says_what_it_was_made_of() {
         let agent = AgentId::new("tenant/agent-3").unwrap();
         let id = "0190a1b2-0000-7000-8000-000000000001".parse().unwrap();

@@ -130,7 +130,7 @@ fn each_kind_of_error_has_its_exit_code() {
         (2, "usage", &["--agent", "-x", "list"]),
         (3, "not_found", &["restore", missing]),
         (3, "not_found", &["checkpoint", "--state", "missing.json"]),
-        (7, "refused", &["init"]),
+        (7, "refused", &["checkpoint", "--workspace", "."]),
     ];
     for (code, kind, arguments) in cases {
         let (answered, error) = home.error(arguments);

@@ -10,6 +10,7 @@ mod cli_contract;
 mod cli_home;
 mod cli_look;
 mod cli_operation;
+mod cli_places;
 mod cli_setup;
 mod cli_sidecar;
 mod cli_state;

@@ -44,6 +44,37 @@ fn what_can_be_made_again_is_left_out_with_its_size() {
 }
 
 #[test]
+fn a_store_is_no_part_of_a_workspace_whoever_s_it_is() {
+    let mut bench = Bench::new();
+    bench.write("src/main", "kept");
+    bench.write("src/store.json", "a file of that name alone");
+    bench.write(".stateward/log/1.log", "2");
+    bench.scan();
+    assert_eq!(
+        bench.kept(),
+        [
+            ".stateward",
+            ".stateward/log",
+            ".stateward/log/1.log",
+            "src",
+            "src/main",
+            "src/store.json"
+        ]
+    );
+    bench.write(".stateward/store.json", "{}");
+    bench.write(".stateward/lock", "");
+    for _ in 0..2 {
+        bench.scan();
+        assert_eq!(bench.kept(), ["src", "src/main", "src/store.json"]);
+        assert_eq!(bench.skipped(), [".stateward: a store"]);
+        bench.write(".stateward/log/1.log", "longer than before");
+    }
+    fs::remove_file(bench.path(".stateward/store.json")).unwrap();
+    bench.scan();
+    assert_eq!(bench.kept().len(), 7, "it is a directory like another again");
+}
+
+#[test]
 fn without_defaults_all_of_it_is_kept() {
     let mut bench = Bench::with(Options { ignore_defaults: false, ..Options::default() });
     bench.write("node_modules/a", "");

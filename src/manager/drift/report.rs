@@ -136,7 +136,7 @@ pub(super) fn choose_for(
                     kind: manifest.kind,
                     observation: held.observation(began),
                     sound: !catalog.is_damaged(manifest.id),
-                    taint: catalog.taint(held),
+                    taint: resolve::taint(&catalog, held),
                     before_reset: manifest.seq <= start,
                     digest: held.digest,
                 };

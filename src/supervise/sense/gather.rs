@@ -120,9 +120,13 @@ impl Gatherer {
         }
     }
 
-    /// Whether a file that is not whole is meant to be so: it lasts, and nobody is writing it.
+    /// Whether a file that is not whole is meant to be so: it lasts, nobody is writing it, and nobody
+    /// was when it was read.
     fn is_meant(&self, path: &Path, now: Duration) -> bool {
-        self.settling.is_lasting(path, now) && !self.is_being_written(path)
+        // In this order: who wrote until a moment ago left another file than the one that was judged.
+        self.settling.is_lasting(path, now)
+            && !self.is_being_written(path)
+            && self.settling.is_as_seen(path, self.places.print(path))
     }
 
     fn is_being_written(&self, path: &Path) -> bool {

@@ -31,6 +31,11 @@ impl Places {
         places.map(|place| (place.clone(), Print::of(&*self.disk, &place))).collect()
     }
 
+    /// What a file looks like from outside now.
+    pub(crate) fn print(&self, place: &Path) -> Option<Print> {
+        Print::of(&*self.disk, place)
+    }
+
     /// How a state file is found; none where nobody can tell.
     pub(crate) fn judge(&self, place: &Path) -> io::Result<Option<Condition>> {
         let state = self.files.state().map(|path| state_file::place(&*self.disk, path));

@@ -64,6 +64,11 @@ impl Settling {
         self.files.get(path).is_some_and(|file| now.saturating_sub(file.since) >= patience)
     }
 
+    /// Whether a file still looks as it did when it was last taken in.
+    pub(crate) fn is_as_seen(&self, path: &Path, print: Option<Print>) -> bool {
+        self.files.get(path).is_some_and(|file| file.print == print)
+    }
+
     /// Notes that a file was judged as it stands.
     pub(crate) fn judged(&mut self, path: &Path) {
         if let Some(file) = self.files.get_mut(path) {
@@ -107,6 +112,18 @@ mod tests {
             let print = Print::of(&self.disk, Path::new(PATH));
             !self.settling.due([(PATH.into(), print)], at(ms)).is_empty()
         }
+    }
+
+    #[test]
+    fn what_was_written_since_the_look_is_not_as_it_was_seen() {
+        let mut case = Case::new();
+        case.put("");
+        assert!(!case.is_due(0));
+        let print = |case: &Case| Print::of(&case.disk, Path::new(PATH));
+        assert!(case.settling.is_as_seen(Path::new(PATH), print(&case)));
+        case.put("{}");
+        assert!(!case.settling.is_as_seen(Path::new(PATH), print(&case)));
+        assert!(!case.settling.is_as_seen(Path::new("/another"), None));
     }
 
     #[test]
