@@ -35,7 +35,7 @@ use std::path::{Path, PathBuf};
 
 use super::horizon::Horizon;
 use super::known::is_same;
-use super::reading::{Contents, Old, ReadError, Reader, is_shortage};
+use super::reading::{Contents, DATABASE_MAGIC, Old, ReadError, Reader, is_shortage};
 use crate::disk::{DiskTree, Stat};
 
 /// How often it is tried.
@@ -56,6 +56,13 @@ const WAL_MAGICS: [[u8; 8]; 2] = [
 /// Where the header of a database says that it is read and written through a `-wal`.
 const VERSION_AT: usize = 18;
 const VERSION_WAL: [u8; 2] = [2, 2];
+
+/// Whether a file that begins so is a database, or a journal or log of one.
+pub(crate) fn is_of_database(head: &[u8]) -> bool {
+    head.starts_with(DATABASE_MAGIC)
+        || head.starts_with(&JOURNAL_MAGIC)
+        || WAL_MAGICS.iter().any(|magic| head.starts_with(magic))
+}
 
 /// The name of the database that a file of this name would be beside.
 pub(super) fn database_of(name: &OsStr) -> Option<&OsStr> {

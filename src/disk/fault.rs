@@ -677,6 +677,11 @@ impl DiskLock for FaultLock {
         self.shared.pass(Op::WriteHolder, &self.path)?;
         self.inner.write_holder(text)
     }
+
+    // Neither failed nor counted: it changes nothing, and each batch asks it.
+    fn is_in_place(&self) -> io::Result<bool> {
+        self.inner.is_in_place()
+    }
 }
 
 #[cfg(test)]

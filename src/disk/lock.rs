@@ -148,6 +148,15 @@ impl StoreLock {
         }
     }
 
+    /// Whether the lock still excludes others: its file may have been removed, or replaced, or gone
+    /// with its directory.
+    ///
+    /// # Errors
+    /// As the disk gives them.
+    pub fn is_in_place(&self) -> io::Result<bool> {
+        self.lock.is_in_place()
+    }
+
     /// Says in the lock file where its holder answers from now on; nowhere, where that is `None`.
     pub fn name_socket(&self, socket: Option<PathBuf>) {
         self.name(&Holder { socket, ..self.holder.clone() });

@@ -496,7 +496,11 @@ impl Disk for MemoryDisk {
             }
             made => made,
         }?;
-        Ok(if file.lock() { Some(Box::new(MemoryLock(file))) } else { None })
+        Ok(if file.lock() {
+            Some(Box::new(MemoryLock { file, path: path.to_owned() }))
+        } else {
+            None
+        })
     }
 
     fn space(&self, path: &Path) -> io::Result<Space> {

@@ -187,6 +187,10 @@ pub trait DiskFile: Send + Sync + Debug {
 pub trait DiskLock: Send + Sync + Debug {
     /// Replaces the text in the lock file; it need not be durable.
     fn write_holder(&self, text: &[u8]) -> io::Result<()>;
+
+    /// Whether the file that is locked still stands where it was: whoever comes to another one there
+    /// gets a lock of its own.
+    fn is_in_place(&self) -> io::Result<bool>;
 }
 
 /// Reads a whole file.

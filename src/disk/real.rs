@@ -97,7 +97,7 @@ impl Disk for RealDisk {
         let file = open_regular(&mut options, path)?;
         // Written in full: since Rust 1.89 `File` has a method of the same name.
         match fs2::FileExt::try_lock_exclusive(&file) {
-            Ok(()) => Ok(Some(Box::new(RealLock(file)))),
+            Ok(()) => Ok(Some(Box::new(RealLock { file, path: path.to_owned() }))),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(error),
         }
@@ -320,12 +320,24 @@ impl DiskFile for RealFile {
 
 /// `flock(2)` belongs to the open file, so a second handle in the same process is excluded too.
 #[derive(Debug)]
-struct RealLock(File);
+struct RealLock {
+    file: File,
+    path: PathBuf,
+}
 
 impl DiskLock for RealLock {
     fn write_holder(&self, text: &[u8]) -> io::Result<()> {
-        self.0.set_len(0)?;
-        self.0.write_all_at(text, 0)
+        self.file.set_len(0)?;
+        self.file.write_all_at(text, 0)
+    }
+
+    fn is_in_place(&self) -> io::Result<bool> {
+        let own = rustix::fs::fstat(&self.file)?;
+        match fs::symlink_metadata(&self.path) {
+            Ok(there) => Ok((there.dev(), there.ino()) == (own.st_dev, own.st_ino)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -106,7 +106,8 @@ impl Agent {
             return Err(Error::NoCheckpoint { agent: self.id().clone(), reference });
         };
         let reader = Reader::of(self, &found);
-        restore::put_back_file(self.disk(), path, node, &reader.content_of_files())?;
+        // How things stood is kept already.
+        restore::put_back_file(self.disk(), path, node, &reader.content_of_files(), None)?;
         Ok(())
     }
 }

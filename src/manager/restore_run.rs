@@ -301,7 +301,7 @@ impl<'a> Job<'a> {
         if let Some(tree) = &tree {
             report = self.replace_tree(tree)?;
         }
-        if let Err(error) = self.replace_files(planned) {
+        if let Err(error) = self.replace_files(planned, recovery) {
             self.take_back(recovery, tree.as_ref(), &error)?;
             return Err(error);
         }
@@ -353,20 +353,36 @@ impl<'a> Job<'a> {
         Err(why)
     }
 
-    fn replace_files(&self, planned: &Planned) -> Result<(), Error> {
+    fn replace_files(
+        &self,
+        planned: &Planned,
+        recovery: Option<CheckpointId>,
+    ) -> Result<(), Error> {
         let disk = self.agent.disk();
         let content = self.reader.content_of_files();
+        let kept = recovery.map(|id| self.agent.resolve(&id.to_string())).transpose()?;
         for stray in &planned.strays {
             restore::remove(disk, stray)?;
         }
         for (path, node) in &planned.writes {
-            restore::put_back_file(disk, path, node, &content)?;
+            // What came since the recovery checkpoint nobody could bring back.
+            let before = kept.as_ref().and_then(|kept| state_file_in(&kept.held.manifest, path));
+            let known = [before, Some(node)];
+            let known = (!self.is_in_workspace(path)).then_some(&known[..]);
+            if !restore::put_back_file(disk, path, node, &content, known)? {
+                return Err(Error::Conflicts { paths: vec![path.clone()] });
+            }
         }
         if let (Some(state), Some(path)) = (&self.state, &self.file) {
             self.check_untouched(path)?;
             restore::put_back(disk, path, state)?;
         }
         Ok(())
+    }
+
+    /// Whether the tree that is put back holds a path: then it is looked after there.
+    fn is_in_workspace(&self, path: &Path) -> bool {
+        self.target.as_ref().is_some_and(|target| path.starts_with(&target.place))
     }
 
     /// Takes back what was replaced before an error.
@@ -380,7 +396,9 @@ impl<'a> Job<'a> {
         if let Some(recovery) = recovery {
             let reference = recovery.to_string();
             let kept = self.agent.resolve(&reference)?;
-            put_state_files_back(&self.agent, &kept.held.manifest, &[], &self.reader)?;
+            let between = Between { to: &kept.held.manifest, and: &self.found.held.manifest };
+            let inside = |path: &Path| self.is_in_workspace(path);
+            put_state_files_back(&self.agent, &between, &[], (&self.reader, &inside))?;
         }
         self.say_rolled_back(why)?;
         if let Some(tree) = tree {
@@ -503,30 +521,52 @@ fn made_by(agent: &Agent, undoes: Option<CheckpointId>, recovery: &Manifest) -> 
     paths(&from.manifest).into_iter().filter(|path| !before.contains(path)).collect()
 }
 
+/// The state file of a path that a checkpoint holds.
+fn state_file_in<'m>(manifest: &'m Manifest, path: &Path) -> Option<&'m FileNode> {
+    let files = manifest.state_files.iter().flat_map(|part| &part.files);
+    files.into_iter().find(|(held, _)| held == path).map(|(_, node)| node)
+}
+
+/// The two checkpoints between which a restore was interrupted.
+struct Between<'a> {
+    /// The one that is to be there.
+    to: &'a Manifest,
+    /// The other one.
+    and: &'a Manifest,
+}
+
 /// Puts the state files back as a checkpoint holds them, and takes away those that are not to be.
+/// Answers those that it left alone, because they hold what neither of the two does: somebody wrote
+/// them since. Of what lies in the workspace the tree is in charge.
 fn put_state_files_back(
     agent: &Agent,
-    from: &Manifest,
+    between: &Between<'_>,
     gone: &[PathBuf],
-    reader: &Reader,
-) -> Result<(), Error> {
+    (reader, inside): (&Reader, &dyn Fn(&Path) -> bool),
+) -> Result<Vec<PathBuf>, Error> {
+    let mut left = Vec::new();
     for path in gone {
         restore::remove(agent.disk(), path)?;
     }
     let content = reader.content_of_files();
     let none = StateFiles::default();
-    let files = &from.state_files.as_ref().unwrap_or(&none).files;
+    let files = &between.to.state_files.as_ref().unwrap_or(&none).files;
     let is_wanted = |path: &Path| files.iter().any(|(wanted, _)| wanted == path);
     for (path, node) in files {
+        let known = [Some(node), state_file_in(between.and, path)];
+        let known = (!inside(path)).then_some(&known[..]);
         for stray in restore::stray_companions(agent.disk(), path, is_wanted)? {
             restore::remove(agent.disk(), &stray)?;
         }
         let found = restore::look_at_state_file(agent.disk(), path, node)?;
-        if found.is_none_or(|found| !found.is_wanted) {
-            restore::put_back_file(agent.disk(), path, node, &content)?;
+        if found.is_none_or(|found| !found.is_wanted)
+            && !restore::put_back_file(agent.disk(), path, node, &content, known)?
+        {
+            tracing::warn!(path = %path.display(), "left alone: somebody wrote it since");
+            left.push(path.clone());
         }
     }
-    Ok(())
+    Ok(left)
 }
 
 /// How a restore ended that was found begun.
@@ -546,6 +586,8 @@ struct Found<'a> {
     state_files: bool,
     /// State files that are not to be there.
     made: Vec<PathBuf>,
+    /// The workspace that is put back.
+    root: Option<PathBuf>,
     reader: &'a Reader,
 }
 
@@ -580,6 +622,7 @@ pub(super) fn roll_on(agent: &Agent, begun: &What) -> Result<Ended, Error> {
         state_file: state_file.as_deref(),
         state_files: *state_files,
         made: made_by(agent, *undoes, from),
+        root: target.as_ref().map(|(target, _)| target.place.clone()),
         reader: &reader,
     };
     let content = reader.content_of_files();
@@ -619,28 +662,56 @@ pub(super) fn roll_on(agent: &Agent, begun: &What) -> Result<Ended, Error> {
 
 impl Found<'_> {
     fn forward(&self, tree: Option<&Begun<'_>>) -> Result<Report, Error> {
-        let report = match tree {
+        let mut report = match tree {
             Some(tree) => tree.restore.roll_forward()?,
             None => Report::default(),
         };
         if self.state_files {
-            put_state_files_back(&self.agent, self.from, &self.made, self.reader)?;
+            let between = Between { to: self.from, and: self.recovery };
+            let inside = |path: &Path| self.is_in_workspace(path);
+            let reading = (self.reader, &inside as &dyn Fn(&Path) -> bool);
+            report.left.extend(put_state_files_back(&self.agent, &between, &self.made, reading)?);
         }
         if let (Some(path), Some(state)) = (self.state_file, &self.state) {
-            restore::put_back(self.agent.disk(), path, state)?;
+            report.left.extend(self.put_state_back(path, state)?);
         }
         Ok(report)
+    }
+
+    fn is_in_workspace(&self, path: &Path) -> bool {
+        self.root.as_ref().is_some_and(|root| path.starts_with(root))
+    }
+
+    /// Puts the state into its file, unless that holds what neither checkpoint does: somebody wrote
+    /// it since. Answers the file where it was left alone.
+    fn put_state_back(&self, path: &Path, state: &[u8]) -> Result<Option<PathBuf>, Error> {
+        let disk = self.agent.disk();
+        let found = restore::read_current(disk, path)?;
+        let mut kept = self.agent.resolve(&self.recovery.id.to_string())?;
+        let before = take_state(&self.agent, &mut kept)?;
+        let is_known = found.as_ref().is_none_or(|found| {
+            Some(found) == before.as_ref() || Some(found) == self.state.as_ref()
+        });
+        if !is_known && !self.is_in_workspace(path) {
+            tracing::warn!(path = %path.display(), "left alone: somebody wrote it since");
+            return Ok(Some(path.to_owned()));
+        }
+        restore::put_back(disk, path, state)?;
+        Ok(None)
     }
 
     fn back(&self, tree: Option<&Begun<'_>>, why: &Error) -> Result<(), Error> {
         let report = tree.map(|tree| tree.restore.roll_back()).transpose()?;
         if self.state_files {
-            put_state_files_back(&self.agent, self.recovery, &[], self.reader)?;
+            let between = Between { to: self.recovery, and: self.from };
+            let inside = |path: &Path| self.is_in_workspace(path);
+            let reading = (self.reader, &inside as &dyn Fn(&Path) -> bool);
+            put_state_files_back(&self.agent, &between, &[], reading)?;
         }
         if let Some(path) = self.state_file {
             let mut kept = self.agent.resolve(&self.recovery.id.to_string())?;
             if let Some(state) = take_state(&self.agent, &mut kept)? {
-                restore::put_back(self.agent.disk(), path, &state)?;
+                self.put_state_back(path, &state)?;
             }
         }
         self.agent.manager().write_event(|_| What::RestoreRolledBack {

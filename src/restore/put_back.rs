@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::Error;
 use crate::disk::publish::Step;
-use crate::disk::{Access, Disk, DiskFile, Durability, PublishError, publish_with};
+use crate::disk::{self, Access, Disk, DiskFile, Durability, NodeKind, PublishError, publish_with};
 use crate::protection::{self, Protection};
 
 /// The bytes a state file holds now; `None` where it is missing.
@@ -17,11 +17,27 @@ pub(crate) fn read_current(disk: &dyn Disk, path: &Path) -> Result<Option<Vec<u8
     }
 }
 
-/// Replaces a state file durably. Doing it again changes nothing more.
+/// Replaces a state file durably; whoever could read it still can. Doing it again changes nothing
+/// more.
 pub(crate) fn put_back(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let failed = |source| Error::Io { doing: "put back", path: path.to_owned(), source };
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(failed(io::ErrorKind::InvalidInput.into()));
+    };
+    disk::create_dir_all_durable(disk, dir).map_err(failed)?;
+    let name = Path::new(name);
+    let tree = disk.tree(dir).map_err(failed)?;
+    let before = tree.stat(name).ok().filter(|before| before.kind == NodeKind::File);
     replace(disk, path, |file| file.write_all_at(bytes, 0))
         .map_err(PublishError::into_io)
-        .map_err(|source| Error::Io { doing: "put back", path: path.to_owned(), source })
+        .map_err(failed)?;
+    match before {
+        Some(before) => tree
+            .set_mode(name, before.mode)
+            .and_then(|()| tree.open(name)?.sync_all())
+            .map_err(failed),
+        None => Ok(()),
+    }
 }
 
 /// Replaces a file by what `contents` writes: whoever looks meets the old one or the new one.

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use super::Error;
 use super::put_back::replace;
 use super::write::Content;
+use crate::collect;
 use crate::disk::{self, Disk, NodeKind, PublishError, Stat};
 use crate::encode::directory::FileNode;
 use crate::encode::encode_file;
@@ -66,19 +67,27 @@ fn root_of(disk: &dyn Disk, path: &Path) -> io::Result<Option<crate::encode::dir
     Ok(encode_file(read, &[], &mut |_| Ok(()))?.1)
 }
 
-/// Puts a state file back, durably.
+/// Puts a state file back, durably, unless what stands there holds none of the contents that are
+/// `known`: then somebody wrote it since. Answers whether it was put back.
+///
+/// It is looked at last when all that is left to do is to move the new file into its place.
 pub(crate) fn put_back_file(
     disk: &dyn Disk,
     path: &Path,
     wanted: &FileNode,
     content: &Content<'_>,
-) -> Result<(), Error> {
+    known: Option<&[Option<&FileNode>]>,
+) -> Result<bool, Error> {
+    let is_known = || known.map_or(Ok(true), |known| holds_one_of(disk, path, known));
+    if !is_known()? {
+        return Ok(false);
+    }
     let failed = |source| Error::Io { doing: "put back", path: path.to_owned(), source };
     let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(failed(io::ErrorKind::InvalidInput.into()));
     };
     disk::create_dir_all_durable(disk, dir).map_err(failed)?;
-    let mut unreadable = None;
+    let (mut unreadable, mut looked) = (None, Ok(true));
     let published = replace(disk, path, |file| {
         let mut at = 0;
         let handed = content(wanted, &mut |bytes| {
@@ -90,10 +99,18 @@ pub(crate) fn put_back_file(
             let told = io::Error::other(cause.to_string());
             unreadable = Some(cause);
             told
-        })
+        })?;
+        if known.is_some() {
+            file.sync_all()?;
+            looked = is_known();
+        }
+        if let Ok(true) = looked { Ok(()) } else { Err(io::ErrorKind::Interrupted.into()) }
     });
     if let Some(source) = unreadable {
         return Err(Error::Content { path: path.to_owned(), source });
+    }
+    if !looked? {
+        return Ok(false);
     }
     published.map_err(PublishError::into_io).map_err(failed)?;
     let tree = disk.tree(dir).map_err(failed)?;
@@ -101,15 +118,26 @@ pub(crate) fn put_back_file(
     tree.set_mode(name, wanted.mode)
         .and_then(|()| tree.set_modified(name, wanted.modified))
         .and_then(|()| tree.open(name)?.sync_all())
-        .map_err(failed)
+        .map_err(failed)?;
+    Ok(true)
 }
 
-/// The journals that stand beside a file and are not among those that are wanted.
+/// The journals that stand beside a database and are not among those that are wanted. What is only
+/// named like one is somebody's file.
 pub(crate) fn stray_companions(
     disk: &dyn Disk,
     path: &Path,
     wanted: impl Fn(&Path) -> bool,
 ) -> Result<Vec<PathBuf>, Error> {
+    let is_of_database = |path: &Path| -> Result<bool, Error> {
+        let head = head(disk, path).map_err(|source| Error::Io {
+            doing: "read",
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(collect::is_of_database(&head))
+    };
+    let beside_database = is_of_database(path)?;
     let mut strays = Vec::new();
     for suffix in COMPANIONS {
         let mut name = OsString::from(path);
@@ -120,11 +148,37 @@ pub(crate) fn stray_companions(
             path: companion.clone(),
             source,
         })?;
-        if found.is_some_and(|stat| stat.kind == NodeKind::File) && !wanted(&companion) {
+        if found.is_some_and(|stat| stat.kind == NodeKind::File)
+            && !wanted(&companion)
+            && (beside_database || is_of_database(&companion)?)
+        {
             strays.push(companion);
         }
     }
     Ok(strays)
+}
+
+/// What a file begins with; nothing where there is none.
+fn head(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
+    let file = match disk.open(path, disk::Access::Read) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        opened => opened?,
+    };
+    let mut head = vec![0; 16];
+    let read = file.read_at(&mut head, 0)?;
+    head.truncate(read);
+    Ok(head)
+}
+
+/// Whether nothing stands at a place, or just the content of one of these.
+fn holds_one_of(disk: &dyn Disk, path: &Path, known: &[Option<&FileNode>]) -> Result<bool, Error> {
+    let failed = |source| Error::Io { doing: "look at", path: path.to_owned(), source };
+    let Some(stat) = stat(disk, path).map_err(failed)? else { return Ok(true) };
+    if stat.kind != NodeKind::File {
+        return Ok(false);
+    }
+    let content = root_of(disk, path).map_err(failed)?;
+    Ok(known.iter().flatten().any(|node| node.content == content && node.len == stat.len))
 }
 
 /// Removes a file, durably; one that is gone already is no error.

@@ -284,6 +284,10 @@ pub(crate) struct Store {
     events_at_home: AtomicU64,
 }
 
+/// Why nothing is appended to a store without its lock.
+const GONE: &str = "its lock is gone from its directory: the store was removed or moved away, or \
+                    somebody removed the lock";
+
 /// See [`Store::tenure`].
 pub(super) type Tenure<'a> = parking_lot::RwLockReadGuard<'a, Option<StoreLock>>;
 
@@ -432,9 +436,16 @@ impl Store {
         held.ok_or_else(|| io::Error::other("the store was given up after a failure"))
     }
 
-    /// The same for those who append.
+    /// The same for those who append: what is written where the lock is gone is gone with it, or
+    /// meets another writer.
     pub(super) fn tenure_to_append(&self) -> Result<Tenure<'_>, AppendError> {
-        self.tenure().map_err(|source| AppendError::Write { segment: 0, source })
+        let tenure = self.tenure().and_then(|tenure| {
+            match tenure.as_ref().map_or(Ok(true), StoreLock::is_in_place)? {
+                true => Ok(tenure),
+                false => Err(io::Error::new(io::ErrorKind::NotFound, GONE)),
+            }
+        });
+        tenure.map_err(|source| AppendError::Write { segment: 0, source })
     }
 
     /// Whether the directory still holds the segment that takes batches; a file that was unlinked

@@ -45,6 +45,7 @@ mod history;
 mod homecoming;
 mod kill;
 mod life;
+mod meanwhile;
 mod model;
 mod old_stores;
 mod restore;

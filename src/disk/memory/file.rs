@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::MutexGuard;
 use rustix::io::Errno;
 
 use super::super::crash::Change;
-use super::super::{DiskFile, DiskLock, Stat};
+use super::super::{Disk, DiskFile, DiskLock, Stat};
 use super::node::{Contents, FileNode};
 use super::{MemoryDisk, State};
 
@@ -144,17 +145,28 @@ impl DiskFile for MemoryFile {
 
 /// A lock that falls with the value; a crash image never holds one.
 #[derive(Debug)]
-pub(super) struct MemoryLock(pub(super) Arc<MemoryFile>);
+pub(super) struct MemoryLock {
+    pub(super) file: Arc<MemoryFile>,
+    pub(super) path: PathBuf,
+}
 
 impl DiskLock for MemoryLock {
     fn write_holder(&self, text: &[u8]) -> io::Result<()> {
-        self.0.set_len(0)?;
-        self.0.write_all_at(text, 0)
+        self.file.set_len(0)?;
+        self.file.write_all_at(text, 0)
+    }
+
+    fn is_in_place(&self) -> io::Result<bool> {
+        match self.file.disk.metadata(&self.path) {
+            Ok(there) => Ok(there.inode == self.file.stat()?.inode),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 }
 
 impl Drop for MemoryLock {
     fn drop(&mut self) {
-        self.0.contents().locked = false;
+        self.file.contents().locked = false;
     }
 }
