@@ -61,6 +61,7 @@ mod run_terminal;
 mod run_transcript;
 mod run_workspace;
 mod serve_agents;
+mod server_answers;
 mod server_document;
 mod server_drift;
 mod server_events;
