@@ -62,6 +62,7 @@ mod run_transcript;
 mod run_workspace;
 mod serve_agents;
 mod server_answers;
+mod server_contract;
 mod server_document;
 mod server_drift;
 mod server_events;
