@@ -153,7 +153,7 @@ fn what_is_anothers_is_not_reached_by_its_id_nor_by_words_of_the_owners() {
     let ward = Ward::new();
     assert_eq!(ward.post("/checkpoints", &json!({ "state": {"n": 1} })).status, 201);
     let id = &ward.others;
-    for of in [format!("{id}"), format!("{id}/state"), format!("{id}/files")] {
+    for of in [id.clone(), format!("{id}/state"), format!("{id}/files")] {
         ward.get(&format!("/checkpoints/{of}")).problem(403, "refused");
     }
     for of in [format!("{id}/diff/latest"), format!("latest/diff/{id}")] {

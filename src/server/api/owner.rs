@@ -48,7 +48,7 @@ impl<'de> Deserialize<'de> for Absolute {
         if path.is_absolute() && !path.as_os_str().as_encoded_bytes().contains(&0) {
             return Ok(Self(path));
         }
-        Err(D::Error::custom(format!("{path:?} is no absolute path")))
+        Err(D::Error::custom(format!("`{}` is no absolute path", path.display())))
     }
 }
 
@@ -66,6 +66,7 @@ fn all_absolute<'de, D: Deserializer<'de>>(read: D) -> Result<Vec<PathBuf>, D::E
 
 impl OwnerWords {
     /// A person or a script asks, and says nothing more.
+    #[cfg(feature = "cli")]
     pub(crate) fn by_hand() -> Self {
         Self { by_hand: true, ..Self::default() }
     }

@@ -64,6 +64,7 @@ impl std::ops::Deref for RestoreAnswer {
 
 impl RestoreAnswer {
     /// What was done, without what was restored.
+    #[cfg(feature = "cli")]
     pub(crate) fn without_content(self) -> Self {
         let (made_dirs, gone_dirs) = (Vec::new(), Vec::new());
         Self { state: None, checkpoint: None, made_dirs, gone_dirs, ..self }

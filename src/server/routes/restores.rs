@@ -123,10 +123,10 @@ pub(super) async fn perform(
     let found = find(&app, &restore.agent, &restore.reference).await?;
     caller.check(&found.agent_id)?;
     #[cfg(feature = "cli")]
-    if found.agent_id == restore.agent || restore.body.options.any_agent {
-        if let Some(session) = session_for(&app, &restore.agent, &restore.body.options) {
-            return session.order(Ordered::Restore(restore)).await;
-        }
+    if (found.agent_id == restore.agent || restore.body.options.any_agent)
+        && let Some(session) = session_for(&app, &restore.agent, &restore.body.options)
+    {
+        return session.order(Ordered::Restore(restore)).await;
     }
     let own = app.clone();
     app.work(move || {
