@@ -316,7 +316,7 @@ impl CheckpointManager {
     }
 
     /// The primary store, absolute.
-    #[cfg(feature = "server")]
+    #[cfg(feature = "cli")]
     pub(crate) fn store_path(&self) -> &Path {
         self.committer().targets.primary.path()
     }

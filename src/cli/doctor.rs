@@ -33,7 +33,7 @@ pub(super) fn run(session: &Session) -> Result<ExitCode, Failure> {
     let mut findings = vec![configuration(session)];
     findings.extend(of_store(session, &store));
     if there {
-        findings.push(lock(disk, &store));
+        findings.push(lock(session, &store));
         findings.extend(quarantine(disk, &store));
     }
     let ground = environment::standing_ground(disk, &store);
@@ -116,22 +116,29 @@ fn health(status: &Status) -> Vec<Finding> {
     findings
 }
 
-fn lock(disk: &dyn Disk, store: &Path) -> Finding {
+fn lock(session: &Session, store: &Path) -> Finding {
+    let disk = &*session.disk;
     let path = Layout::new(store).lock();
     let (level, message) = match disk.try_lock(&path) {
         Ok(Some(_)) => (Level::Ok, "nobody holds it".to_owned()),
-        Ok(None) => (Level::Ok, held_by(disk, &path)),
+        Ok(None) => {
+            let who = holder(disk, &path);
+            let follows = match session.holder_of(store) {
+                Some(client) => format!("it answers at {}, and commands ask it", client.url()),
+                None => "other commands can look, and checkpoints wait for it".to_owned(),
+            };
+            (Level::Ok, format!("held by {who}; {follows}"))
+        }
         Err(error) => (Level::Problem, format!("it cannot be taken: {error}; nothing can write")),
     };
     Finding::new("lock", level, message)
 }
 
-fn held_by(disk: &dyn Disk, path: &Path) -> String {
-    let who = match read_holder(disk, path) {
+fn holder(disk: &dyn Disk, path: &Path) -> String {
+    match read_holder(disk, path) {
         Some(it) => format!("process {} on {} since {}", it.pid, it.host, it.started_at),
         None => "a process that does not say which".to_owned(),
-    };
-    format!("held by {who}; other commands can look, and checkpoints wait for it")
+    }
 }
 
 fn quarantine(disk: &dyn Disk, store: &Path) -> Option<Finding> {

@@ -14,7 +14,7 @@ use crate::drift::{
     replay,
 };
 use crate::manager::{DriftChoice, DriftReport, Observed, Word};
-use crate::server::api::{Mark as MarkCall, MarkBody, Show};
+use crate::server::api::{Drift, Mark as MarkCall, MarkBody, Show};
 use crate::state::AgentId;
 
 /// Samples that a sparkline shows, the newest.
@@ -92,8 +92,9 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failur
 }
 
 fn report(session: &Session) -> Result<DriftReport, Failure> {
-    let agent = session.look(&session.store())?.agent(session.agent_id().as_str())?;
-    Ok(agent.drift_report()?)
+    // Whoever holds the store has heard what is not written down yet.
+    let reach = session.as_held(&session.store())?;
+    session.call(&reach, Drift { agent: session.agent_id().clone() })
 }
 
 fn show(session: &Session) -> Result<(), Failure> {

@@ -273,8 +273,12 @@ impl Session {
     /// meant, else the one that the store's lock names; none where nobody answers.
     fn sidecar_of(&self, store: &Path) -> Result<Option<Client>, Failure> {
         let named = self.named_sidecar(store)?.filter(Client::answers);
-        let locked = || socket_of(&*self.disk, store).map(Client::of_socket);
-        Ok(named.or_else(|| locked().filter(Client::answers)))
+        Ok(named.or_else(|| self.holder_of(store)))
+    }
+
+    /// The sidecar that a store's lock names; none where nobody answers.
+    pub(super) fn holder_of(&self, store: &Path) -> Option<Client> {
+        socket_of(&*self.disk, store).map(Client::of_socket).filter(Client::answers)
     }
 
     /// The sidecar that `STATEWARD_URL` names, where no other store is meant.
@@ -309,10 +313,19 @@ impl Session {
         }
     }
 
-    /// Makes the store, or opens it, whatever the registry remembers: the user asked for it.
+    /// Makes the store, or opens it, whatever the registry remembers: the user asked for it. One that
+    /// a sidecar holds is made.
     pub(super) fn make(&self, store: &Path) -> Result<(), Failure> {
         let known = self.options(store);
-        let fresh = CheckpointManager::open(Options { registry: None, ..known.clone() })?;
+        let fresh = match CheckpointManager::open(Options { registry: None, ..known.clone() }) {
+            Err(error) if error.kind() == ErrorKind::Locked => {
+                return match self.holder_of(store) {
+                    Some(client) => Ok(Reach::There(client).call(Settle)?),
+                    None => Err(error.into()),
+                };
+            }
+            opened => opened?,
+        };
         fresh.settle()?;
         drop(fresh);
         CheckpointManager::open(known)?.settle()?;
@@ -340,6 +353,14 @@ impl Session {
             return Ok(Reach::There(client));
         }
         self.look(store).map(Reach::Here)
+    }
+
+    /// The store as whoever holds it knows it: asked of its sidecar, else open here to look.
+    pub(super) fn as_held(&self, store: &Path) -> Result<Reach, Failure> {
+        match self.sidecar_of(store)? {
+            Some(client) => Ok(Reach::There(client)),
+            None => self.glance(store),
+        }
     }
 
     /// Finds out which store a reference is about: a path names its own, which is refused where

@@ -26,7 +26,7 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failur
             .out
             .data(&entries, || table(["KEY", "VALUE", "FROM"], entries.iter().map(row).collect()));
     }
-    let status = session.call(&session.glance(&session.store())?, StatusNow)?;
+    let status = session.call(&session.as_held(&session.store())?, StatusNow)?;
     session.out.data(&status, || in_words(&status, session.clock.now()))
 }
 

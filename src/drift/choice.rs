@@ -47,6 +47,7 @@ pub enum Taint {
 /// Why a checkpoint was not chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub enum Passed {
     /// It was made at this observation, and the drift began before it or with it.
     AfterOnset(u64),

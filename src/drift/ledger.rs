@@ -24,6 +24,7 @@ const HOUR_MS: u64 = 60 * 60 * 1000;
 
 /// What a response is about: one finding, from when it is raised until it is let go.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Cause {
     /// What told it.
     pub signal: Signal,

@@ -30,6 +30,7 @@ pub const METRICS_MAX: usize = 64;
 /// One thing an agent says of itself, usually once for each action.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Observation {
     /// The agent's own count of its steps.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -60,6 +61,7 @@ pub struct Observation {
 /// What an agent did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Action {
     /// The name of the tool or the kind of step.
     #[serde(deserialize_with = "bounded_name")]
@@ -72,6 +74,7 @@ pub struct Action {
 /// A moment that changes what is to be expected of an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub enum Occasion {
     /// It shortened its memory on purpose.
     Compaction,

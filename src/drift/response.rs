@@ -34,6 +34,7 @@ use crate::state::{AgentId, Seq};
 /// Why an answer is weaker than the policy says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub enum Cap {
     /// It is a dry run.
     DryRun,
@@ -74,6 +75,7 @@ impl std::fmt::Display for Cap {
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub enum Measure {
     /// Nothing: nothing is wrong, or it is answered.
     Nothing,
@@ -102,6 +104,7 @@ pub enum Measure {
 /// What the agent is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub enum Directive {
     /// Go on.
     Continue,
@@ -113,6 +116,7 @@ pub enum Directive {
 
 /// A decision, with its reasons.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Decision {
     /// What is to be done.
     pub measure: Measure,

@@ -14,6 +14,7 @@ use super::signals::{Evidence, Level, Reading};
 
 /// Something that is wrong with an agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Finding {
     /// What tells it.
     pub signal: Signal,
@@ -32,6 +33,7 @@ pub struct Finding {
 
 /// How an agent stands.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Verdict {
     /// The worst level of all findings.
     pub level: Level,

@@ -14,6 +14,7 @@
 //! are the number of sightings, which never goes back so that each number means one moment, what was
 //! spent of budgets, and the limits of the living process. What stood against the agent is dropped.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -53,6 +54,7 @@ const VERSION: u32 = 1;
 /// Whether a signal can say anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub enum Feed {
     /// It sees what it lives on.
     Fed,
@@ -63,29 +65,31 @@ pub enum Feed {
 }
 
 /// How one signal stands.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct SignalStatus {
     /// Which.
     pub signal: Signal,
     /// The metric, the budget, the detector; empty where the signal has but one subject.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub subject: String,
     /// What it is answered like.
     pub family: Family,
     /// Whether it can say anything.
     pub feed: Feed,
     /// What it lives on.
-    pub lives_on: &'static str,
+    #[cfg_attr(feature = "server", schema(value_type = String))]
+    pub lives_on: Cow<'static, str>,
     /// How it stands.
     pub level: Level,
     /// Since which observation.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub onset: Option<u64>,
     /// The newest samples of a metric, oldest first.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub recent: Vec<f64>,
     /// The observations that they came with.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub recent_at: Vec<u64>,
 }
 
@@ -554,7 +558,7 @@ impl Watch {
                 subject: subject.to_owned(),
                 family: signal.family(),
                 feed,
-                lives_on: signal.lives_on(),
+                lives_on: signal.lives_on().into(),
                 level: finding.map_or(Level::Ok, |finding| finding.level),
                 onset: finding.map(|finding| finding.onset),
                 recent: Vec::new(),

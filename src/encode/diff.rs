@@ -17,6 +17,7 @@ use super::text::{quote, unquote};
 /// What happened to a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub enum ChangeKind {
     /// It is in the second state only.
     Added,
@@ -28,6 +29,7 @@ pub enum ChangeKind {
 
 /// One difference between two states.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Change {
     /// Where, as a JSON Pointer: into the first state for what was removed, else into the second.
     pub path: String,

@@ -23,6 +23,7 @@ const CONTEXT_LINES: usize = 3;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub enum NoText {
     /// One of them is no UTF-8 text.
     Binary,

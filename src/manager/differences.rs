@@ -33,6 +33,7 @@ const TOLD_BYTES_MAX: usize = 4 << 20;
 
 /// What differs, part by part.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Differences {
     /// Between the states.
     pub state: Vec<Change>,
@@ -52,9 +53,11 @@ pub struct Differences {
 
 /// A file, directory or link that is not the same on both sides.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct FileDifference {
     /// Where it is; in JSON, what is not UTF-8 is replaced.
     #[serde(serialize_with = "lossy::path")]
+    #[cfg_attr(feature = "server", schema(value_type = String))]
     pub path: PathBuf,
     /// What happened to it.
     pub change: ChangeKind,
@@ -80,6 +83,7 @@ pub struct FileDifference {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub enum Aspect {
     /// One is a file, the other a directory or a link.
     Kind,

@@ -226,6 +226,9 @@ impl Error {
             Self::Unread { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
                 ErrorKind::NotFound
             }
+            Self::Unread { source, .. } if source.kind() == std::io::ErrorKind::IsADirectory => {
+                ErrorKind::Usage
+            }
             Self::Source(_) | Self::Interrupted(_) | Self::Io { .. } | Self::Unread { .. } => {
                 ErrorKind::Failed
             }
@@ -269,6 +272,7 @@ impl Error {
                 "name what is to be kept: a state (--state FILE), files (--state-file) or a directory (--workspace)"
             }
             Self::Unseen { .. } => "make the primary store readable again",
+            Self::Restore(error) => return error.hint().map(str::to_owned),
             _ => return None,
         };
         Some(text.to_owned())

@@ -22,6 +22,7 @@ use crate::store::{BlockKey, ContentError, FileError, OpenPacks, Store};
 /// What a kept name stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub enum FileKind {
     /// A regular file.
     File,
@@ -33,10 +34,12 @@ pub enum FileKind {
 
 /// One name among a checkpoint's files.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct KeptFile {
     /// Where it is: from the workspace's root, or absolute for a state file. In JSON, what is not
     /// UTF-8 is replaced.
     #[serde(serialize_with = "lossy::path")]
+    #[cfg_attr(feature = "server", schema(value_type = String))]
     pub path: PathBuf,
     /// What is kept of it.
     #[serde(flatten)]
@@ -54,6 +57,7 @@ impl std::ops::Deref for KeptFile {
 
 /// What is kept of a file, a directory or a link beside its name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct FileFacts {
     /// What it is.
     pub kind: FileKind,
@@ -69,6 +73,7 @@ pub struct FileFacts {
     pub digest: Option<Digest>,
     /// Where a link leads, as it is written there.
     #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "lossy::optional")]
+    #[cfg_attr(feature = "server", schema(value_type = Option<String>))]
     pub target: Option<PathBuf>,
 }
 

@@ -18,11 +18,13 @@ use crate::state::{Skipped, Why, lossy};
 
 /// What a checkpoint's workspace does not hold, or holds as it was while it changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct LeftOut {
     /// Not held, nor anything beneath it.
     pub skipped: Vec<Skipped>,
     /// Held, but it changed while it was read. In JSON, what is not UTF-8 is replaced.
     #[serde(serialize_with = "lossy::paths")]
+    #[cfg_attr(feature = "server", schema(value_type = Vec<String>))]
     pub unsettled: Vec<PathBuf>,
 }
 

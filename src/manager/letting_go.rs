@@ -39,6 +39,7 @@ pub struct ForgetRequest {
 
 /// A checkpoint that stays.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct KeptOne {
     /// Its number.
     pub seq: Seq,
@@ -50,6 +51,7 @@ pub struct KeptOne {
 
 /// A checkpoint that goes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct ForgottenOne {
     /// Its number.
     pub seq: Seq,
@@ -61,6 +63,7 @@ pub struct ForgottenOne {
 
 /// What retention keeps of an agent, and what it lets go.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct ForgetReport {
     /// Whose.
     pub agent_id: AgentId,
@@ -74,6 +77,7 @@ pub struct ForgetReport {
 
 /// What pruning freed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct PruneReport {
     /// Bytes of records in the log before.
     pub before_bytes: u64,

@@ -16,6 +16,7 @@ use crate::store::{Held, Store};
 /// How an operation stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub enum Standing {
     /// Not closed.
     Open,
@@ -27,6 +28,7 @@ pub enum Standing {
 
 /// An operation as it is listed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct OperationStatus {
     /// Its id: that of the checkpoint that opened it.
     pub operation_id: CheckpointId,

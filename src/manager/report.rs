@@ -13,7 +13,7 @@ use super::committer::CommitEnd;
 use super::error::Error;
 use super::{CheckpointManager, operation};
 use crate::encode::event::{Event, What};
-#[cfg(feature = "server")]
+#[cfg(feature = "cli")]
 use crate::retention::Policy;
 #[cfg(feature = "server")]
 use crate::state::Kind;
@@ -254,7 +254,7 @@ impl CheckpointManager {
     }
 
     /// Keeps by another policy from now on.
-    #[cfg(feature = "server")]
+    #[cfg(feature = "cli")]
     pub(crate) fn set_policy(&self, policy: Policy) {
         *self.committer().policy.write() = policy;
     }

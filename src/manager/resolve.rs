@@ -28,6 +28,7 @@ pub(crate) enum Reference {
 
 /// A checkpoint that was passed over because it is damaged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct WalkedPast {
     /// Which.
     pub checkpoint_id: CheckpointId,

@@ -41,6 +41,7 @@ pub struct RestoreOptions {
 
 /// What a restore did, or would do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Restored {
     /// The reference as it was given.
     pub requested: String,
@@ -62,6 +63,7 @@ pub struct Restored {
     pub untouched: Vec<Untouched>,
     /// Where somebody's newer work was moved that was in the way.
     #[serde(default, skip_serializing_if = "Vec::is_empty", serialize_with = "lossy::paths")]
+    #[cfg_attr(feature = "server", schema(value_type = Vec<String>))]
     pub kept_aside: Vec<PathBuf>,
     /// Nothing was done.
     pub dry_run: bool,

@@ -83,10 +83,23 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
+            _ if self.is_of_directory() => ErrorKind::Refused,
             Self::Io { .. } | Self::Unproven { .. } | Self::Stuck { .. } => ErrorKind::Failed,
             Self::Content { .. } => ErrorKind::Damaged,
             Self::NotEmpty { .. } => ErrorKind::Refused,
         }
+    }
+
+    /// The way out, where there is one to name.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        self.is_of_directory()
+            .then_some("move the directory away that stands there, or restore elsewhere")
+    }
+
+    /// Whether a directory stands where a file is to be.
+    fn is_of_directory(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::IsADirectory)
     }
 
     fn io(doing: &'static str, path: impl AsRef<Path>, source: io::Error) -> Self {

@@ -8,18 +8,24 @@ use crate::state::lossy;
 
 /// What becomes of files in a restore. In JSON, what is not UTF-8 in a path is replaced.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "server", schema(as = RestoredFiles))]
 pub struct Files {
     /// Written anew.
     #[serde(serialize_with = "lossy::paths")]
+    #[cfg_attr(feature = "server", schema(value_type = Vec<String>))]
     pub written: Vec<PathBuf>,
     /// Removed.
     #[serde(serialize_with = "lossy::paths")]
+    #[cfg_attr(feature = "server", schema(value_type = Vec<String>))]
     pub removed: Vec<PathBuf>,
     /// Already as asked.
     #[serde(serialize_with = "lossy::paths")]
+    #[cfg_attr(feature = "server", schema(value_type = Vec<String>))]
     pub unchanged: Vec<PathBuf>,
     /// Changed by someone else; not touched without force.
     #[serde(serialize_with = "lossy::paths")]
+    #[cfg_attr(feature = "server", schema(value_type = Vec<String>))]
     pub conflicts: Vec<PathBuf>,
 }
 

@@ -155,11 +155,13 @@ impl App {
 
     /// Serves by other options from now on: timeouts, sizes and the like. The numbers of connections,
     /// requests, agents and queued events stay until the next start.
+    #[cfg(feature = "cli")]
     pub(crate) fn set_options(&self, options: Options) {
         *self.inner.options.write() = Arc::new(options);
     }
 
     /// Tells every stream of events something that is not in the log.
+    #[cfg(feature = "cli")]
     pub(crate) fn announce(&self, entry: &str, detail: serde_json::Value) {
         self.feed().announce(self.manager().now(), entry, detail);
     }

@@ -60,14 +60,28 @@ pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Ne
             harden(response.headers_mut());
             response
         }
+        Err(problem) => refuse(way, &request, problem),
+    }
+}
+
+/// Lets nothing write that does not say that it sends JSON. It stands where the method is known to be
+/// one that the route takes: of a method that it does not take, that is what is said.
+pub(super) async fn sends_json(request: Request, next: Next) -> Response {
+    match check_content(request.method(), request.headers()) {
+        Ok(()) => next.run(request).await,
         Err(problem) => {
-            let path: String = request.uri().path().chars().take(LOGGED_MAX).collect();
-            let method = request.method().as_str();
-            let (status, why) = (problem.status, &problem.detail);
-            tracing::warn!(?way, ?method, ?path, status, ?why, "a request was refused");
-            refusal(problem)
+            let way = request.extensions().get::<Way>().copied().unwrap_or(Way::Tcp);
+            refuse(way, &request, problem)
         }
     }
+}
+
+fn refuse(way: Way, request: &Request, problem: Problem) -> Response {
+    let path: String = request.uri().path().chars().take(LOGGED_MAX).collect();
+    let method = request.method().as_str();
+    let (status, why) = (problem.status, &problem.detail);
+    tracing::warn!(?way, ?method, ?path, status, ?why, "a request was refused");
+    refusal(problem)
 }
 
 /// Waits until the token that is shown is known, or the patience for that is at its end.
@@ -115,7 +129,6 @@ fn admit(app: &App, way: Way, request: &Request) -> Result<Caller, Problem> {
     if let Caller::Agent(agent) = &caller {
         scope::check(request.method(), path, agent)?;
     }
-    check_content(request.method(), headers)?;
     Ok(caller)
 }
 

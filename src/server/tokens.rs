@@ -77,6 +77,7 @@ pub struct Tokens {
 
 impl Tokens {
     /// Takes a token as the owner's.
+    #[cfg(feature = "cli")]
     pub(crate) fn accept(&self, token: &Token) {
         self.know(token, Caller::Owner);
     }
@@ -98,6 +99,7 @@ impl Tokens {
 
     /// Takes a token as an agent's that was made elsewhere: a `run` that changes its sidecar brings
     /// its agent's along.
+    #[cfg(feature = "cli")]
     pub(crate) fn accept_for(&self, token: &Token, agent: &AgentId) {
         self.know(token, Caller::Agent(agent.clone()));
     }

@@ -21,8 +21,11 @@ use crate::state::{AgentId, CheckpointId, Seq};
 
 /// A part of a store that is not as it was written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "server", schema(as = DamageFinding))]
 pub struct Finding {
     /// Where.
+    #[cfg_attr(feature = "server", schema(value_type = String))]
     pub file: PathBuf,
     /// What is wrong, in words.
     pub what: String,
@@ -34,6 +37,7 @@ pub struct Finding {
 
 /// A checkpoint that cannot be read as it was written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct DamagedCheckpoint {
     /// Whose.
     pub agent_id: AgentId,

@@ -36,8 +36,10 @@ impl Default for VerifyOptions {
 
 /// What verifying a store found and did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct VerifyReport {
     /// The store.
+    #[cfg_attr(feature = "server", schema(value_type = String))]
     pub store: PathBuf,
     /// Segments read.
     pub segments: u64,

@@ -12,11 +12,11 @@ use stateward::{CheckpointManager, Filter, Options};
 use crate::fallback::words;
 
 /// A mounted file system; unmounted when it is dropped.
-struct Mounted(PathBuf);
+pub struct Mounted(PathBuf);
 
 impl Mounted {
     /// `None`, with the reason printed, where mounting is not allowed.
-    fn tmpfs(at: &Path, size: &str) -> Option<Self> {
+    pub fn tmpfs(at: &Path, size: &str) -> Option<Self> {
         std::fs::create_dir_all(at).unwrap();
         let size = format!("size={size}");
         let mounted =
@@ -34,7 +34,7 @@ impl Mounted {
         }
     }
 
-    fn remount(&self, options: &str) {
+    pub fn remount(&self, options: &str) {
         let options = format!("remount,{options}");
         let done = Command::new("mount").args(["-o", &options]).arg(&self.0).status().unwrap();
         assert!(done.success(), "remount with {options}");

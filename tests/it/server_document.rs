@@ -77,3 +77,50 @@ fn each_operation_says_what_it_does_who_may_and_what_can_go_wrong() {
         }
     }
 }
+
+/// What is deliberately no form of ours: the description itself, and the state, which is the agent's.
+const FREE: [&str; 2] = ["/openapi.json", "/v1/agents/{agent}/checkpoints/{reference}/state"];
+
+/// Whether a schema tells what is in an answer: names fields, or is of several that do.
+fn tells(document: &Value, schema: &Value) -> bool {
+    if let Some(reference) = schema["$ref"].as_str() {
+        let pointer = reference.strip_prefix('#').unwrap();
+        return tells(document, document.pointer(pointer).unwrap());
+    }
+    let several = ["oneOf", "anyOf", "allOf"].iter().find_map(|name| schema[*name].as_array());
+    if let Some(several) = several {
+        return several.iter().all(|one| tells(document, one));
+    }
+    match schema["type"].as_str() {
+        Some("array") => tells(document, &schema["items"]),
+        Some("object") => schema["properties"].as_object().is_some_and(|it| !it.is_empty()),
+        // What is only done has nothing to tell.
+        Some("null") => true,
+        _ => false,
+    }
+}
+
+#[test]
+fn each_answer_in_json_tells_its_fields() {
+    let home = Home::new();
+    let sidecar = home.serve(&[]);
+    let document = sidecar.get("/openapi.json").json();
+    let mut answers = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                let content = response["content"].as_object().into_iter().flatten();
+                for (media, body) in content {
+                    let what = format!("{method} {path} {status} {media}");
+                    let problem = media == "application/problem+json";
+                    assert!(problem || status.starts_with('2') || path == "/readyz", "{what}");
+                    if media.ends_with("json") && !FREE.contains(&path.as_str()) {
+                        assert!(tells(&document, &body["schema"]), "{what} tells no fields");
+                        answers += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert!(answers > 200, "only {answers} answers are described");
+}

@@ -58,8 +58,12 @@ fn an_agent_that_a_run_attends_is_answered_by_the_run() {
     assert_eq!(kept.status, 201, "{kept}");
     let told = go_round(&sidecar.socket(), "b");
     assert_eq!((&told["directive"], &told["due"]), (&json!("stop"), &json!(false)), "{told}");
-    let log = home.json(&["log", "--agent", "b"]);
-    let done = log.as_array().unwrap().iter().filter(|it| it["entry"] == "drift_answered");
-    let done: Vec<&Value> = done.map(|it| &it["detail"]["done"]).collect();
-    assert_eq!(done, ["restart"], "it is answered before it is told");
+    let of_b = || {
+        let log = home.json(&["log"]);
+        let all = log.as_array().unwrap().iter();
+        let of_b = all.filter(|it| it["entry"] == "drift_answered" && it["agent_id"] == "b");
+        of_b.map(|it| it["detail"]["done"].clone()).collect::<Vec<_>>()
+    };
+    until("who looks beside the sidecar sees what was done", || !of_b().is_empty());
+    assert_eq!(of_b(), ["restart"], "it is answered once, before it is told");
 }

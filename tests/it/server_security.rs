@@ -133,6 +133,32 @@ fn what_writes_must_say_that_it_sends_json() {
 }
 
 #[test]
+fn no_route_that_writes_takes_what_a_page_can_send_unasked() {
+    let it = listening();
+    let document = it.get("/openapi.json", &[]).json();
+    let paths = document["paths"].as_object().unwrap();
+    let writing = paths.iter().filter(|(_, item)| item.get("post").is_some());
+    let mut writing: Vec<String> = writing
+        .map(|(path, _)| path.replace("{agent}", "default").replace("{reference}", "latest"))
+        .collect();
+    let of_run = ["/v1/agents/default/session", "/v1/agents/default/session/ask"];
+    writing.extend(of_run.map(str::to_owned));
+    assert!(writing.len() > 15, "{writing:?}");
+    let before = it.get("/v1/log", &[]).body;
+    for path in &writing {
+        for media in [&[][..], &["content-type: text/plain"]] {
+            let headers = [&[&*it.host, &*it.bearer], media].concat();
+            it.place.ask("POST", path, &headers, b"{}").problem(415, "usage");
+        }
+    }
+    assert_eq!(it.get("/v1/log", &[]).body, before);
+    // Of a method that a route does not take, that is what is said.
+    let reply = it.ask("POST", "/v1/log", &[&it.host, &it.bearer]);
+    reply.problem(405, "usage");
+    assert_eq!(it.ask("POST", "/v1/nothing", &[&it.host, &it.bearer]).status, 404);
+}
+
+#[test]
 fn a_get_changes_nothing_and_other_methods_are_told_what_there_is() {
     let it = listening();
     let before = it.get("/v1/log", &[]).body;

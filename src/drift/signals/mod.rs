@@ -52,6 +52,7 @@ impl Reading {
 
 /// Why a signal says what it says, in words and in numbers.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Evidence {
     /// One sentence for a person.
     pub words: String,

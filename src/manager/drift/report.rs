@@ -15,7 +15,8 @@ use crate::state::{Checkpoint, CheckpointId, Seq};
 use crate::store::{Held, Store};
 
 /// How an agent stands, and what would follow.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct DriftReport {
     /// How it stands, and why.
     pub verdict: Verdict,
@@ -24,11 +25,12 @@ pub struct DriftReport {
     /// What would be done now, and why.
     pub decision: Decision,
     /// Why it was halted, and what a person can do.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub halted: Option<String>,
     /// Every signal, blind ones too.
     pub signals: Vec<SignalStatus>,
     /// Samples that were no numbers, and such of series beyond the bound.
+    #[cfg_attr(feature = "server", schema(value_type = Vec<u64>))]
     pub left_out: (u64, u64),
     /// The checkpoint that would be gone back to: for the onset that is suspected, else for a drift
     /// that began now.
@@ -39,6 +41,7 @@ pub struct DriftReport {
 
 /// A checkpoint to go back to, and why to nothing newer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct DriftChoice {
     /// For a drift that began with this observation.
     pub onset: u64,
@@ -53,6 +56,7 @@ pub struct DriftChoice {
 
 /// A checkpoint that was passed by.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct DriftPassed {
     /// Its number.
     pub seq: Seq,

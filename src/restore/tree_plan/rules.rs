@@ -56,9 +56,11 @@ pub(crate) struct Rules<'a> {
 
 /// Something that would change and may not be touched.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Untouched {
     /// Beneath the root.
     #[serde(serialize_with = "crate::state::lossy::path")]
+    #[cfg_attr(feature = "server", schema(value_type = String))]
     pub path: PathBuf,
     /// Why not.
     pub reason: Reason,
@@ -68,6 +70,8 @@ pub struct Untouched {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "server", schema(as = UntouchedReason))]
 pub enum Reason {
     /// It is ignored, or the recovery checkpoint does not hold it.
     Kept,

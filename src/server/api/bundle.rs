@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::owner::absolute;
 use super::{Call, Wire, agent_path};
 use crate::manager::{CheckpointManager, Error};
 use crate::state::{AgentId, Receipt};
@@ -15,7 +16,8 @@ use crate::state::{AgentId, Receipt};
 #[serde(deny_unknown_fields)]
 pub struct ImportBody {
     /// The file, absolute, as the sidecar sees it.
-    #[schema(value_type = String)]
+    #[serde(deserialize_with = "absolute")]
+    #[schema(value_type = String, pattern = "^/")]
     pub file: PathBuf,
 }
 

@@ -2,10 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::openapi::{ArrayBuilder, OneOfBuilder, Ref, RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::{Call, Wire, agent_path, reference_path};
 use crate::drift::{Directive, Observation, Verdict};
-use crate::manager::{CheckpointManager, Error, Observed, Word};
+use crate::manager::{CheckpointManager, DriftReport, Error, Observed, Word};
 use crate::state::AgentId;
 
 /// Observations in one request at most.
@@ -14,6 +16,21 @@ const OBSERVATIONS_MAX: usize = 10_000;
 /// One observation, or several in their order.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Observations(pub Vec<Observation>);
+
+impl PartialSchema for Observations {
+    fn schema() -> RefOr<Schema> {
+        let one = || Ref::from_schema_name(Observation::name());
+        let several = ArrayBuilder::new().items(one()).max_items(Some(OBSERVATIONS_MAX));
+        OneOfBuilder::new().item(one()).item(several).into()
+    }
+}
+
+impl ToSchema for Observations {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((Observation::name().into_owned(), Observation::schema()));
+        Observation::schemas(schemas);
+    }
+}
 
 impl<'de> Deserialize<'de> for Observations {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -37,7 +54,7 @@ pub(crate) struct Observe {
 }
 
 /// How the agent stands, and what it is told.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct ObserveAnswer {
     pub verdict: Verdict,
     pub directive: Directive,
@@ -95,11 +112,10 @@ pub(crate) struct Drift {
 }
 
 impl Call for Drift {
-    type Answer = Value;
+    type Answer = DriftReport;
 
-    fn perform(self, manager: &CheckpointManager) -> Result<Value, Error> {
-        let report = manager.agent(self.agent.as_str())?.drift_report()?;
-        serde_json::to_value(report).map_err(|source| Error::Json { doing: "serialize", source })
+    fn perform(self, manager: &CheckpointManager) -> Result<DriftReport, Error> {
+        manager.agent(self.agent.as_str())?.drift_report()
     }
 
     fn wire(&self) -> Result<Wire, serde_json::Error> {

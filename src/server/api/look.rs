@@ -39,7 +39,7 @@ impl Call for List {
 }
 
 /// The facts of a checkpoint, and what its workspace left out.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub(crate) struct Shown {
     #[serde(flatten)]
     pub checkpoint: Checkpoint,

@@ -28,10 +28,14 @@ use crate::state::AgentId;
 pub(crate) use bundle::Import;
 pub use bundle::ImportBody;
 pub use checkpoint::CheckpointBody;
-pub(crate) use checkpoint::{Condition, Made, MakeCheckpoint, Opening, RawState};
+#[cfg(feature = "cli")]
+pub(crate) use checkpoint::RawState;
+pub(crate) use checkpoint::{Condition, Made, MakeCheckpoint, Opening};
 pub use drift::MarkBody;
 pub(crate) use drift::{Drift, Mark, Observations, Observe, ObserveAnswer};
-pub(crate) use look::{Diff, Files, List, Log, ReadState, Show, Shown, StatusNow, reference_path};
+#[cfg(feature = "cli")]
+pub(crate) use look::StatusNow;
+pub(crate) use look::{Diff, Files, List, Log, ReadState, Show, Shown, reference_path};
 pub use operation::{BeginBody, CloseBody};
 pub(crate) use operation::{Close, Closed, Operations, roll_back_options};
 pub use owner::OwnerWords;

@@ -105,7 +105,7 @@ pub(crate) struct Close {
 }
 
 /// An operation that was closed, and what was restored because of it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub(crate) struct Closed {
     pub operation: OperationStatus,
     #[serde(default, skip_serializing_if = "Option::is_none")]

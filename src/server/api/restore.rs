@@ -6,9 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::checkpoint::RawState;
 use super::{Call, OwnerWords, Wire, agent_path, reference_path};
-use crate::manager::{Agent, CheckpointManager, Error, RestoreOptions, Restored, WalkedPast};
-use crate::restore::{Files, Untouched};
-use crate::state::{AgentId, Checkpoint, CheckpointId, lossy};
+use crate::manager::{Agent, CheckpointManager, Error, RestoreOptions, Restored};
+use crate::state::{AgentId, Checkpoint, lossy};
 
 /// How a restore is to be done.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -34,35 +33,38 @@ pub struct RestorePathBody {
 }
 
 /// What a restore did, or would do, with the state and what people are told of.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub(crate) struct RestoreAnswer {
-    pub requested: String,
-    pub checkpoint_id: CheckpointId,
-    pub walked_past: Vec<WalkedPast>,
-    pub tainted: bool,
-    pub recovery_checkpoint_id: Option<CheckpointId>,
-    pub restored_as: Option<CheckpointId>,
+    #[serde(flatten)]
+    pub restored: Restored,
     /// Absent where there is none, or it is no JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<serde_json::Value>)]
     pub state: Option<RawState>,
-    pub files: Files,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub untouched: Vec<Untouched>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty", serialize_with = "lossy::paths")]
-    pub kept_aside: Vec<PathBuf>,
-    pub dry_run: bool,
     /// Directories that come or go as a whole.
     #[serde(default, skip_serializing_if = "Vec::is_empty", serialize_with = "lossy::paths")]
+    #[schema(value_type = Vec<String>)]
     pub made_dirs: Vec<PathBuf>,
     #[serde(default, skip_serializing_if = "Vec::is_empty", serialize_with = "lossy::paths")]
+    #[schema(value_type = Vec<String>)]
     pub gone_dirs: Vec<PathBuf>,
     /// The facts of what was restored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Checkpoint>,
 }
 
+/// An answer reads as what was done: `answer.files`, `answer.dry_run`.
+impl std::ops::Deref for RestoreAnswer {
+    type Target = Restored;
+
+    fn deref(&self) -> &Restored {
+        &self.restored
+    }
+}
+
 impl RestoreAnswer {
     /// What was done, without what was restored.
+    #[cfg(feature = "cli")]
     pub(crate) fn without_content(self) -> Self {
         let (made_dirs, gone_dirs) = (Vec::new(), Vec::new());
         Self { state: None, checkpoint: None, made_dirs, gone_dirs, ..self }
@@ -76,16 +78,7 @@ impl RestoreAnswer {
             made_dirs: restored.made_dirs().to_vec(),
             gone_dirs: restored.gone_dirs().to_vec(),
             checkpoint: restored.checkpoint().cloned(),
-            requested: restored.requested,
-            checkpoint_id: restored.checkpoint_id,
-            walked_past: restored.walked_past,
-            tainted: restored.tainted,
-            recovery_checkpoint_id: restored.recovery_checkpoint_id,
-            restored_as: restored.restored_as,
-            files: restored.files,
-            untouched: restored.untouched,
-            kept_aside: restored.kept_aside,
-            dry_run: restored.dry_run,
+            restored,
         }
     }
 }

@@ -44,7 +44,7 @@ pub(crate) struct ForgetSingle {
 }
 
 /// What was forgotten.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub(crate) struct Forgotten {
     pub forgotten: Vec<Checkpoint>,
 }

@@ -6,8 +6,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 
 use super::agent::{Asked, At, OfAgent, OfCheckpoint, check, handle, note_sign};
 use crate::collect::{Moment, Saved};
@@ -15,7 +14,7 @@ use crate::error::ErrorKind;
 use crate::manager::{Differences, Error, Filter, KeptFile};
 use crate::server::api::{
     Call, CheckpointBody, Condition, Diff, Files, List, Made, MakeCheckpoint, Opening, ReadState,
-    Show,
+    Show, Shown,
 };
 use crate::server::app::App;
 use crate::server::body::Given;
@@ -49,6 +48,20 @@ struct MakeQuery {
     progress: Option<f64>,
     /// The operation that is named is one that the checkpoint belongs to, whatever its kind.
     belongs: Option<String>,
+}
+
+/// What is answered where no checkpoint was made.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(untagged)]
+enum NotMade {
+    /// The same request made one before.
+    #[schema(value_type = Receipt)]
+    Before(Box<Receipt>),
+    /// The save policy asks for none.
+    NotDue {
+        /// No.
+        due: bool,
+    },
 }
 
 /// Under which terms a checkpoint is made: what the query and the headers say.
@@ -85,7 +98,7 @@ fn is_said(flag: Option<&str>, name: &str) -> Result<bool, Problem> {
 #[utoipa::path(post, path = "/v1/agents/{agent}/checkpoints",
     params(("agent" = AgentId, Path, description = "The agent; a / in its id is written %2F"), ("if_due" = Option<bool>, Query, description = "Only where the save policy says so"), ("progress" = Option<f64>, Query, description = "How far the work is, for the save policy"), ("belongs" = Option<bool>, Query, description = "The operation that is named is one that it belongs to, whatever its kind"), ("Idempotency-Key" = Option<String>, Header, description = "Asking again under the same key answers the same checkpoint", min_length = 1, max_length = 255), ("If-Match" = Option<String>, Header, description = "Only where the state last changed at this number, as an ETag has it"), ("If-None-Match" = Option<String>, Header, description = "`*`: only where there is no state yet")),
     request_body = CheckpointBody,
-    responses((status = 201, description = "The receipt", body = Receipt, headers(("ETag" = String, description = "The number at which the state last changed"))), (status = 200, description = "The receipt of the same request made before, or that nothing is due", body = serde_json::Value)))]
+    responses((status = 201, description = "The receipt", body = Receipt, headers(("ETag" = String, description = "The number at which the state last changed"))), (status = 200, description = "The receipt of the same request made before, or that nothing is due", body = NotMade)))]
 async fn make(
     State(app): State<App>,
     caller: Caller,
@@ -97,7 +110,7 @@ async fn make(
     let progress = query.progress;
     if is_said(query.if_due.as_deref(), "if_due")? && !is_due(&app, &agent, progress) {
         note_sign(&app, &agent);
-        return Ok(Json(json!({ "due": false })).into_response());
+        return Ok(Json(NotMade::NotDue { due: false }).into_response());
     }
     let belongs = is_said(query.belongs.as_deref(), "belongs")?;
     let opening = if belongs { Opening::Belongs } else { Opening::ByKind };
@@ -124,8 +137,11 @@ pub(super) async fn make_checkpoint(
             perform(&own, wanted, progress).map_err(|error| unsaved(&own, spare, error))
         })
         .await?;
-    let status = if made.repeated { StatusCode::OK } else { StatusCode::CREATED };
-    let mut answer = (status, Json(made.receipt)).into_response();
+    let mut answer = if made.repeated {
+        Json(NotMade::Before(Box::new(made.receipt))).into_response()
+    } else {
+        (StatusCode::CREATED, Json(made.receipt)).into_response()
+    };
     tag(&mut answer, changed);
     Ok(answer)
 }
@@ -275,7 +291,7 @@ async fn list(
 /// Shows one checkpoint.
 #[utoipa::path(get, path = "/v1/agents/{agent}/checkpoints/{reference}",
     params(("agent" = AgentId, Path, description = "The agent; a / in its id is written %2F"), ("reference" = String, Path, description = "An id or at least 4 digits it begins with, latest, latest:KIND, good, or a path")),
-    responses((status = 200, description = "The checkpoint, and what it left out", body = serde_json::Value)))]
+    responses((status = 200, description = "The checkpoint, and what it left out", body = Shown, headers(("ETag" = String, description = "The number at which the state last changed")))))]
 async fn show(
     State(app): State<App>,
     caller: Caller,
@@ -300,7 +316,7 @@ async fn show(
 /// Gives the state of a checkpoint, byte for byte.
 #[utoipa::path(get, path = "/v1/agents/{agent}/checkpoints/{reference}/state",
     params(("agent" = AgentId, Path, description = "The agent; a / in its id is written %2F"), ("reference" = String, Path, description = "An id or at least 4 digits it begins with, latest, latest:KIND, good, or a path")),
-    responses((status = 200, description = "The state", body = serde_json::Value, content_type = "application/json")))]
+    responses((status = 200, description = "The state", body = serde_json::Value, content_type = "application/json", headers(("ETag" = String, description = "The number at which the state last changed"), ("Stateward-Checkpoint" = String, description = "The id of the checkpoint")))))]
 async fn state(
     State(app): State<App>,
     caller: Caller,
@@ -334,7 +350,7 @@ async fn state(
 /// Lists the files of a checkpoint.
 #[utoipa::path(get, path = "/v1/agents/{agent}/checkpoints/{reference}/files",
     params(("agent" = AgentId, Path, description = "The agent; a / in its id is written %2F"), ("reference" = String, Path, description = "An id or at least 4 digits it begins with, latest, latest:KIND, good, or a path")),
-    responses((status = 200, description = "The files", body = Vec<serde_json::Value>)))]
+    responses((status = 200, description = "The files", body = Vec<KeptFile>)))]
 async fn files(
     State(app): State<App>,
     caller: Caller,
@@ -357,7 +373,7 @@ struct OfTwo {
 /// Tells what changed from one checkpoint to another.
 #[utoipa::path(get, path = "/v1/agents/{agent}/checkpoints/{reference}/diff/{to}",
     params(("agent" = AgentId, Path, description = "The agent; a / in its id is written %2F"), ("reference" = String, Path, description = "An id or at least 4 digits it begins with, latest, latest:KIND, good, or a path"), ("to" = String, Path, description = "The other checkpoint")),
-    responses((status = 200, description = "The differences", body = serde_json::Value)))]
+    responses((status = 200, description = "The differences", body = Differences)))]
 async fn diff(
     State(app): State<App>,
     caller: Caller,

@@ -6,9 +6,10 @@ use axum::routing::get;
 use axum::{Json, Router};
 use utoipa::openapi::OpenApi as Description;
 use utoipa::openapi::path::Operation;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder, SecurityRequirement};
-use utoipa::{Modify, OpenApi};
+use utoipa::{Modify, OpenApi, PartialSchema, ToSchema};
 
 use super::{checkpoints, drift, events, health, operations, restores, store, upkeep};
 use crate::server::app::App;
@@ -37,6 +38,17 @@ pub(super) fn router() -> Router<App> {
 async fn openapi() -> Response {
     ([(header::CACHE_CONTROL, "no-cache")], Json(description())).into_response()
 }
+
+/// The answer of what is done and has nothing to tell: `null`.
+pub(super) enum Nothing {}
+
+impl PartialSchema for Nothing {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new().schema_type(Type::Null).into()
+    }
+}
+
+impl ToSchema for Nothing {}
 
 /// The whole description.
 fn description() -> Description {

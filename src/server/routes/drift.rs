@@ -3,10 +3,11 @@
 use axum::extract::State;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use serde_json::Value;
 use utoipa::OpenApi;
 
 use super::agent::{At, OfAgent, OfCheckpoint, is_attended, note_sign};
+use super::document::Nothing;
+use crate::manager::DriftReport;
 use crate::server::api::{Call, Drift, Mark, MarkBody, Observations, Observe, ObserveAnswer};
 use crate::server::app::App;
 use crate::server::body::Given;
@@ -29,8 +30,8 @@ pub(super) fn router() -> Router<App> {
 /// about a drift is done before this answers, unless a `run` attends to the agent and does it then.
 #[utoipa::path(post, path = "/v1/agents/{agent}/observe",
     params(("agent" = String, Path, description = "The agent")),
-    request_body = serde_json::Value,
-    responses((status = 200, description = "How it stands, and what it is told", body = serde_json::Value)))]
+    request_body = Observations,
+    responses((status = 200, description = "How it stands, and what it is told", body = ObserveAnswer)))]
 async fn observe(
     State(app): State<App>,
     caller: Caller,
@@ -51,12 +52,12 @@ async fn observe(
 /// Tells how an agent stands, with every signal.
 #[utoipa::path(get, path = "/v1/agents/{agent}/drift",
     params(("agent" = String, Path, description = "The agent")),
-    responses((status = 200, description = "How it stands", body = serde_json::Value)))]
+    responses((status = 200, description = "How it stands", body = DriftReport)))]
 async fn drift(
     State(app): State<App>,
     caller: Caller,
     At(OfAgent { agent }): At<OfAgent>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<DriftReport>, Problem> {
     caller.check(&agent)?;
     app.ask(move |manager| Drift { agent }.perform(manager)).await.map(Json)
 }
@@ -69,7 +70,7 @@ async fn drift(
     ),
     request_body = MarkBody,
     responses(
-        (status = 200, description = "It is written down", body = serde_json::Value),
+        (status = 200, description = "It is written down", body = Nothing),
         (status = 404, description = "There is no such checkpoint", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "It is another agent's", body = Problem, content_type = "application/problem+json"),
     ))]

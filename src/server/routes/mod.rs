@@ -4,7 +4,8 @@
 //! here. A handler reads the request, lets the library do it in a thread that may block, and answers.
 //!
 //! From outside to inside, a request is counted, kept from bringing the sidecar down by a fault of
-//! ours, checked by the guard, given its turn, and answered by its route.
+//! ours, checked by the guard, given its turn, and answered by its route, where it sends JSON or
+//! nothing.
 
 mod agent;
 mod checkpoints;
@@ -24,14 +25,14 @@ use std::any::Any;
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{Method, StatusCode};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub(super) use checkpoints::make_again;
 
 use super::app::App;
-use super::guard::guard;
+use super::guard::{guard, sends_json};
 use super::problem::Problem;
 use crate::error::ErrorKind;
 
@@ -49,7 +50,9 @@ pub(super) fn router(app: &App) -> Router {
         .merge(upkeep::router());
     #[cfg(feature = "cli")]
     let routes = routes.merge(session::router());
+    // Before the fallbacks, which answer what no route takes, whatever it sends.
     routes
+        .layer(from_fn(sends_json))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(from_fn_with_state(app.clone(), turn))

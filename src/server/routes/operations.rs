@@ -35,7 +35,7 @@ pub(super) fn router() -> Router<App> {
 /// Lists operations and how they stand.
 #[utoipa::path(get, path = "/v1/agents/{agent}/operations",
     params(("agent" = AgentId, Path, description = "The agent; a / in its id is written %2F")),
-    responses((status = 200, description = "The operations", body = Vec<serde_json::Value>)))]
+    responses((status = 200, description = "The operations", body = Vec<OperationStatus>)))]
 async fn list(
     State(app): State<App>,
     caller: Caller,
@@ -78,7 +78,7 @@ struct OfOperation {
 #[utoipa::path(post, path = "/v1/agents/{agent}/operations/{operation}/complete",
     params(("agent" = AgentId, Path, description = "The agent; a / in its id is written %2F"), ("operation" = String, Path, description = "The operation, by name or id")),
     request_body = CloseBody,
-    responses((status = 200, description = "How it stands", body = serde_json::Value)))]
+    responses((status = 200, description = "How it stands", body = Closed)))]
 async fn complete(
     State(app): State<App>,
     caller: Caller,
@@ -92,7 +92,7 @@ async fn complete(
 #[utoipa::path(post, path = "/v1/agents/{agent}/operations/{operation}/fail",
     params(("agent" = AgentId, Path, description = "The agent; a / in its id is written %2F"), ("operation" = String, Path, description = "The operation, by name or id")),
     request_body = CloseBody,
-    responses((status = 200, description = "How it stands", body = serde_json::Value)))]
+    responses((status = 200, description = "How it stands", body = Closed)))]
 async fn fail(
     State(app): State<App>,
     caller: Caller,
@@ -118,6 +118,6 @@ async fn close(
     }
     let reference = operation.operation_id.to_string();
     let body = RestoreBody { options: roll_back_options(), owner };
-    let restored = restores::perform(app, Restore { agent, reference, body }).await?;
+    let restored = restores::perform(app, caller, Restore { agent, reference, body }).await?;
     Ok(Closed { operation, restored: Some(restored) })
 }

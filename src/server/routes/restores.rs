@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::agent::{Asked, At, OfAgent, OfCheckpoint, check, handle};
 use super::checkpoints::find;
+use super::document::Nothing;
 use crate::error::ErrorKind;
 use crate::manager::RestoreOptions;
 use crate::server::api::{Call, Reset, Restore, RestoreAnswer, RestoreBody, RestorePathBody, Undo};
@@ -61,14 +62,20 @@ fn check_options(caller: &Caller, options: &RestoreOptions) -> Result<(), Proble
     if options.workspace.is_some() || options.any_agent {
         caller.check_owner("restore another agent's, or to another place")?;
     }
-    Ok(())
+    match &options.workspace {
+        Some(place) if !place.is_absolute() => {
+            let detail = format!("{} is no absolute path", place.display());
+            Err(Problem::new(ErrorKind::Usage, detail))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Restores a checkpoint in place, after a recovery checkpoint of what is there.
 #[utoipa::path(post, path = "/v1/agents/{agent}/checkpoints/{reference}/restore",
     params(("agent" = AgentId, Path, description = "The agent; a / in its id is written %2F"), ("reference" = String, Path, description = "An id or at least 4 digits it begins with, latest, latest:KIND, good, or a path"), ("dry_run" = Option<bool>, Query, description = "Only tell what would be done")),
     request_body = RestoreBody,
-    responses((status = 200, description = "What was done", body = serde_json::Value)))]
+    responses((status = 200, description = "What was done", body = RestoreAnswer)))]
 async fn restore(
     State(app): State<App>,
     caller: Caller,
@@ -79,14 +86,14 @@ async fn restore(
     check(&caller, &agent, body.owner.as_ref())?;
     query.over(&mut body.options)?;
     check_options(&caller, &body.options)?;
-    perform(app, Restore { agent, reference, body }).await.map(Json)
+    perform(app, &caller, Restore { agent, reference, body }).await.map(Json)
 }
 
 /// Restores a checkpoint that is named by its path.
 #[utoipa::path(post, path = "/v1/restore",
     params(("dry_run" = Option<bool>, Query, description = "Only tell what would be done")),
     request_body = RestorePathBody,
-    responses((status = 200, description = "What was done", body = serde_json::Value)))]
+    responses((status = 200, description = "What was done", body = RestoreAnswer)))]
 async fn restore_path(
     State(app): State<App>,
     caller: Caller,
@@ -102,17 +109,23 @@ async fn restore_path(
         return Err(Problem::new(ErrorKind::Usage, detail));
     };
     caller.check(&agent)?;
-    perform(app, Restore { agent, reference, body: RestoreBody { options, owner: None } })
-        .await
-        .map(Json)
+    let body = RestoreBody { options, owner: None };
+    perform(app, &caller, Restore { agent, reference, body }).await.map(Json)
 }
 
 /// Restores; where the agent is being run, by its `run`.
-pub(super) async fn perform(app: App, restore: Restore) -> Result<RestoreAnswer, Problem> {
-    // What is not there is no reason to end a command.
-    find(&app, &restore.agent, &restore.reference).await?;
+pub(super) async fn perform(
+    app: App,
+    caller: &Caller,
+    restore: Restore,
+) -> Result<RestoreAnswer, Problem> {
+    // What is not there is no reason to end a command, nor is what is another's.
+    let found = find(&app, &restore.agent, &restore.reference).await?;
+    caller.check(&found.agent_id)?;
     #[cfg(feature = "cli")]
-    if let Some(session) = session_for(&app, &restore.agent, &restore.body.options) {
+    if (found.agent_id == restore.agent || restore.body.options.any_agent)
+        && let Some(session) = session_for(&app, &restore.agent, &restore.body.options)
+    {
         return session.order(Ordered::Restore(restore)).await;
     }
     let own = app.clone();
@@ -136,7 +149,7 @@ fn session_for(
 #[utoipa::path(post, path = "/v1/agents/{agent}/undo",
     params(("agent" = AgentId, Path, description = "The agent; a / in its id is written %2F"), ("dry_run" = Option<bool>, Query, description = "Only tell what would be done")),
     request_body = RestoreBody,
-    responses((status = 200, description = "What was done", body = serde_json::Value)))]
+    responses((status = 200, description = "What was done", body = RestoreAnswer)))]
 async fn undo(
     State(app): State<App>,
     caller: Caller,
@@ -164,7 +177,7 @@ async fn undo(
 /// Starts an agent afresh; what was kept stays as evidence.
 #[utoipa::path(post, path = "/v1/agents/{agent}/reset",
     params(("agent" = AgentId, Path, description = "The agent; a / in its id is written %2F")),
-    responses((status = 200, description = "It is done", body = serde_json::Value)))]
+    responses((status = 200, description = "It is done", body = Nothing)))]
 async fn reset(
     State(app): State<App>,
     caller: Caller,

@@ -6,6 +6,7 @@ use axum::{Json, Router};
 use serde::Deserialize;
 
 use super::agent::{Asked, At, OfAgent};
+use super::document::Nothing;
 use crate::manager::{ForgetReport, ForgetRequest, LogEntry, PruneReport};
 use crate::server::api::{
     Call, Forget, ForgetSingle, ForgetSingleBody, Forgotten, Import, ImportBody, Log, Prune,
@@ -55,7 +56,7 @@ async fn log(
 /// Reads every byte and tells what is damaged.
 #[utoipa::path(post, path = "/v1/verify",
     request_body = VerifyOptions,
-    responses((status = 200, description = "What was found, store by store", body = Vec<serde_json::Value>)))]
+    responses((status = 200, description = "What was found, store by store", body = Vec<VerifyReport>)))]
 async fn verify(
     State(app): State<App>,
     caller: Caller,
@@ -68,7 +69,7 @@ async fn verify(
 /// Lets checkpoints go by the policy.
 #[utoipa::path(post, path = "/v1/forget",
     request_body = ForgetRequest,
-    responses((status = 200, description = "What went and what stayed, with reasons", body = Vec<serde_json::Value>)))]
+    responses((status = 200, description = "What went and what stayed, with reasons", body = Vec<ForgetReport>)))]
 async fn forget(
     State(app): State<App>,
     caller: Caller,
@@ -82,7 +83,7 @@ async fn forget(
 #[utoipa::path(post, path = "/v1/agents/{agent}/forget",
     params(("agent" = AgentId, Path, description = "The agent; a / in its id is written %2F")),
     request_body = ForgetSingleBody,
-    responses((status = 200, description = "What went", body = serde_json::Value)))]
+    responses((status = 200, description = "What went", body = Forgotten)))]
 async fn forget_single(
     State(app): State<App>,
     caller: Caller,
@@ -110,7 +111,7 @@ async fn import(
 
 /// Frees the space of what was let go.
 #[utoipa::path(post, path = "/v1/prune",
-    responses((status = 200, description = "What was freed", body = serde_json::Value)))]
+    responses((status = 200, description = "What was freed", body = PruneReport)))]
 async fn prune(State(app): State<App>, caller: Caller) -> Result<Json<PruneReport>, Problem> {
     caller.check_owner("free the store's space")?;
     app.ask(|manager| Prune.perform(manager)).await.map(Json)
@@ -118,7 +119,7 @@ async fn prune(State(app): State<App>, caller: Caller) -> Result<Json<PruneRepor
 
 /// Does now what can wait: views, summaries, a mark. It changes nothing that anybody could mind, so every caller may.
 #[utoipa::path(post, path = "/v1/settle",
-    responses((status = 200, description = "It is done", body = serde_json::Value)))]
+    responses((status = 200, description = "It is done", body = Nothing)))]
 async fn settle(State(app): State<App>) -> Result<Json<()>, Problem> {
     app.ask(|manager| Settle.perform(manager)).await.map(Json)
 }
