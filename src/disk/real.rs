@@ -324,8 +324,12 @@ struct RealLock(File);
 
 impl DiskLock for RealLock {
     fn write_holder(&self, text: &[u8]) -> io::Result<()> {
-        self.0.set_len(0)?;
-        self.0.write_all_at(text, 0)
+        // One call, so that whoever is killed leaves the old text or the new one; blanks take the place
+        // of what was longer, which no reader of JSON minds.
+        let before = usize::try_from(self.0.metadata()?.len()).unwrap_or_default();
+        let mut text = text.to_vec();
+        text.resize(text.len().max(before), b' ');
+        self.0.write_all_at(&text, 0)
     }
 }
 
