@@ -33,7 +33,7 @@ mod track;
 mod tree_plan;
 mod workplace;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -91,6 +91,8 @@ pub struct Options {
     pub retention: retention::Policy,
     /// What counts as drift, and what is done about it.
     pub drift: crate::drift::Options,
+    /// The same for agents of which it is said otherwise; whole, not on top of `drift`.
+    pub drift_of: BTreeMap<AgentId, crate::drift::Options>,
     /// How often a failed write is tried again, and for how long.
     pub retry: Retry,
     /// Where the stores lie.
@@ -122,6 +124,7 @@ impl Options {
             workspace: collect::Options::default(),
             retention: retention::Policy::default(),
             drift: crate::drift::Options::default(),
+            drift_of: BTreeMap::new(),
             retry: Retry::default(),
             disk: RealDisk::shared(),
             clock: SystemClock::shared(),
@@ -216,7 +219,7 @@ impl CheckpointManager {
     pub fn open(options: Options) -> Result<Self, Error> {
         options.state.check()?;
         options.log.check().map_err(Error::Setting)?;
-        let watches = drift::Watches::new(&options.drift, &options.clock, &*options.disk)?;
+        let watches = drift::Watches::new(&options)?;
         let mut targets = options.targets();
         let background = options.background;
         let primary = targets.primary.path().to_owned();
@@ -255,7 +258,7 @@ impl CheckpointManager {
     /// `not_found` where there is none, `damaged` where no segment can be read, `unavailable` where
     /// the disk refuses.
     pub fn open_to_look(options: Options) -> Result<Self, Error> {
-        let watches = drift::Watches::new(&options.drift, &options.clock, &*options.disk)?;
+        let watches = drift::Watches::new(&options)?;
         let targets = options.targets();
         let opened = targets.primary.open_to_look();
         let mut seen = opened.is_ok();

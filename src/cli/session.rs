@@ -248,7 +248,10 @@ impl Session {
         let done = work(&reach);
         let settled = reach.call(Settle);
         let done = done?;
-        settled?;
+        // What was done is done, and durable; what could wait is left to whoever comes next.
+        if let Err(error) = settled {
+            tracing::warn!(%error, "what could wait is not done");
+        }
         Ok(done)
     }
 

@@ -3,6 +3,9 @@
 //! A text names the agent that commands are about; tables, written as `[[agent]]`, say which agents
 //! `serve` runs. TOML lets one file say one of the two. Tables of one source take the place of all
 //! tables of farther ones, as lists do, and leave alone whom commands are about.
+//!
+//! What a table says of drift lies over the section `drift`, key by key, for that agent alone. What
+//! concerns all agents of a store at once stands in the section and nowhere else.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -13,7 +16,8 @@ use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use toml::{Table, Value};
 
-use super::keys;
+use super::{keys, layers};
+use crate::drift;
 use crate::state::{AgentId, Span};
 use crate::supervise::{OnCrash, Restart};
 
@@ -21,7 +25,7 @@ use crate::supervise::{OnCrash, Restart};
 pub(super) const KEY: &str = "agent";
 
 /// Whom commands are about, and whom `serve` runs. Written out it is the first of the two.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Agents {
     /// The agent that commands are about where none is named.
     pub default: AgentId,
@@ -30,7 +34,7 @@ pub struct Agents {
 }
 
 /// An agent that `serve` runs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AgentTable {
     /// Its id.
@@ -56,9 +60,23 @@ pub struct AgentTable {
     /// As `run.on_crash`, which holds where this is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_crash: Option<OnCrash>,
+    /// Keys of the section `drift` that are otherwise for this agent.
+    #[serde(default, skip_serializing_if = "Table::is_empty", deserialize_with = "drift_keys")]
+    pub drift: Table,
 }
 
 impl AgentTable {
+    /// What counts as drift of this agent, and what is done about it; none where nothing is said.
+    pub(super) fn drift_over(&self, section: &drift::Options) -> Option<drift::Options> {
+        if self.drift.is_empty() {
+            return None;
+        }
+        let mut table = Table::try_from(section).expect("a section is a table");
+        layers::overlay(&mut table, self.drift.clone());
+        let over = drift::Options::deserialize(Value::Table(table));
+        Some(over.expect("values that fit one by one fit together, bounds apart"))
+    }
+
     /// Its keys with their values, as `status --config` shows them.
     pub(super) fn leaves(&self) -> Vec<(String, Value)> {
         let table = Table::try_from(self).expect("a table of an agent came from TOML");
@@ -72,6 +90,24 @@ pub(super) fn take(layer: &mut Table) -> Option<Vec<AgentTable>> {
     layer.get(KEY)?.as_array()?;
     let tables = layer.remove(KEY)?;
     Some(Vec::deserialize(tables).expect("the layer was checked by itself"))
+}
+
+/// Keys of the section `drift`, each as that would take it.
+fn drift_keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Table, D::Error> {
+    let table = Table::deserialize(deserializer)?;
+    drift::Options::deserialize(Value::Table(table.clone()))
+        .map_err(|error| D::Error::custom(format!("drift: {}", error.message())))?;
+    let of_store = [("", "shared_cause"), ("restores", "per_hour_store")];
+    let is_there = |(section, key): &(&str, &str)| match *section {
+        "" => table.contains_key(*key),
+        section => table.get(section).is_some_and(|it| it.get(*key).is_some()),
+    };
+    match of_store.into_iter().find(is_there) {
+        None => Ok(table),
+        Some((_, key)) => Err(D::Error::custom(format!(
+            "drift: {key} concerns all agents of the store together: it stands in [drift]"
+        ))),
+    }
 }
 
 fn command<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {

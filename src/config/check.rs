@@ -1,6 +1,7 @@
 //! Bounds that types do not express, and values that must agree with each other.
 
 use super::{Configuration, Error, Settings};
+use crate::drift;
 
 /// A rule about one key: whether the settings break it, and what is allowed.
 type Rule = (&'static str, fn(&Settings) -> bool, &'static str);
@@ -31,30 +32,36 @@ const RULES: [Rule; 5] = [
 
 /// Finds the first rule that is broken.
 pub(super) fn bounds(found: &Configuration) -> Result<(), Error> {
-    let wrong = |key, why| Error::Bounds { key, origin: found.origin(key), why };
+    let wrong =
+        |key: &str, why| Error::Bounds { key: key.to_owned(), origin: found.origin(key), why };
     if let Some((key, _, why)) = RULES.iter().find(|(_, broken, _)| broken(&found.settings)) {
         return Err(wrong(key, (*why).to_owned()));
     }
     found.settings.workspace.check().map_err(|error| Error::Bounds {
-        key: "workspace",
+        key: "workspace".to_owned(),
         origin: found.origin_within("workspace."),
         why: error.to_string(),
     })?;
     found.settings.state.check().map_err(|error| Error::Bounds {
-        key: "state",
+        key: "state".to_owned(),
         origin: found.origin_within("state."),
         why: error.to_string(),
     })?;
     found.settings.run.transcript.check().map_err(|error| Error::Bounds {
-        key: "run.transcript",
+        key: "run.transcript".to_owned(),
         origin: found.origin_within("run.transcript."),
         why: error.to_string(),
     })?;
     #[cfg(feature = "server")]
     found.settings.server.check().map_err(|(key, why)| wrong(key, why.to_owned()))?;
-    found.settings.drift.check().map_err(|error| Error::Bounds {
-        key: "drift",
-        origin: found.origin_within("drift."),
-        why: error.to_string(),
+    let unfit = |key: String, error: drift::Error| {
+        let origin = found.origin_within(&format!("{key}."));
+        Error::Bounds { key, origin, why: error.to_string() }
+    };
+    let section = &found.settings.drift;
+    section.check().map_err(|error| unfit("drift".to_owned(), error))?;
+    found.settings.agent.tables.iter().try_for_each(|table| {
+        let own = table.drift_over(section).map_or(Ok(()), |own| own.check());
+        own.map_err(|error| unfit(format!("agent.{}.drift", table.id), error))
     })
 }

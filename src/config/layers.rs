@@ -198,13 +198,17 @@ fn make_paths_absolute(table: &mut Table, directory: &Path) {
         }
         let files = agent.get_mut("state_files").and_then(Value::as_array_mut);
         files.into_iter().flatten().for_each(beneath);
+        let schema = agent.get_mut("drift").and_then(|drift| drift.get_mut("schema"));
+        schema.into_iter().for_each(beneath);
     }
+    let schema = table.get_mut("drift").and_then(|drift| drift.get_mut("schema"));
+    schema.into_iter().for_each(beneath);
     let log = table.get_mut("server").and_then(|server| server.get_mut("log"));
     log.and_then(|log| log.get_mut("dir")).into_iter().for_each(beneath);
 }
 
 /// Lays `over` on top of `under`: sections are joined, values replaced.
-fn overlay(under: &mut Table, over: Table) {
+pub(super) fn overlay(under: &mut Table, over: Table) {
     for (name, value) in over {
         match (under.get_mut(&name), value) {
             (Some(Value::Table(under)), Value::Table(over)) => overlay(under, over),
@@ -310,6 +314,38 @@ mod tests {
     }
 
     #[test]
+    fn what_a_table_says_of_drift_lies_over_the_section_for_that_agent_alone() {
+        let text = "[drift]\ncalm = 7\n[drift.policies]\nbudget = \"halt\"\n
+            [[agent]]\nid = \"a\"\ncommand = [\"x\"]
+            [agent.drift]\nsensitivity = \"high\"\npolicies.shrinkage = \"restore\"
+            [[agent]]\nid = \"b\"\ncommand = [\"x\"]";
+        let found = Configuration::load(&disk(&[("/work/named.toml", text)]), &sources()).unwrap();
+        let options = found.settings.options();
+        assert_eq!(options.drift_of.len(), 1, "b has no rules of its own");
+        let own = &options.drift_of[&crate::state::AgentId::new("a").unwrap()];
+        let mut wanted = options.drift.clone();
+        assert_eq!(wanted.calm, 7);
+        wanted.sensitivity = crate::drift::Sensitivity::High;
+        wanted.policies.shrinkage = crate::drift::Policy::Restore;
+        assert_eq!(*own, wanted);
+        let shown = found.entries();
+        let key = "agent.a.drift.policies.shrinkage";
+        let entry = shown.iter().find(|entry| entry.key == key).unwrap();
+        assert_eq!(entry.value, Some(Value::String("restore".to_owned())));
+        assert_eq!(entry.origin, Origin::File("/work/named.toml".into()));
+    }
+
+    #[test]
+    fn what_does_not_fit_in_an_agents_drift_is_told_with_its_name() {
+        let text = "[[agent]]\nid = \"a\"\ncommand = [\"x\"]\ndrift.policies.limit = \"restore\"";
+        let error = Configuration::load(&disk(&[("/work/named.toml", text)]), &sources());
+        let shown = error.unwrap_err().to_string();
+        for part in ["agent.a.drift", "/work/named.toml", "policies.limit"] {
+            assert!(shown.contains(part), "{part} is not in {shown}");
+        }
+    }
+
+    #[test]
     fn a_mistake_is_shown_where_it_stands() {
         for (text, wanted) in [
             ("[store]\npaths = \"x\"", ["line 2, column 1", "expected one of", "`path`"]),
@@ -325,6 +361,18 @@ mod tests {
             (
                 "[[agent]]\nid = \"a\"\ncommand = [\"x\"]\n[[agent]]\nid = \"a\"\ncommand = [\"x\"]",
                 ["line 1", "id a stands in two tables", "named.toml"],
+            ),
+            (
+                "[[agent]]\nid = \"a\"\ncommand = [\"x\"]\ndrift.policy.shrinkage = \"halt\"",
+                ["line 4", "`policy`", "`policies`"],
+            ),
+            (
+                "[[agent]]\nid = \"a\"\ncommand = [\"x\"]\n[agent.drift]\nresponse = \"much\"",
+                ["line 4", "`much`", "`observe`"],
+            ),
+            (
+                "[[agent]]\nid = \"a\"\ncommand = [\"x\"]\ndrift.restores.per_hour_store = 1",
+                ["line 4", "per_hour_store concerns all", "it stands in [drift]"],
             ),
             (
                 "agent = \"a\"\n[[agent]]\nid = \"a\"\ncommand = [\"x\"]",

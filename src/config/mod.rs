@@ -170,7 +170,7 @@ pub enum Error {
     #[error("{key} does not fit ({origin}): {why}")]
     Bounds {
         /// The key.
-        key: &'static str,
+        key: String,
         /// Where it was set.
         origin: Origin,
         /// What is allowed.
@@ -198,6 +198,8 @@ impl Settings {
         options.workspace = self.workspace.clone();
         options.retention = self.retention.clone();
         options.drift = self.drift.clone();
+        let own = |it: &AgentTable| Some((it.id.clone(), it.drift_over(&self.drift)?));
+        options.drift_of = self.agent.tables.iter().filter_map(own).collect();
         options.retry = self.retry;
         options
     }

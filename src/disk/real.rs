@@ -327,8 +327,12 @@ struct RealLock {
 
 impl DiskLock for RealLock {
     fn write_holder(&self, text: &[u8]) -> io::Result<()> {
-        self.file.set_len(0)?;
-        self.file.write_all_at(text, 0)
+        // One call, so that whoever is killed leaves the old text or the new one; blanks take the place
+        // of what was longer, which no reader of JSON minds.
+        let before = usize::try_from(self.file.metadata()?.len()).unwrap_or_default();
+        let mut text = text.to_vec();
+        text.resize(text.len().max(before), b' ');
+        self.file.write_all_at(&text, 0)
     }
 
     fn is_in_place(&self) -> io::Result<bool> {
@@ -419,7 +423,7 @@ mod tests {
         lock.write_holder(b"a longer text").unwrap();
         lock.write_holder(b"me").unwrap();
         assert!(RealDisk.try_lock(&path).unwrap().is_none());
-        assert_eq!(fs::read(&path).unwrap(), b"me");
+        assert_eq!(fs::read(&path).unwrap().trim_ascii_end(), b"me");
         drop(lock);
         assert!(RealDisk.try_lock(&path).unwrap().is_some());
     }

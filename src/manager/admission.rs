@@ -168,16 +168,19 @@ pub(super) struct Sight<'a> {
 /// Finds everything that a submission is to hold.
 pub(super) fn content(submission: &Submission, sight: Sight<'_>) -> Result<Taken, Error> {
     let state = state_of(submission, sight)?;
-    let workspace = sight.part(submission, &submission.workspace, |manifest, inherited| {
-        let mut part = manifest.workspace.clone()?;
-        part.inherited_from = inherited.then(|| part.inherited_from.unwrap_or(manifest.seq));
-        Some(part)
-    })?;
-    let state_files = sight.part(submission, &submission.state_files, |manifest, inherited| {
-        let mut part = manifest.state_files.clone()?;
-        part.inherited_from = inherited.then(|| part.inherited_from.unwrap_or(manifest.seq));
-        Some(part)
-    })?;
+    let workspace =
+        sight.part(submission, &submission.workspace, sight.before.id, |manifest, inherited| {
+            let mut part = manifest.workspace.clone()?;
+            part.inherited_from = inherited.then(|| part.inherited_from.unwrap_or(manifest.seq));
+            Some(part)
+        })?;
+    let from = sight.newest(submission, |manifest| goes_on_in(submission, manifest));
+    let state_files =
+        sight.part(submission, &submission.state_files, from, |manifest, inherited| {
+            let mut part = manifest.state_files.clone()?;
+            part.inherited_from = inherited.then(|| part.inherited_from.unwrap_or(manifest.seq));
+            Some(part)
+        })?;
     if state.part.is_none() && workspace.is_none() && state_files.is_none() {
         return Err(Error::NoState { agent: submission.agent.clone() });
     }
@@ -185,17 +188,40 @@ pub(super) fn content(submission: &Submission, sight: Sight<'_>) -> Result<Taken
 }
 
 impl Sight<'_> {
+    /// The newest checkpoint that may be taken over from. A recovery checkpoint keeps files as they
+    /// were found, torn or not; what does not is not to become whole by being taken over.
+    fn newest(
+        self,
+        submission: &Submission,
+        fits: impl Fn(&Manifest) -> bool,
+    ) -> Option<CheckpointId> {
+        let agent = &submission.agent;
+        let waiting = self.drafts.iter().rev().map(|draft| &draft.manifest);
+        let mut waiting = waiting.filter(|manifest| manifest.agent == *agent);
+        if let Some(found) = waiting.find(|manifest| fits(manifest)) {
+            return Some(found.id);
+        }
+        let start = resolve::fresh_start(self.stores, agent);
+        let newest = |store: &Arc<Store>| {
+            let catalog = store.catalog();
+            let mut all = catalog.since_reset(agent).map(|held| &held.manifest);
+            all.find(|manifest| manifest.seq > start && fits(manifest)).map(|it| (it.seq, it.id))
+        };
+        self.stores.iter().filter_map(newest).max().map(|(_, id)| id)
+    }
+
     /// A part as it is given, or as `take` finds it in the manifest it is taken over from.
     fn part<T: Clone>(
         self,
         submission: &Submission,
         wanted: &WantedPart<T>,
+        newest: Option<CheckpointId>,
         take: impl Fn(&Manifest, bool) -> Option<T>,
     ) -> Result<Option<T>, Error> {
         let source = match wanted {
             WantedPart::Given(part) => return Ok(Some(part.clone())),
             WantedPart::Nothing => return Ok(None),
-            WantedPart::Inherited => self.before.id,
+            WantedPart::Inherited => newest,
             WantedPart::Of(id) => Some(*id),
         };
         let Some(source) = source else { return Ok(None) };
@@ -213,9 +239,15 @@ impl Sight<'_> {
     }
 }
 
+/// Whether the files that a checkpoint holds may go on in another: those that a recovery checkpoint
+/// holds do in recovery checkpoints alone.
+fn goes_on_in(submission: &Submission, from: &Manifest) -> bool {
+    submission.kind == Kind::Recovery || from.kind != Kind::Recovery
+}
+
 /// Finds the state of a submission.
 fn state_of(submission: &Submission, sight: Sight<'_>) -> Result<TakenState, Error> {
-    let Sight { before, drafts, stores } = sight;
+    let Sight { drafts, stores, .. } = sight;
     let source = match &submission.state {
         Wanted::Given { encoded, base } => {
             let part = Part {
@@ -228,7 +260,7 @@ fn state_of(submission: &Submission, sight: Sight<'_>) -> Result<TakenState, Err
             let raw = submission.raw;
             return Ok(TakenState { part: Some(part), content, raw, file: None });
         }
-        Wanted::Inherited => before.id,
+        Wanted::Inherited => sight.newest(submission, |manifest| !manifest.raw),
         Wanted::Of(id) => Some(*id),
         Wanted::Nothing => None,
     };

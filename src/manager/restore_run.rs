@@ -148,7 +148,7 @@ impl<'a> Job<'a> {
         let sessions = agent.sessions();
         let reader = Reader::of(agent, &found);
         let mut agent = agent.clone();
-        if let Some(target) = &target {
+        if let Some(target) = target.as_ref().filter(|target| target.is_there()) {
             agent = agent.at_workspace(&target.place)?;
         }
         for path in state_files.iter().map(|(path, _)| path).chain(&made) {
@@ -249,8 +249,9 @@ impl<'a> Job<'a> {
     /// Keeps what is about to be replaced: the workspace and the state files as they are, the state
     /// file whatever it holds, or the agent's own state, or the newest one.
     fn take_recovery(&mut self) -> Result<(Option<Receipt>, Planned), Error> {
-        if let Some(target) = &mut self.target {
+        if let Some(target) = self.target.as_mut().filter(|target| !target.is_there()) {
             target.make()?;
+            self.agent = self.agent.at_workspace(&target.place)?;
         }
         let request = self.agent.checkpoint(Kind::Recovery).comment("before a restore");
         let request = match &self.current {
@@ -374,7 +375,9 @@ impl<'a> Job<'a> {
             }
         }
         if let (Some(state), Some(path)) = (&self.state, &self.file) {
-            self.check_untouched(path)?;
+            if !self.is_of_tree(planned, path) {
+                self.check_untouched(path)?;
+            }
             restore::put_back(disk, path, state)?;
         }
         Ok(())
@@ -413,6 +416,15 @@ impl<'a> Job<'a> {
             from: self.found.held.manifest.id,
             why: why.to_string(),
         })
+    }
+
+    /// Whether the file lies in the workspace and was just put back with it: as the checkpoint found it
+    /// there, which may be half of a write that was never kept as state.
+    fn is_of_tree(&self, planned: &Planned, path: &Path) -> bool {
+        let within = |target: &Target| path.strip_prefix(&target.place).ok().map(Path::to_owned);
+        let name = self.target.as_ref().and_then(within);
+        let written = planned.tree.iter().flat_map(|tree| &tree.files.written);
+        name.is_some_and(|name| written.into_iter().any(|one| *one == name))
     }
 
     /// The file still holds what the recovery checkpoint keeps, or, where it lies in the workspace,

@@ -26,6 +26,9 @@ use crate::state::Attempt;
 /// A sidecar on another machine's port that does not answer for so long is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a sidecar may take to say that it is there.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Why a sidecar did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -77,9 +80,10 @@ impl ClientError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Answered(problem) => problem.hint.clone(),
-            Self::Unreachable { .. } => {
-                Some("start it again, or take STATEWARD_URL out of the environment".to_owned())
-            }
+            Self::Unreachable { .. } => Some(
+                "start it again; where STATEWARD_URL names another that is gone, unset it"
+                    .to_owned(),
+            ),
             Self::Address { .. } => {
                 Some("it is unix:/path/to/socket or http://host:port".to_owned())
             }
@@ -172,9 +176,14 @@ impl Client {
         runtime.block_on(self.send(wire))
     }
 
-    /// Whether a sidecar answers there.
+    /// Whether a sidecar answers there, within some seconds: one that was stopped still takes
+    /// connections, and nobody knows for how long.
     pub(crate) fn answers(&self) -> bool {
-        self.send_blocking(&Wire::get("/livez".to_owned())).is_ok()
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let Ok(runtime) = runtime else { return false };
+        let wire = Wire::get("/livez".to_owned());
+        let asked = async { tokio::time::timeout(ANSWER_TIMEOUT, self.send(&wire)).await };
+        matches!(runtime.block_on(asked), Ok(Ok(_)))
     }
 
     /// Sends a request, and reads the answer.

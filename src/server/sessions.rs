@@ -74,9 +74,10 @@ pub(crate) enum News {
     Saved { seq: Seq, created_at: Timestamp },
     /// A restore is to be carried out once the command has ended.
     Order { id: Uuid, why: String },
-    /// The sidecar was lost, and another found; or this process is one now.
+    /// The sidecar was lost, or was this process's and let go; another was found, or this process is
+    /// one now.
     #[serde(skip)]
-    Back { own: bool },
+    Back { own: bool, lost: bool },
     /// No sidecar is to be had.
     #[serde(skip)]
     Trouble(String),

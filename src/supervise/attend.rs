@@ -87,7 +87,7 @@ impl Life {
             tokio::select! {
                 change = group.changed() => match change {
                     Change::Ended(exit) => break exit,
-                    Change::Stopped(signal) => self.on_stopped(group, &mut watch, signal),
+                    Change::Stopped(signal) => self.on_stopped(group, &mut watch, signal).await,
                 },
                 signal = self.signals.next() => self.on_signal(group, &mut watch, signal),
                 kept = finished(&mut self.under_way) => self.on_kept(group, &watch, kept),
@@ -204,9 +204,11 @@ impl Life {
                 self.talk.say(&why);
                 self.orders.push_back(id);
             }
-            News::Back { own } => {
+            News::Back { own, lost } => {
                 let word = if own { "this run keeps it now" } else { "another was found" };
-                self.talk.say(&format!("the sidecar was lost: {word}"));
+                if lost {
+                    self.talk.say(&format!("the sidecar was lost: {word}"));
+                }
                 for part in [Part::State, Part::Workspace] {
                     self.schedule.changed(part, now);
                 }
@@ -240,7 +242,7 @@ impl Life {
             return;
         }
         let Some(due) = self.schedule.due(now) else { return };
-        let parts = self.schedule.present(due.parts());
+        let parts = self.schedule.parts(due);
         let (line, take) = (self.post.line.clone(), Ask::Take(Wanted::routine(parts)));
         let frozen = self.setup.options.freeze.then(|| group.handle());
         let job = tokio::spawn(async move {

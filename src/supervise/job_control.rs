@@ -5,6 +5,9 @@
 //! lets it go on, in the foreground or not, the command goes on likewise. Where nobody could let this
 //! process go on (it is a session's leader, or its parent keeps no jobs), a stop by the keyboard is
 //! undone at once.
+//!
+//! Other runs that joined the sidecar that this process is are not stopped with it: the store is let
+//! go before, and one of them takes it up.
 
 use rustix::process::{Signal, getpid, getppid, kill_current_process_group, kill_process};
 
@@ -15,7 +18,7 @@ use crate::disk::process::{Process, process, processes};
 
 impl Life {
     /// The command was stopped by a signal.
-    pub(super) fn on_stopped(&mut self, group: &Group, watch: &mut Watch, signal: i32) {
+    pub(super) async fn on_stopped(&mut self, group: &Group, watch: &mut Watch, signal: i32) {
         let by = Signal::from_named_raw(signal);
         if by == Some(Signal::STOP) && (self.under_way.is_some() && self.setup.options.freeze) {
             return;
@@ -34,7 +37,17 @@ impl Life {
         if let Some(terminal) = &mut self.terminal {
             terminal.take_from(group.pid());
         }
-        stop_this_process();
+        self.stop_with_it().await;
+    }
+
+    /// Stops this process and its group, where somebody can let them go on. The sidecar that it may
+    /// be steps aside: whoever joined it would wait for as long as this lasts.
+    pub(super) async fn stop_with_it(&self) {
+        if can_be_resumed() {
+            let aside = self.post.step_aside().await;
+            stop_this_process();
+            drop(aside);
+        }
     }
 
     /// This process was let go on, or the command is to go on.
@@ -47,11 +60,7 @@ impl Life {
     }
 }
 
-/// Stops this process and its group, where somebody can let them go on.
-pub(super) fn stop_this_process() {
-    if !can_be_resumed() {
-        return;
-    }
+fn stop_this_process() {
     // The others of the group as the keyboard would have it; this process listens for that signal,
     // and so takes the one that cannot be listened for. It goes on with SIGCONT, which it hears.
     let others = kill_current_process_group(Signal::TSTP);

@@ -8,6 +8,7 @@
 mod watching;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ pub(crate) use self::watching::{Due, Responded, Seen};
 use super::patterns::Pattern;
 use super::schedule::Parts;
 use super::state_file::{self, Found, Print, Wrong};
-use crate::disk::Disk;
+use crate::disk::{Disk, create_dir_all_durable};
 use crate::drift::Sighting;
 use crate::encode;
 use crate::encode::event::Outcome;
@@ -169,7 +170,8 @@ pub(crate) struct Keeper {
     disk: Arc<dyn Disk>,
     limits: encode::Options,
     files: StateFiles,
-    has_workspace: bool,
+    /// Where the workspace is, links resolved.
+    workspace: Option<PathBuf>,
     /// Labels that keep a checkpoint whatever happens.
     pins: Vec<String>,
     tree: Mutex<Tree>,
@@ -194,6 +196,8 @@ impl Keeper {
         agent: &AgentId,
         it: &Belongings,
     ) -> Result<Self, Error> {
+        let disk = manager.disk_in_use();
+        let resolved = |path: &Path| disk.canonical(path).unwrap_or_else(|_| path.to_owned());
         let mut agent = manager.agent(agent.as_str())?;
         if let Some(workspace) = &it.workspace {
             let Belongings { force, shared, .. } = *it;
@@ -205,7 +209,7 @@ impl Keeper {
             disk: manager.disk_in_use(),
             limits: manager.state_limits(),
             files: StateFiles::of(manager.disk_in_use(), it)?,
-            has_workspace: it.workspace.is_some(),
+            workspace: it.workspace.as_deref().map(resolved),
             pins: manager.pin_labels(),
             tree: Mutex::default(),
         })
@@ -230,9 +234,24 @@ impl Keeper {
         }
     }
 
-    /// The digest of the state that `latest` holds.
-    fn newest(&self) -> Option<Digest> {
-        self.bare_agent().show("latest").ok().and_then(|latest| latest.state_digest)
+    /// Whether a state that was read from its file is news. It is not where `latest` holds it; nor
+    /// where `latest` holds one that came another way since the file was kept as it still is: an
+    /// agent that is killed after it posted its state and before it wrote the file did not go back.
+    fn is_news(&self, place: &Path, state: Digest) -> Result<bool, Error> {
+        let agent = self.bare_agent();
+        let latest = match agent.show("latest") {
+            Err(Error::NoCheckpoint { .. }) => return Ok(true),
+            other => other?,
+        };
+        if latest.state_digest == Some(state) {
+            return Ok(false);
+        }
+        if latest.state_digest.is_none() || latest.state_file.as_deref() == Some(place) {
+            return Ok(true);
+        }
+        let all = agent.list_checkpoints(Filter::default())?;
+        let mut of_file = all.iter().filter(|one| one.state_file.as_deref() == Some(place));
+        Ok(of_file.next().is_none_or(|one| one.state_digest != Some(state)))
     }
 
     /// What is known of changes in its workspace.
@@ -261,6 +280,9 @@ impl Keeper {
     /// not whole is left out; a recovery checkpoint keeps it as it was found.
     pub(crate) fn take(&self, wanted: &Wanted) -> Result<Kept, Error> {
         let evidence = wanted.kind == Kind::Recovery;
+        if evidence {
+            self.make_workspace()?;
+        }
         let torn = if evidence { None } else { self.torn_file(wanted.parts)? };
         let mut request = self
             .agent()?
@@ -297,17 +319,33 @@ impl Keeper {
         let place = state_file::place(&*self.disk, path);
         Ok(match self.find(&place)? {
             Found::Whole(bytes) => {
-                let fresh = self.newest() != Some(Digest::of(&bytes));
-                (request.state_bytes(bytes).state_file(place), fresh, None)
+                let fresh = self.is_news(&place, Digest::of(&bytes))?;
+                let given = fresh || wanted.kind == Kind::Recovery;
+                let with = |request: Request| request.state_bytes(bytes).state_file(place);
+                (if given { with(request) } else { self.as_latest(request)? }, fresh, None)
             }
             Found::Damaged { bytes, .. } if wanted.kind == Kind::Recovery => {
                 (request.found_bytes(bytes).state_file(place), true, None)
             }
             Found::Damaged { why, .. } | Found::Unfit(why) => {
-                (request, false, Some(not_whole(&place, &why)))
+                (self.as_latest(request)?, false, Some(not_whole(&place, &why)))
             }
-            Found::Missing => (request, false, None),
+            Found::Missing => (self.as_latest(request)?, false, None),
         })
+    }
+
+    /// Has the state of `latest` go on, and not that of a recovery checkpoint made since, which keeps
+    /// what a crash left.
+    fn as_latest(&self, request: Request) -> Result<Request, Error> {
+        let agent = self.bare_agent();
+        let newest = agent.list_checkpoints(Filter { limit: Some(1), ..Filter::default() })?;
+        if newest.first().is_none_or(|newest| newest.kind != Kind::Recovery) {
+            return Ok(request);
+        }
+        match agent.show("latest") {
+            Err(Error::NoCheckpoint { .. }) => Ok(request),
+            latest => Ok(request.state_of(latest?.checkpoint_id)),
+        }
     }
 
     fn find(&self, place: &Path) -> Result<Found, Error> {
@@ -331,6 +369,7 @@ impl Keeper {
 
     /// Puts back, from the newest sound checkpoint, what is missing or damaged of the state files.
     pub(crate) fn mend(&self) -> Result<Option<PutBack>, Error> {
+        self.make_workspace()?;
         let mut broken = self.broken()?;
         let state = self.broken_state()?;
         if broken.is_empty() && state.is_none() {
@@ -403,11 +442,26 @@ impl Keeper {
         Ok(())
     }
 
+    /// Makes the workspace's directory where somebody removed it with all that was in it: an empty
+    /// one can be kept and filled again, and a missing one would leave the agent without either.
+    fn make_workspace(&self) -> Result<(), Error> {
+        let Some(place) = &self.workspace else { return Ok(()) };
+        let failed = |source| Error::Io {
+            doing: format!("make the workspace {} that is gone", place.display()),
+            source,
+        };
+        match self.disk.metadata(place) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                create_dir_all_durable(&*self.disk, place).map_err(failed)
+            }
+            // What else is wrong with it is told by whoever looks into it.
+            _ => Ok(()),
+        }
+    }
+
     /// How many names in the workspace are not as a checkpoint holds them.
     fn apart(&self, agent: &Agent, reference: &str) -> Option<usize> {
-        if !self.has_workspace {
-            return None;
-        }
+        self.workspace.as_ref()?;
         match agent.plan_restore(reference, &by_policy()) {
             Ok(plan) => Some(plan.files.written.len() + plan.files.removed.len()),
             Err(error) => {

@@ -21,7 +21,6 @@ use super::attend::UnderWay;
 use super::claim::{Child, Claim, Leader, Left, MARK, Registry};
 use super::error::Error;
 use super::group::{Group, Reaper, end_survivors};
-use super::job_control;
 use super::keeper::{Ask, Belongings, Due, Prints, Seen, StateFiles, Wanted};
 use super::options::{Options, Restart};
 use super::patterns::Pattern;
@@ -349,7 +348,7 @@ impl Life {
                         self.talk.say("nobody reads what it printed last: it is not passed on");
                         return true;
                     }
-                    Signal::TSTP => job_control::stop_this_process(),
+                    Signal::TSTP => self.stop_with_it().await,
                     Signal::WINCH => self.talk.resized(),
                     _ => {}
                 },
@@ -373,7 +372,7 @@ impl Life {
                     Signal::TERM | Signal::INT | Signal::HUP | Signal::QUIT => {
                         return u8::try_from(signal.as_raw()).ok();
                     }
-                    Signal::TSTP => job_control::stop_this_process(),
+                    Signal::TSTP => self.stop_with_it().await,
                     Signal::WINCH => self.talk.resized(),
                     _ => {}
                 },

@@ -7,6 +7,10 @@
 //! and the session begins anew there. Nothing that was acknowledged is lost by that, and the command
 //! is not told: its socket and its token stay what they are.
 //!
+//! A `run` that is stopped with its command serves nobody meanwhile. Where it is the sidecar it steps
+//! aside first: others that had joined it look for another, or one of them is it, and when this one
+//! goes on it does the same.
+//!
 //! What is asked meanwhile waits. What had been asked of the sidecar that went is asked again; all
 //! that is asked here may be done twice, because a checkpoint is made only where something changed,
 //! and a restore of what was restored changes nothing.
@@ -17,7 +21,7 @@ use http_body_util::BodyExt;
 use hyper::Response;
 use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -58,8 +62,15 @@ pub(super) struct Post {
     pub line: Line,
     news: mpsc::Receiver<News>,
     ending: watch::Sender<bool>,
+    asides: mpsc::Sender<Aside>,
     keeping: JoinHandle<Option<Sidecar>>,
     token: Token,
+}
+
+/// What is to be done to step aside: say so when it is done, and wait until there is an end to it.
+struct Aside {
+    done: oneshot::Sender<()>,
+    over: oneshot::Receiver<()>,
 }
 
 impl std::fmt::Debug for Post {
@@ -143,9 +154,11 @@ impl Post {
         let (clients, client) = watch::channel(Some(found.client));
         let (ending, ended) = watch::channel(false);
         let line = Line { agent: posting.agent.clone(), client };
-        let keeping = Keeping { posting, token: token.clone(), own: found.own, clients, tell };
-        let keeping = tokio::spawn(keeping.keep(first, ended));
-        Ok(Self { line, news, ending, keeping, token })
+        let keeping =
+            Keeping { posting, token: token.clone(), own: found.own, clients, tell, aside: false };
+        let (asides, aside) = mpsc::channel(1);
+        let keeping = tokio::spawn(keeping.keep(first, ended, aside));
+        Ok(Self { line, news, ending, asides, keeping, token })
     }
 
     /// The next that the sidecar tells.
@@ -161,6 +174,18 @@ impl Post {
     pub(super) fn address(&self) -> Option<(String, &str)> {
         let client = self.line.client.borrow();
         client.as_ref().map(|client| (client.url(), self.token.reveal()))
+    }
+
+    /// Lets the sidecar go where it is this process's, so that others need not wait for it; until what
+    /// is answered is dropped.
+    pub(super) async fn step_aside(&self) -> oneshot::Sender<()> {
+        let (done, is_done) = oneshot::channel();
+        let (until, over) = oneshot::channel();
+        // Where nobody takes it nothing is kept up, and nothing has to be let go.
+        if self.asides.send(Aside { done, over }).await.is_ok() {
+            is_done.await.ok();
+        }
+        until
     }
 
     /// Ends the session, and the sidecar where it is this process's.
@@ -187,6 +212,8 @@ struct Keeping {
     own: Option<Sidecar>,
     clients: watch::Sender<Option<Client>>,
     tell: mpsc::Sender<News>,
+    /// It stepped aside, so that nobody was lost.
+    aside: bool,
 }
 
 impl Keeping {
@@ -194,6 +221,7 @@ impl Keeping {
         mut self,
         first: Response<Incoming>,
         mut ended: watch::Receiver<bool>,
+        mut asides: mpsc::Receiver<Aside>,
     ) -> Option<Sidecar> {
         let mut answer = Some(first);
         loop {
@@ -204,7 +232,17 @@ impl Keeping {
                 }
             };
             tokio::select! {
-                _ = ended.wait_for(|ended| *ended) => return self.own,
+                () = is_over(&mut ended) => return self.own,
+                Some(aside) = asides.recv() => {
+                    if let Some(own) = self.own.take() {
+                        answer = None;
+                        self.aside = true;
+                        self.clients.send_replace(None);
+                        stop(Some(own)).await;
+                    }
+                    aside.done.send(()).ok();
+                    aside.over.await.ok();
+                }
                 () = once => {}
             }
         }
@@ -254,7 +292,8 @@ impl Keeping {
         match begun {
             Ok((client, answer)) => {
                 self.clients.send_replace(Some(client));
-                self.tell.send(News::Back { own: self.own.is_some() }).await.ok();
+                let (own, lost) = (self.own.is_some(), !std::mem::take(&mut self.aside));
+                self.tell.send(News::Back { own, lost }).await.ok();
                 Some(answer)
             }
             Err(error) if error.is_gone() => None,
@@ -265,6 +304,11 @@ impl Keeping {
             }
         }
     }
+}
+
+async fn is_over(ended: &mut watch::Receiver<bool>) {
+    // Whoever would say so may have gone, which says the same.
+    ended.wait_for(|ended| *ended).await.map(drop).ok();
 }
 
 impl Line {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Options;
+use super::{OnCrash, Options};
 
 /// A state file that never settles is read after so many times the settling time all the same.
 const PATIENCE: u32 = 10;
@@ -141,10 +141,12 @@ impl Schedule {
         self.state.is_none() && self.workspace.is_none()
     }
 
-    /// What the agent has of these parts.
+    /// What is to be taken of what the agent has. Where both parts go back together after a crash,
+    /// neither is kept without the other.
     #[must_use]
-    pub fn present(&self, parts: Parts) -> Parts {
-        self.has.and(parts)
+    pub fn parts(&self, due: Due) -> Parts {
+        let together = self.options.on_crash == OnCrash::Both;
+        self.has.and(if together { Parts::ALL } else { due.parts() })
     }
 
     /// Notes that a checkpoint holds these parts as they were when it began.
@@ -193,6 +195,16 @@ mod tests {
         assert_eq!(schedule.due(at(1899)), None);
         assert_eq!(schedule.due(at(1900)), Some(Due::Settled));
         assert_eq!(Due::Settled.parts(), Parts { state: true, workspace: false });
+    }
+
+    #[test]
+    fn state_is_taken_with_the_workspace_where_both_go_back_together() {
+        let state = Parts { state: true, workspace: false };
+        for (on_crash, wanted) in [(OnCrash::State, state), (OnCrash::Both, Parts::ALL)] {
+            let options = Options { on_crash, ..Options::default() };
+            assert_eq!(Schedule::new(&options, Parts::ALL).parts(Due::Settled), wanted);
+            assert_eq!(Schedule::new(&options, state).parts(Due::Settled), state);
+        }
     }
 
     #[test]

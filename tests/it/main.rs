@@ -56,6 +56,7 @@ mod run_drift;
 mod run_drift_calm;
 mod run_examples;
 mod run_home;
+mod run_kill;
 mod run_life;
 mod run_output;
 mod run_sidecar;

@@ -1,7 +1,7 @@
 //! Agents for `run` under test, and a `run` that is looked at while it goes on.
 
 use std::io::{BufRead, BufReader, Lines, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
@@ -65,6 +65,14 @@ impl Home {
 
     pub fn start_agent(&self, flags: &[&str]) -> Run {
         Run::start(&mut self.run_command(flags))
+    }
+
+    /// Where the store of a workspace lies when nobody says.
+    pub fn store_of(&self, workspace: &str) -> PathBuf {
+        let workspace = self.path(workspace);
+        let digest = blake3::hash(workspace.as_os_str().as_encoded_bytes()).to_hex();
+        let name = workspace.file_name().unwrap().to_str().unwrap();
+        self.path(&format!(".local/state/stateward/{name}-{}", &digest[..16]))
     }
 }
 

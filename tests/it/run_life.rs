@@ -187,3 +187,27 @@ fn a_long_life_is_refreshed_and_a_silent_one_ended() {
     let ran = home.run_agent(&["--heartbeat-timeout", "1s", "--state", "m.json"]);
     assert_eq!((ran.code, ran.text()), (0, "done\n"), "{ran}");
 }
+
+#[test]
+fn operations_whose_process_died_have_failed_and_the_next_attempt_is_told() {
+    let home = Home::new();
+    home.write("m.json", "{\"n\":1}");
+    let program = env!("CARGO_BIN_EXE_stateward");
+    home.agent(&format!(
+        "echo \"$STATEWARD_ATTEMPT [$STATEWARD_FAILED_OPERATIONS]\"
+         [ $STATEWARD_ATTEMPT = 3 ] && exit 0
+         {program} operation begin move > /dev/null; {program} operation complete move > /dev/null
+         for name in deploy migrate; do {program} operation begin $name-$STATEWARD_ATTEMPT > /dev/null; done
+         kill -9 $$"
+    ));
+    let ran = home.run_agent(&["--state", "m.json"]);
+    let wanted = "1 []\n2 [deploy-1,migrate-1]\n3 [deploy-2,migrate-2]\n";
+    assert_eq!((ran.code, ran.text()), (0, wanted), "{ran}");
+    let all = home.json(&["operation", "list"]);
+    let of = |status: &str| {
+        let all = all.as_array().unwrap().iter().filter(|it| it["status"] == status);
+        all.map(|it| it["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!((of("failed").len(), of("open").len()), (4, 0), "{all}");
+    assert!(ran.err.contains("operation deploy-1 failed: its process is gone"), "{ran}");
+}

@@ -1,8 +1,6 @@
 //! `run` beside others: it is the sidecar, or joins the one there is; it takes over where that goes
 //! away; and a restore under a living agent ends it, restores, and starts it again.
 
-use std::process::Command;
-
 use serde_json::json;
 
 use crate::cli_home::Home;
@@ -227,36 +225,4 @@ fn what_an_agent_says_through_the_api_is_a_sign_of_life() {
     let (code, _, told) = run.end();
     assert_eq!(code, 0, "{told}");
     assert!(told.contains("no sign of life"), "{told}");
-}
-
-#[test]
-fn git_and_rm_in_the_workspace_do_not_reach_the_store() {
-    if Command::new("git").arg("--version").output().is_err() {
-        eprintln!("git is not installed");
-        return;
-    }
-    let home = Home::new();
-    let work = home.write("work/a.txt", "one").parent().unwrap().to_owned();
-    home.write(
-        "agent.sh",
-        "#!/bin/sh\ncd work && git init -q . && git add -A && git clean -fdxq && rm -rf ./* .git\n",
-    );
-    let run = home.run(&["run", "--workspace", "work", "--", "sh", "agent.sh"]);
-    assert_eq!(run.code, 0, "{run}");
-    let list = home.json(&["list", "--store", &store_of(&home)]);
-    assert!(list.as_array().is_some_and(|all| !all.is_empty()), "{list}");
-    assert!(!work.join("a.txt").exists());
-    home.done(&[
-        "restore",
-        list.as_array().unwrap().last().unwrap()["path"].as_str().unwrap(),
-        "--live",
-    ]);
-    assert_eq!(std::fs::read_to_string(work.join("a.txt")).unwrap(), "one");
-}
-
-fn store_of(home: &Home) -> String {
-    let stores = home.path(".local/state/stateward");
-    let found = std::fs::read_dir(stores).unwrap().map(|entry| entry.unwrap().path());
-    let is_store = |path: &std::path::PathBuf| path.join("store.json").exists();
-    found.into_iter().find(is_store).unwrap().to_str().unwrap().to_owned()
 }

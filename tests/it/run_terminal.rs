@@ -34,6 +34,8 @@ while True:
     key = os.read(0, 1)
     if key == b"q":
         break
+    if key == b"k":
+        os.kill(os.getpid(), signal.SIGKILL)
     if key == b"\x1a":
         suspend()
     else:
@@ -90,6 +92,99 @@ fn a_full_screen_program_has_the_terminal_to_itself() {
 }
 
 #[test]
+fn a_full_screen_program_that_crashes_leaves_the_terminal_as_it_was() {
+    let home = Home::new();
+    home.write("editor.py", EDITOR);
+    at_the_keyboard(
+        &home,
+        &[
+            "see ready>",
+            r"send stateward run -- python3 editor.py; echo code $?\n",
+            "see screen",
+            "send k",
+            "see code 137",
+            r"send stty -a | grep -q ' icanon .* echo '; echo cooked $?\n",
+            "see cooked 0",
+            r"send stateward run --restart always -- python3 editor.py; echo code $?\n",
+            "see screen",
+            "send k",
+            "see starting again",
+            "see screen",
+            r"send x\x03",
+            "see key b'x'",
+            r"see key b'\\x03'",
+            "send q",
+            "see code 0",
+            r"send stty -a | grep -q ' icanon .* echo '; echo cooked $?\n",
+            "see cooked 0",
+        ],
+    );
+}
+
+#[test]
+fn an_editor_that_people_use_runs_as_it_does_alone() {
+    if Command::new("vim").arg("--version").output().is_err() {
+        eprintln!("vim is not installed");
+        return;
+    }
+    let home = Home::new();
+    home.write("notes.txt", "first line\n");
+    at_the_keyboard(
+        &home,
+        &[
+            "see ready>",
+            r"send stateward run --state-file notes.txt -- vim -u NONE -N notes.txt; echo code $?\n",
+            "see first line",
+            r"send osecond line\x1b",
+            "see second line",
+            r"send \x1a",
+            "see Stopped",
+            r"send fg\n",
+            "see second line",
+            "resize 40 100",
+            r"see \x1b[39;1H",
+            r"send :echo \x22rows\x22 &lines\n",
+            "see rows 40",
+            r"send :wq\n",
+            "see code 0",
+            r"send stty -a | grep -q ' icanon .* echo '; echo cooked $?\n",
+            "see cooked 0",
+        ],
+    );
+    assert_eq!(home.read("notes.txt"), b"first line\nsecond line\n");
+}
+
+#[test]
+fn on_a_terminal_drift_starts_nothing_again_unless_asked() {
+    for (asked, answer) in [(false, "checkpoint"), (true, "restart")] {
+        let home = Home::new();
+        home.configure(&format!(
+            "[run]\nlook_every = \"200ms\"\n[drift.restores]\non_terminal = {asked}\n\
+             [[drift.budgets]]\nmetric = \"tokens\"\nmost = 10\n\
+             [drift.policies]\nbudget = \"restart\"\n"
+        ));
+        let line = r#"{"action":"think","ok":true,"metrics":{"tokens":60}}"#;
+        home.agent(&format!(
+            "echo \"attempt $STATEWARD_ATTEMPT\"; [ $STATEWARD_ATTEMPT = 1 ] || exit 0
+             echo '{line}' >> t.jsonl; until grep -q found end 2> /dev/null; do sleep 0.05; done"
+        ));
+        let told = |home: &Home| {
+            let (script, mut steps) = ("./agent.sh", vec!["see ready>"]);
+            let run =
+                format!("send stateward run --transcript t.jsonl -- {script}; echo code $?\\n");
+            steps.extend([run.as_str(), "see attempt 1"]);
+            let more = if asked { "see attempt 2" } else { "see drift: budget" };
+            steps.extend([more, r"send \x03"]);
+            steps.push(if asked { "see code 0" } else { "see code 130" });
+            at_the_keyboard(home, &steps)
+        };
+        let told = told(&home);
+        assert_eq!(home.answers(), [answer], "{told}");
+        assert_eq!(told.contains("attempt 2"), asked, "{told}");
+    }
+}
+
+#[test]
 fn ctrl_z_stops_both_and_the_shell_lets_both_go_on() {
     let home = Home::new();
     home.write("editor.py", EDITOR);
@@ -121,6 +216,45 @@ fn ctrl_z_stops_both_and_the_shell_lets_both_go_on() {
             "see 42",
         ],
     );
+}
+
+#[test]
+fn ctrl_z_on_the_run_that_is_the_sidecar_leaves_those_that_joined_it_alone() {
+    let home = Home::new();
+    home.write("s.json", "{\"n\":1}");
+    home.write("a.sh", "touch a-up; until [ -e b-up ]; do sleep 0.05; done; echo both up; read line; echo got $line");
+    home.write(
+        "b.sh",
+        "touch b-up; until [ -e stopped ]; do sleep 0.05; done
+         stateward checkpoint --state s.json > /dev/null; echo posted $?",
+    );
+    home.write(
+        "joins.sh",
+        "until [ -e a-up ]; do sleep 0.05; done; stateward run --agent b -- sh b.sh > b.out 2>&1",
+    );
+    let told = at_the_keyboard(
+        &home,
+        &[
+            "see ready>",
+            r"send sh joins.sh < /dev/null &\n",
+            "see ready>",
+            r"send stateward run --agent a -- sh a.sh\n",
+            "see both up",
+            r"send \x1a",
+            "see Stopped",
+            r"send touch stopped; until grep posted b.out; do sleep 0.1; done\n",
+            "see posted 0",
+            r"send stateward list --agent b | grep -c routine; cat b.out\n",
+            "see this run keeps it now",
+            r"send fg\n",
+            "see a.sh",
+            r"send on\n",
+            "see got on",
+            "see ready>",
+        ],
+    );
+    let shown = told.rsplit("got on").next().unwrap();
+    assert!(!shown.contains("was lost"), "it let the store go itself: {told}");
 }
 
 #[test]

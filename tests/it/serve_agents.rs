@@ -106,6 +106,45 @@ fn what_another_start_does_not_help_stays_down_and_is_told() {
 }
 
 #[test]
+fn one_agent_goes_back_where_another_is_only_observed() {
+    let home = Home::new();
+    let quick = format!("{QUICK}look_every = \"200ms\"\n");
+    configure(
+        &home,
+        &quick,
+        &[
+            ("a", STEADY, "state = \"a.json\""),
+            ("b", STEADY, "state = \"b.json\"\ndrift.response = \"observe\""),
+        ],
+    );
+    for id in ["a", "b"] {
+        home.write(&format!("{id}.json"), "{\"n\":1}");
+    }
+    let sidecar = home.serve(&[]);
+    for id in ["a", "b"] {
+        pid(&home, id);
+        let standing = || sidecar.get(&format!("/v1/agents/{id}/drift")).json();
+        until("its file was seen whole", || {
+            standing()["verdict"]["observation"].as_u64() > Some(1)
+        });
+    }
+    for id in ["b", "a"] {
+        home.write(&format!("{id}.json"), "{\"n\":");
+    }
+    until_holds(&home.path("a.json"), "{\"n\":1}");
+    let answers = |id: &str| {
+        let told = home.told("drift_answered").into_iter().filter(|it| it["agent_id"] == id);
+        told.map(|it| it["done"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    until("the other is found", || !answers("b").is_empty());
+    until("the one is answered", || !answers("a").is_empty());
+    assert_eq!((answers("a"), answers("b")), (vec!["restore".into()], vec!["observe".into()]));
+    assert_eq!(home.read("b.json"), b"{\"n\":");
+    let (exit, err) = sidecar.stop();
+    assert!(exit.success(), "{err}");
+}
+
+#[test]
 fn a_second_signal_and_a_kill_leave_no_command_behind() {
     let stubborn = "trap 'echo > ID.asked' TERM; echo $$ > ID.pid
                     while :; do sleep 0.05; done";

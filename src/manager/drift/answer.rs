@@ -106,7 +106,8 @@ impl Agent {
     /// Asks the detectors that are commands about the newest checkpoint.
     pub(super) fn ask_commands(&self) -> Result<(), Error> {
         let watches = &self.committer().watches;
-        if watches.options.detectors.is_empty() {
+        let detectors = &watches.options(self.id()).detectors;
+        if detectors.is_empty() {
             return Ok(());
         }
         let newest = match self.read_checkpoint("latest") {
@@ -129,7 +130,7 @@ impl Agent {
         };
         let question = serde_json::to_vec(&question)
             .map_err(|source| Error::Json { doing: "serialize", source })?;
-        for detector in &watches.options.detectors {
+        for detector in detectors {
             let timeout = Duration::from_millis(detector.timeout.as_ms());
             let answer = command::run(&detector.command, question.clone(), timeout);
             let opinion = answer.and_then(|answer| {
@@ -278,7 +279,7 @@ impl Giving<'_> {
     /// Tells the hook; answers why it was not heard.
     fn call_hook(&self, done: Policy, outcome: &serde_json::Value) -> Option<String> {
         let committer = self.agent.committer();
-        let hook = &committer.watches.options.hook;
+        let hook = &committer.watches.options(self.agent.id()).hook;
         if hook.command.is_empty() {
             return None;
         }

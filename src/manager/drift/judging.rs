@@ -58,7 +58,7 @@ pub(super) fn is_quiet(watching: &Watching, level: Level) -> bool {
 pub(super) fn judge(agent: &Agent, watching: &mut Watching) -> Judged {
     let committer = agent.committer();
     let watches = &committer.watches;
-    let options = &watches.options;
+    let options = watches.options(agent.id());
     let verdict = watching.watch.verdict();
     let now_ms = committer.store_time_ms();
     let worse = tell(agent.id(), watching, &verdict, now_ms);

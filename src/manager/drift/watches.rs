@@ -10,7 +10,7 @@
 //! Locks are taken in this order: a seat's turn, the seat, the ledger, those of the committer and the
 //! store. No seat is asked for while another is held.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -46,8 +46,9 @@ const BATCH: usize = 128;
 /// Every agent under watch.
 #[derive(Debug)]
 pub(crate) struct Watches {
-    pub(super) options: drift::Options,
-    schema: Option<Value>,
+    rules: Rules,
+    /// Of agents that have rules of their own.
+    own: BTreeMap<AgentId, Rules>,
     clock: Arc<dyn Clock>,
     seats: Mutex<HashMap<AgentId, Arc<Seat>>>,
     ledger: Mutex<Option<Ledger>>,
@@ -55,6 +56,13 @@ pub(crate) struct Watches {
     unsaved: AtomicBool,
     /// Since when, in milliseconds of the monotonic clock.
     unsaved_since: AtomicU64,
+}
+
+/// By what agents are watched.
+#[derive(Debug)]
+pub(super) struct Rules {
+    pub options: drift::Options,
+    schema: Option<Value>,
 }
 
 /// One agent's place.
@@ -109,33 +117,31 @@ impl Watches {
     /// Nobody is under watch yet.
     ///
     /// # Errors
-    /// When the options do not fit, or the schema cannot be read.
-    pub(in super::super) fn new(
-        options: &drift::Options,
-        clock: &Arc<dyn Clock>,
-        disk: &dyn Disk,
-    ) -> Result<Self, Error> {
-        options.check()?;
-        let schema = options.schema.as_deref().map(|path| {
-            let unfit = |why: String| {
-                let why = format!("{}: {why}", path.display());
-                drift::Error::Option { key: "schema", why }
-            };
-            let bytes = disk::read(disk, path).map_err(|error| unfit(error.to_string()))?;
-            let schema =
-                serde_json::from_slice(&bytes).map_err(|error| unfit(error.to_string()))?;
-            check_schema(options, &schema)?;
-            Ok::<Value, drift::Error>(schema)
+    /// When the options do not fit, or a schema cannot be read.
+    pub(in super::super) fn new(options: &super::super::Options) -> Result<Self, Error> {
+        let super::super::Options { drift, drift_of, clock, disk, .. } = options;
+        let of_each = drift_of.iter().map(|(agent, options)| {
+            let rules = Rules::read(options, &**disk)?;
+            Ok((agent.clone(), rules))
         });
         Ok(Self {
-            options: options.clone(),
-            schema: schema.transpose()?,
+            rules: Rules::read(drift, &**disk)?,
+            own: of_each.collect::<Result<_, Error>>()?,
             clock: Arc::clone(clock),
             seats: Mutex::default(),
             ledger: Mutex::default(),
             unsaved: AtomicBool::new(false),
             unsaved_since: AtomicU64::new(0),
         })
+    }
+
+    fn rules(&self, agent: &AgentId) -> &Rules {
+        self.own.get(agent).unwrap_or(&self.rules)
+    }
+
+    /// By what an agent is watched, and how it is answered.
+    pub(super) fn options(&self, agent: &AgentId) -> &drift::Options {
+        &self.rules(agent).options
     }
 
     pub(super) fn now(&self) -> Duration {
@@ -155,7 +161,8 @@ impl Watches {
 
     /// Whether there is anything to watch for: the agent was seen before, or its states have rules.
     pub(super) fn is_watched(&self, committer: &Committer, agent: &AgentId) -> bool {
-        let ruled = !self.options.invariants.is_empty() || self.schema.is_some();
+        let rules = self.rules(agent);
+        let ruled = !rules.options.invariants.is_empty() || rules.schema.is_some();
         let seen = |seat: &Arc<Seat>| seat.active_ms.load(Ordering::Relaxed) > 0;
         ruled
             || self.seats.lock().get(agent).is_some_and(seen)
@@ -176,16 +183,17 @@ impl Watches {
     /// Reads what was written down of an agent. What cannot be read is forgotten, and that is found
     /// as damage.
     fn load(&self, committer: &Committer, agent: &AgentId) -> Watching {
+        let rules = self.rules(agent);
         let memory = newest_memory(committer, agent);
         let read = memory.map(|digest| read_memory(committer, digest)).transpose();
         let watch = read.and_then(|memory| {
-            memory.map(|memory| Watch::load(&self.options, &memory)).transpose().map_err(words_of)
+            memory.map(|memory| Watch::load(&rules.options, &memory)).transpose().map_err(words_of)
         });
         let (watch, lost) = match watch {
-            Ok(watch) => (watch.unwrap_or_else(|| Watch::new(&self.options)), None),
-            Err(why) => (Watch::new(&self.options), Some(why)),
+            Ok(watch) => (watch.unwrap_or_else(|| Watch::new(&rules.options)), None),
+            Err(why) => (Watch::new(&rules.options), Some(why)),
         };
-        let mut watching = Watching::new(self.with_schema(watch));
+        let mut watching = Watching::new(rules.with_schema(watch));
         if let Some(watched) = newest(committer, agent) {
             watching.watch.go_on_from(watched.observation);
             watching.began = watched.began;
@@ -200,20 +208,6 @@ impl Watches {
         watching.told =
             verdict.findings.iter().map(|finding| (Cause::of(finding), finding.level)).collect();
         watching
-    }
-
-    #[cfg(feature = "schema")]
-    fn with_schema(&self, mut watch: Watch) -> Watch {
-        if let Some(schema) = &self.schema {
-            watch.with_schema(schema).expect("it was tried when the store was opened");
-        }
-        watch
-    }
-
-    #[cfg(not(feature = "schema"))]
-    #[expect(clippy::unused_self, reason = "with the feature it is where the schema is")]
-    fn with_schema(&self, watch: Watch) -> Watch {
-        watch
     }
 
     /// The memory of responses; folded from the log where it is first asked for.
@@ -322,6 +316,38 @@ impl Watches {
             self.unsaved.store(true, Ordering::Release);
         }
         noted.settle(kept, Some(now));
+    }
+}
+
+impl Rules {
+    fn read(options: &drift::Options, disk: &dyn Disk) -> Result<Self, Error> {
+        options.check()?;
+        let schema = options.schema.as_deref().map(|path| {
+            let unfit = |why: String| {
+                let why = format!("{}: {why}", path.display());
+                drift::Error::Option { key: "schema", why }
+            };
+            let bytes = disk::read(disk, path).map_err(|error| unfit(error.to_string()))?;
+            let schema =
+                serde_json::from_slice(&bytes).map_err(|error| unfit(error.to_string()))?;
+            check_schema(options, &schema)?;
+            Ok::<Value, drift::Error>(schema)
+        });
+        Ok(Self { options: options.clone(), schema: schema.transpose()? })
+    }
+
+    #[cfg(feature = "schema")]
+    fn with_schema(&self, mut watch: Watch) -> Watch {
+        if let Some(schema) = &self.schema {
+            watch.with_schema(schema).expect("it was tried when the store was opened");
+        }
+        watch
+    }
+
+    #[cfg(not(feature = "schema"))]
+    #[expect(clippy::unused_self, reason = "with the feature it is where the schema is")]
+    fn with_schema(&self, watch: Watch) -> Watch {
+        watch
     }
 }
 
