@@ -10,11 +10,11 @@ use super::output::{count, more, table, visible};
 use super::session::Session;
 use crate::disk;
 use crate::drift::{
-    Decision, Directive, Feed, Finding, Level, Measure, Recorded, Report, SignalStatus, Verdict,
-    replay,
+    Decision, Directive, Feed, Finding, Level, Measure, Recorded, Report, SignalStatus,
+    SourceStatus, Verdict, replay,
 };
 use crate::manager::{DriftChoice, DriftReport, Observed, Word};
-use crate::server::api::{Mark as MarkCall, MarkBody, Show};
+use crate::server::api::{Drift, Mark as MarkCall, MarkBody, Show};
 use crate::state::AgentId;
 
 /// Samples that a sparkline shows, the newest.
@@ -92,8 +92,8 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failur
 }
 
 fn report(session: &Session) -> Result<DriftReport, Failure> {
-    let agent = session.look(&session.store())?.agent(session.agent_id().as_str())?;
-    Ok(agent.drift_report()?)
+    let reach = session.ask_holder(&session.store())?;
+    session.call(&reach, Drift { agent: session.agent_id().clone() })
 }
 
 fn show(session: &Session) -> Result<(), Failure> {
@@ -101,6 +101,8 @@ fn show(session: &Session) -> Result<(), Failure> {
     session.out.data(&report, || {
         let mut text = standing(session.agent_id(), &report.verdict, report.directive);
         text.extend(report.halted.iter().map(|why| format!("Halted: {}\n", visible(why))));
+        text.push('\n');
+        text.push_str(&sources(&report.sources));
         text.push('\n');
         text.push_str(&signals(&report.signals));
         text.push('\n');
@@ -141,7 +143,7 @@ fn line(finding: &Finding) -> String {
     format!("{}: {signal}{subject} since observation {onset}: {words}", word(*level))
 }
 
-fn word(level: Level) -> &'static str {
+pub(super) fn word(level: Level) -> &'static str {
     match level {
         Level::Ok => "ok",
         Level::Suspect => "suspect",
@@ -149,16 +151,47 @@ fn word(level: Level) -> &'static str {
     }
 }
 
+fn sources(all: &[SourceStatus]) -> String {
+    let rows = all.iter().map(|it| {
+        let from = it.source.fed_by();
+        [it.source.to_string(), fed(it.feed).to_owned(), from.to_owned()]
+    });
+    table(["SEEN FROM", "FED", "FED BY"], rows.collect())
+}
+
+/// What is said of a signal, or of where it comes from.
+fn fed(feed: Feed) -> &'static str {
+    match feed {
+        Feed::Fed => "fed",
+        Feed::Blind => "blind",
+        Feed::Off => "off",
+    }
+}
+
+/// Which signals of an agent are fed and which are blind, on a line each.
+pub(super) fn feeds_in_words(report: &DriftReport) -> String {
+    let sources = report.sources.iter().map(|it| (it.source.to_string(), it.feed));
+    let signals = report.signals.iter().map(|it| {
+        let subject =
+            if it.subject.is_empty() { String::new() } else { format!(":{}", it.subject) };
+        (format!("{}{}", it.signal, visible(&subject)), it.feed)
+    });
+    let all: Vec<(String, Feed)> = sources.chain(signals).collect();
+    let line = |feed: Feed| {
+        let names = all.iter().filter(|(_, it)| *it == feed).map(|(name, _)| name.as_str());
+        let names: Vec<&str> = names.collect();
+        let names = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+        format!("  {:6} {names}\n", fed(feed))
+    };
+    [Feed::Fed, Feed::Blind].map(line).concat()
+}
+
 fn signals(all: &[SignalStatus]) -> String {
     let rows = all.iter().map(|it| {
         [
             it.signal.to_string(),
             visible(&it.subject),
-            match it.feed {
-                Feed::Fed => "fed".to_owned(),
-                Feed::Blind => "blind".to_owned(),
-                Feed::Off => "off".to_owned(),
-            },
+            fed(it.feed).to_owned(),
             if it.feed == Feed::Fed { word(it.level).to_owned() } else { String::new() },
             it.onset.map(|onset| onset.to_string()).unwrap_or_default(),
             sparkline(it),

@@ -300,6 +300,15 @@ impl Session {
         self.look(store).map(Reach::Here)
     }
 
+    /// The store to ask what its holder knows before it is written down: through the sidecar that
+    /// holds it, where one does.
+    pub(super) fn ask_holder(&self, store: &Path) -> Result<Reach, Failure> {
+        match self.sidecar_of(store)? {
+            Some(client) => Ok(Reach::There(client)),
+            None => self.glance(store),
+        }
+    }
+
     /// Finds out which store a reference is about: a path names its own, which is refused where
     /// `--store` names another, unless `any` is allowed.
     pub(super) fn named_by(&self, reference: &str, any: bool) -> Result<Named, Failure> {

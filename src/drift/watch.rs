@@ -14,7 +14,8 @@
 //! are the number of sightings, which never goes back so that each number means one moment, what was
 //! spent of budgets, and the limits of the living process. What stood against the agent is dropped.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -41,6 +42,7 @@ use super::signals::stall::Stall;
 use super::signals::surroundings::Surroundings;
 use super::signals::thrash::Thrash;
 use super::signals::{Evidence, Level, Reading};
+use super::sources::{Source, SourceStatus};
 use super::verdict::{Findings, Verdict};
 use super::{Error, Options};
 
@@ -63,29 +65,29 @@ pub enum Feed {
 }
 
 /// How one signal stands.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SignalStatus {
     /// Which.
     pub signal: Signal,
     /// The metric, the budget, the detector; empty where the signal has but one subject.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub subject: String,
     /// What it is answered like.
     pub family: Family,
     /// Whether it can say anything.
     pub feed: Feed,
     /// What it lives on.
-    pub lives_on: &'static str,
+    pub lives_on: Cow<'static, str>,
     /// How it stands.
     pub level: Level,
     /// Since which observation.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub onset: Option<u64>,
     /// The newest samples of a metric, oldest first.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub recent: Vec<f64>,
     /// The observations that they came with.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub recent_at: Vec<u64>,
 }
 
@@ -125,6 +127,9 @@ struct Counted {
     /// Samples of series beyond the bound.
     unwatched: u64,
     lives: u64,
+    /// Where anything came from.
+    #[serde(default)]
+    sources: BTreeSet<Source>,
 }
 
 /// Everything that is remembered.
@@ -245,6 +250,7 @@ impl Watch {
         self.pass(now);
         let counted = &mut self.memory.counted;
         counted.number += 1;
+        counted.sources.extend(Source::of(sighting));
         let number = counted.number;
         let learnt = &mut self.memory.learnt;
         let glimpse = learnt.changes.look(sighting, number, learnt.at_ms);
@@ -351,6 +357,16 @@ impl Watch {
     #[must_use]
     pub fn signals(&self) -> Vec<SignalStatus> {
         Signal::ALL.into_iter().flat_map(|signal| self.statuses(signal)).collect()
+    }
+
+    /// Every place that sightings come from, blind ones too.
+    #[must_use]
+    pub fn sources(&self) -> Vec<SourceStatus> {
+        let feed = |source| {
+            let fed = self.memory.counted.sources.contains(source);
+            if fed { Feed::Fed } else { Feed::Blind }
+        };
+        Source::ALL.iter().map(|it| SourceStatus { source: *it, feed: feed(it) }).collect()
     }
 
     /// Samples that were left out: not finite, and of series beyond the bound.
@@ -554,7 +570,7 @@ impl Watch {
                 subject: subject.to_owned(),
                 family: signal.family(),
                 feed,
-                lives_on: signal.lives_on(),
+                lives_on: Cow::Borrowed(signal.lives_on()),
                 level: finding.map_or(Level::Ok, |finding| finding.level),
                 onset: finding.map(|finding| finding.onset),
                 recent: Vec::new(),

@@ -8,8 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::admission::unreadable;
 use super::error::Error;
-use crate::drift::Taint;
-use crate::state::{AgentId, CheckpointId, Kind, Seq};
+use crate::state::{AgentId, CheckpointId, Kind, Seq, Taint};
 use crate::store::{ContentError, Held, Store, Targets, ViewPath};
 
 /// A reference, taken apart.

@@ -10,11 +10,10 @@ use std::time::Duration;
 
 use crate::commit::frame::RecordType;
 use crate::commit::summary::{At, Item};
-use crate::drift::{Level, Taint};
 use crate::encode::event::{Event, Forgotten, Outcome, What};
 use crate::encode::manifest::{Idempotency, Manifest};
 use crate::encode::watched::Watched;
-use crate::state::{AgentId, CheckpointId, Digest, Kind, Seq, Timestamp};
+use crate::state::{AgentId, CheckpointId, Digest, Kind, Level, Seq, Taint, Timestamp};
 use crate::store::layout::ViewName;
 
 /// A restore whose last checkpoint was forgotten is taken to have lasted this long.

@@ -27,6 +27,7 @@ mod damage_matrix;
 mod documents;
 mod drift_agents;
 mod drift_answers;
+mod drift_away;
 mod drift_cli;
 mod drift_crash;
 mod drift_home;

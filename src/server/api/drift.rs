@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{Call, Wire, agent_path, reference_path};
 use crate::drift::{Directive, Observation, Verdict};
-use crate::manager::{CheckpointManager, Error, Observed, Word};
+use crate::manager::{CheckpointManager, DriftReport, Error, Observed, Word};
 use crate::state::AgentId;
 
 /// Observations in one request at most.
@@ -95,11 +95,10 @@ pub(crate) struct Drift {
 }
 
 impl Call for Drift {
-    type Answer = Value;
+    type Answer = DriftReport;
 
-    fn perform(self, manager: &CheckpointManager) -> Result<Value, Error> {
-        let report = manager.agent(self.agent.as_str())?.drift_report()?;
-        serde_json::to_value(report).map_err(|source| Error::Json { doing: "serialize", source })
+    fn perform(self, manager: &CheckpointManager) -> Result<DriftReport, Error> {
+        manager.agent(self.agent.as_str())?.drift_report()
     }
 
     fn wire(&self) -> Result<Wire, serde_json::Error> {

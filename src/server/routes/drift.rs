@@ -3,10 +3,10 @@
 use axum::extract::State;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use serde_json::Value;
 use utoipa::OpenApi;
 
 use super::agent::{At, OfAgent, OfCheckpoint, is_attended, note_sign};
+use crate::manager::DriftReport;
 use crate::server::api::{Call, Drift, Mark, MarkBody, Observations, Observe, ObserveAnswer};
 use crate::server::app::App;
 use crate::server::body::Given;
@@ -56,7 +56,7 @@ async fn drift(
     State(app): State<App>,
     caller: Caller,
     At(OfAgent { agent }): At<OfAgent>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<DriftReport>, Problem> {
     caller.check(&agent)?;
     app.ask(move |manager| Drift { agent }.perform(manager)).await.map(Json)
 }
