@@ -1,8 +1,9 @@
-//! An agent that begins to go in circles: it is brought back to before that began, and not for ever.
+//! An agent that begins to go in circles, or loses its goal: it is brought back to before that began,
+//! and not for ever.
 //!
 //! The agent works, says what it does as any agent would, and keeps a checkpoint every few minutes.
-//! From a step that the case draws on it does the same again and again, and what it keeps from then on
-//! is spoilt. What follows from what it says is left to the library, on a clock that is moved by hand:
+//! From a step that the case draws on it does the same again and again and nothing comes of it, or it
+//! works on without its goal, and what it keeps from then on is spoilt. What follows from what it says is left to the library, on a clock that is moved by hand:
 //! detectors, verdict, policy, restore. Noticed late means that nothing is answered until so many more
 //! checkpoints were made.
 
@@ -17,6 +18,7 @@ use super::trial::{Broken, Case, Outcome, Trial, Tried, ensure};
 use crate::clock::{Clock, ManualClock};
 use crate::disk::{FaultDisk, MemoryDisk};
 use crate::drift::policy::Response;
+use crate::drift::signals::invariants::Invariant;
 use crate::drift::{Level, Measure, Observation, Options as DriftOptions};
 use crate::manager::{Agent, CheckpointManager, DriftResponse, Filter, Observed, RestoreOptions};
 use crate::retention;
@@ -44,7 +46,7 @@ pub(super) fn trial(scenario: &Scenario, plan: Plan) -> Trial<'_> {
     Trial::simulated(LIVES, move |case, tried| {
         let disk = MemoryDisk::new();
         tried.faults += 1;
-        let agent = Wanderer::new(&disk)?;
+        let agent = Wanderer::new(&disk, case)?;
         let lived = match plan {
             Plan::Late(checkpoints_max) => late(scenario, agent, (case, checkpoints_max), tried),
             Plan::Flapping => flapping(scenario, agent, case, tried),
@@ -53,23 +55,41 @@ pub(super) fn trial(scenario: &Scenario, plan: Plan) -> Trial<'_> {
     })
 }
 
+/// How an agent gets lost.
+#[derive(Debug, Clone, Copy)]
+enum Manner {
+    /// It does the same again and again, and its state stays as it is.
+    InCircles,
+    /// It works on, and its state goes on without its goal.
+    WithoutGoal,
+}
+
 struct Wanderer {
     clock: Arc<ManualClock>,
     agent: Agent,
     options: DriftOptions,
     step: u64,
-    /// It goes in circles.
-    lost: bool,
+    /// How it gets lost.
+    manner: Manner,
+    /// The state it kept last.
+    kept: Value,
+    /// Since which step it is lost.
+    lost: Option<u64>,
     /// Its checkpoints of before the newest time that it got lost.
     before: Vec<CheckpointId>,
     restores: Vec<Timestamp>,
 }
 
 impl Wanderer {
-    fn new(disk: &MemoryDisk) -> Result<Self, Broken> {
+    fn new(disk: &MemoryDisk, case: Case) -> Result<Self, Broken> {
         let clock = clock();
-        let options_of_drift =
-            DriftOptions { response: Response::Restore, ..DriftOptions::default() };
+        let goal = Invariant { pointer: "/goal".into(), required: true, ..Invariant::default() };
+        let options_of_drift = DriftOptions {
+            response: Response::Restore,
+            invariants: vec![goal],
+            ..DriftOptions::default()
+        };
+        let manner = if case.draw(3, 2) == 0 { Manner::InCircles } else { Manner::WithoutGoal };
         let mut store = options(FaultDisk::over(disk), clock.clone());
         // The rules that are the default must do.
         store.retention = retention::Policy::default();
@@ -80,7 +100,9 @@ impl Wanderer {
             agent,
             options: options_of_drift,
             step: 0,
-            lost: false,
+            manner,
+            kept: Value::Null,
+            lost: None,
             before: Vec::new(),
             restores: Vec::new(),
         })
@@ -90,18 +112,27 @@ impl Wanderer {
     fn walk(&mut self) -> Result<Observed, Broken> {
         self.step += 1;
         self.clock.advance(STEP);
-        let (name, mark) = if self.lost { ("retry", 0) } else { ("edit", self.step) };
+        let (name, mark) = match (self.manner, self.lost) {
+            (Manner::InCircles, Some(_)) => ("retry", 0),
+            _ => ("edit", self.step),
+        };
         let told = Observation::action(name, mark).result(mark).ok(true);
         let observed = self.agent.observe(told)?;
         if self.step.is_multiple_of(STEPS_EACH) {
-            let state = json!({"step": self.step, "spoilt": self.lost});
+            let state = match (self.manner, self.lost) {
+                (_, None) => json!({"step": self.step, "goal": "home", "spoilt": false}),
+                // What changes is not going round in circles.
+                (Manner::InCircles, Some(_)) => self.kept.clone(),
+                (Manner::WithoutGoal, Some(_)) => json!({"step": self.step, "spoilt": true}),
+            };
             self.agent.create_checkpoint(Kind::Routine, &state)?;
+            self.kept = state;
         }
         Ok(observed)
     }
 
     fn get_lost(&mut self) -> Outcome {
-        self.lost = true;
+        self.lost = Some(self.step);
         self.before = self.ids()?;
         Ok(())
     }
@@ -117,7 +148,7 @@ impl Wanderer {
         let response = self.agent.respond()?;
         if response.restored.is_some() {
             self.restores.push(self.clock.now());
-            self.lost = false;
+            self.lost = None;
             let now = self.ids()?;
             // A restore lets nothing go but what retention would have let go with any commit.
             let gone = held.iter().filter(|id| !now.contains(id)).count();
@@ -171,9 +202,9 @@ fn late(
     let unspoilt = latest["spoilt"] == json!(false);
     ensure(unspoilt, || format!("{}: it was brought back to {latest}", tale()))?;
     let undone = agent.agent.undo(&RestoreOptions::default());
-    undone.map_err(|error| Broken::from(error).after("it cannot be taken back"))?;
-    let spoilt = agent.latest(tried)?["spoilt"] == json!(true);
-    ensure(spoilt, || "what was replaced does not come back".to_owned())
+    let undone = undone.map_err(|error| Broken::from(error).after("it cannot be taken back"))?;
+    let same = undone.state::<Value>()? == agent.kept;
+    ensure(same, || "what was replaced does not come back".to_owned())
 }
 
 fn flapping(scenario: &Scenario, mut agent: Wanderer, case: Case, tried: &mut Tried) -> Outcome {
@@ -183,10 +214,10 @@ fn flapping(scenario: &Scenario, mut agent: Wanderer, case: Case, tried: &mut Tr
     let mut asked = false;
     let mut stays_well = 0;
     for step in 0..1200 {
-        if !agent.lost && stays_well == 0 {
+        if agent.lost.is_none() && stays_well == 0 {
             agent.get_lost()?;
             stays_well = case.draw(step, 10);
-        } else if !agent.lost {
+        } else if agent.lost.is_none() {
             stays_well -= 1;
         }
         if agent.walk()?.verdict.level != Level::Drifting {
