@@ -426,6 +426,17 @@ pub enum Level {
     Drifting,
 }
 
+/// Whether a drift stands against a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taint {
+    /// None does.
+    None,
+    /// The agent was drifting when it was made, and nobody called it good since.
+    WhileDrifting,
+    /// It was made after the onset of a drift that was gone back from, or a person called it bad.
+    Marked,
+}
+
 /// How far a commit's durability reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

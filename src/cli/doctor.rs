@@ -89,7 +89,10 @@ fn of_store(session: &Session, store: &Path) -> Vec<Finding> {
             Level::Warning,
             "there is none yet; `stateward init` or the first checkpoint makes it",
         ),
-        Err(error) => Finding::new("store", Level::Problem, format!("it does not open: {error}")),
+        Err(error) => {
+            let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+            Finding::new("store", Level::Problem, format!("it does not open: {error}{hint}"))
+        }
     };
     vec![finding]
 }
@@ -175,7 +178,10 @@ fn file_system(session: &Session, ground: &Path) -> Option<Finding> {
         );
     }
     if found.volatile {
-        let message = format!("{name} is gone with the power, and checkpoints with it");
+        let message = format!(
+            "{name} is gone with the power, and checkpoints with it; name a disk with --store if \
+             they are to outlast that"
+        );
         return finding(Level::Warning, message);
     }
     finding(Level::Ok, name.clone())
@@ -193,10 +199,21 @@ fn space(session: &Session, ground: &Path) -> Option<Finding> {
     if room == 0 {
         return finding(
             Level::Problem,
-            format!("{free}: less than retention.free_floor; free some, or checkpoints fail"),
+            format!(
+                "{free}: less than retention.free_floor, so checkpoints may soon fail as unstored \
+                 (what was acknowledged stays); free some, or name another place with --store"
+            ),
         );
     }
-    finding(Level::Ok, format!("{free}; the store may grow by {}", size(room)))
+    let grows = format!("{free}; the store may grow by {}", size(room));
+    if room < environment::ROOM_MIN {
+        let message = format!(
+            "{grows}, which is little: what retention need not keep goes early; set \
+             retention.disk_budget, or name a larger disk with --store"
+        );
+        return finding(Level::Warning, message);
+    }
+    finding(Level::Ok, grows)
 }
 
 fn fallbacks(session: &Session, ground: &Path) -> Vec<Finding> {

@@ -10,8 +10,8 @@ use super::output::{count, more, table, visible};
 use super::session::Session;
 use crate::disk;
 use crate::drift::{
-    Decision, Directive, Feed, Finding, Level, Measure, Recorded, Report, SignalStatus, Verdict,
-    replay,
+    Decision, Directive, Feed, Finding, Level, Measure, Recorded, Report, SignalStatus,
+    SourceStatus, Verdict, replay,
 };
 use crate::manager::{DriftChoice, DriftReport, Observed, Word};
 use crate::server::api::{Drift, Mark as MarkCall, MarkBody, Show};
@@ -103,6 +103,8 @@ fn show(session: &Session) -> Result<(), Failure> {
         let mut text = standing(session.agent_id(), &report.verdict, report.directive);
         text.extend(report.halted.iter().map(|why| format!("Halted: {}\n", visible(why))));
         text.push('\n');
+        text.push_str(&sources(&report.sources));
+        text.push('\n');
         text.push_str(&signals(&report.signals));
         text.push('\n');
         text.push_str(&choice(&report.choice, report.verdict.onset.is_some()));
@@ -142,7 +144,7 @@ fn line(finding: &Finding) -> String {
     format!("{}: {signal}{subject} since observation {onset}: {words}", word(*level))
 }
 
-fn word(level: Level) -> &'static str {
+pub(super) fn word(level: Level) -> &'static str {
     match level {
         Level::Ok => "ok",
         Level::Suspect => "suspect",
@@ -150,16 +152,47 @@ fn word(level: Level) -> &'static str {
     }
 }
 
+fn sources(all: &[SourceStatus]) -> String {
+    let rows = all.iter().map(|it| {
+        let from = it.source.fed_by();
+        [it.source.to_string(), fed(it.feed).to_owned(), from.to_owned()]
+    });
+    table(["SEEN FROM", "FED", "FED BY"], rows.collect())
+}
+
+/// What is said of a signal, or of where it comes from.
+fn fed(feed: Feed) -> &'static str {
+    match feed {
+        Feed::Fed => "fed",
+        Feed::Blind => "blind",
+        Feed::Off => "off",
+    }
+}
+
+/// Which signals of an agent are fed and which are blind, on a line each.
+pub(super) fn feeds_in_words(report: &DriftReport) -> String {
+    let sources = report.sources.iter().map(|it| (it.source.to_string(), it.feed));
+    let signals = report.signals.iter().map(|it| {
+        let subject =
+            if it.subject.is_empty() { String::new() } else { format!(":{}", it.subject) };
+        (format!("{}{}", it.signal, visible(&subject)), it.feed)
+    });
+    let all: Vec<(String, Feed)> = sources.chain(signals).collect();
+    let line = |feed: Feed| {
+        let names = all.iter().filter(|(_, it)| *it == feed).map(|(name, _)| name.as_str());
+        let names: Vec<&str> = names.collect();
+        let names = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+        format!("  {:6} {names}\n", fed(feed))
+    };
+    [Feed::Fed, Feed::Blind].map(line).concat()
+}
+
 fn signals(all: &[SignalStatus]) -> String {
     let rows = all.iter().map(|it| {
         [
             it.signal.to_string(),
             visible(&it.subject),
-            match it.feed {
-                Feed::Fed => "fed".to_owned(),
-                Feed::Blind => "blind".to_owned(),
-                Feed::Off => "off".to_owned(),
-            },
+            fed(it.feed).to_owned(),
             if it.feed == Feed::Fed { word(it.level).to_owned() } else { String::new() },
             it.onset.map(|onset| onset.to_string()).unwrap_or_default(),
             sparkline(it),

@@ -10,6 +10,7 @@ use super::failure::Failure;
 use super::output::{size, span, table};
 use super::session::Session;
 use crate::error::ErrorKind;
+use crate::manager;
 use crate::validate::{Drilled, drill, environment};
 
 #[derive(Debug, Args)]
@@ -34,7 +35,15 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<ExitCode, 
     };
     let dir = arguments.dir.as_ref().map_or_else(beside, |dir| session.absolute(dir));
     let manager = session.look(&store)?;
-    let drilled = drill(&manager, &session.disk, &session.clock, &dir)?;
+    let drilled = match drill(&manager, &session.disk, &session.clock, &dir) {
+        Err(error @ manager::Error::Io { .. }) => {
+            return Err(Failure::Refused {
+                message: error.to_string(),
+                hint: "name a directory with room that this user may write to with --dir",
+            });
+        }
+        other => other?,
+    };
     session.out.data(&drilled, || in_words(&drilled))?;
     let sound = drilled.iter().all(|one| one.sound);
     Ok(ExitCode::from(if sound { 0 } else { ErrorKind::Damaged.exit_code() }))

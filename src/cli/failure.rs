@@ -98,7 +98,7 @@ impl Failure {
         }
     }
 
-    fn hint(&self) -> Option<String> {
+    pub(super) fn hint(&self) -> Option<String> {
         match self {
             Self::Manager(error) => error.hint(),
             Self::Reach(error) => error.hint(),
@@ -106,6 +106,14 @@ impl Failure {
             Self::Server(error) => error.hint().map(str::to_owned),
             Self::Usage { hint, .. } | Self::Refused { hint, .. } => Some((*hint).to_owned()),
             Self::Validate(_) => Some("`stateward validate --list` names them".to_owned()),
+            Self::Config(config::Error::Read { source, .. })
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                Some(
+                    "let this user read it, or name another with --config or XDG_CONFIG_HOME"
+                        .to_owned(),
+                )
+            }
             Self::Config(_) => Some(
                 "`stateward init` writes a file with every key, in a directory that has none"
                     .to_owned(),

@@ -1,14 +1,19 @@
 //! `status`: how the store stands, and what configuration holds.
 
-use clap::Args;
+use std::collections::BTreeMap;
 
+use clap::Args;
+use serde::Serialize;
+
+use super::drift;
 use super::failure::Failure;
 use super::output::{size, span, table};
 use super::session::Session;
 use crate::config::Entry;
-use crate::manager::{AgentSummary, Status, TargetStatus};
-use crate::server::api::StatusNow;
-use crate::state::Timestamp;
+use crate::drift::{Feed, Level, Signal, SourceStatus};
+use crate::manager::{AgentSummary, DriftReport, Status, TargetStatus};
+use crate::server::api::{Drift, StatusNow};
+use crate::state::{AgentId, Timestamp};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  stateward status\n  stateward status --config")]
@@ -19,6 +24,43 @@ pub(super) struct Arguments {
     pub(super) show_config: bool,
 }
 
+/// Agents whose signals are listed; `drift --agent` tells of further ones.
+const WATCHED_MAX: usize = 16;
+
+/// How the store stands, and what is seen of its agents.
+#[derive(Serialize)]
+struct Told<'a> {
+    #[serde(flatten)]
+    status: &'a Status,
+    seen: BTreeMap<&'a AgentId, Seen<'a>>,
+}
+
+/// What is seen of an agent, and what is not.
+#[derive(Serialize)]
+struct Seen<'a> {
+    level: Level,
+    sources: &'a [SourceStatus],
+    signals: Vec<FeedOf<'a>>,
+}
+
+#[derive(Serialize)]
+struct FeedOf<'a> {
+    signal: Signal,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    subject: &'a str,
+    feed: Feed,
+}
+
+impl<'a> Seen<'a> {
+    fn of(report: &'a DriftReport) -> Self {
+        let signals = report.signals.iter();
+        let signals = signals
+            .map(|it| FeedOf { signal: it.signal, subject: &it.subject, feed: it.feed })
+            .collect();
+        Self { level: report.verdict.level, sources: &report.sources, signals }
+    }
+}
+
 pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failure> {
     if arguments.show_config {
         let entries = session.configuration.entries();
@@ -26,8 +68,29 @@ pub(super) fn run(session: &Session, arguments: &Arguments) -> Result<(), Failur
             .out
             .data(&entries, || table(["KEY", "VALUE", "FROM"], entries.iter().map(row).collect()));
     }
-    let status = session.call(&session.as_held(&session.store())?, StatusNow)?;
-    session.out.data(&status, || in_words(&status, session.clock.now()))
+    let reach = session.as_held(&session.store())?;
+    let status = session.call(&reach, StatusNow)?;
+    let watched = status.agents.iter().take(WATCHED_MAX).map(|it| it.agent_id.clone());
+    let watched = watched.map(|agent| {
+        let report = session.call(&reach, Drift { agent: agent.clone() })?;
+        Ok((agent, report))
+    });
+    let watched = watched.collect::<Result<Vec<_>, Failure>>()?;
+    let seen = watched.iter().map(|(agent, report)| (agent, Seen::of(report))).collect();
+    let told = Told { status: &status, seen };
+    session.out.data(&told, || in_words(&status, session.clock.now()) + &feeds(&watched))
+}
+
+/// Which signals are fed and which are blind.
+fn feeds(watched: &[(AgentId, DriftReport)]) -> String {
+    let line = |(agent, report): &(AgentId, DriftReport)| {
+        let level = drift::word(report.verdict.level);
+        format!(
+            "\n\n{agent} is {level}; its signals are\n{}",
+            drift::feeds_in_words(report).trim_end()
+        )
+    };
+    watched.iter().map(line).collect()
 }
 
 fn row(entry: &Entry) -> [String; 3] {

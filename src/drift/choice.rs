@@ -12,7 +12,7 @@ use std::cmp::Reverse;
 
 use serde::{Deserialize, Serialize};
 
-use crate::state::{Digest, Kind, Seq};
+use crate::state::{Digest, Kind, Seq, Taint};
 
 /// What the choice needs to know of a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,17 +31,6 @@ pub struct Candidate {
     pub before_reset: bool,
     /// Digest of its content.
     pub digest: Digest,
-}
-
-/// Whether a drift stands against a checkpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Taint {
-    /// None does.
-    None,
-    /// The agent was drifting when it was made, and nobody called it good since.
-    WhileDrifting,
-    /// It was made after the onset of a drift that was gone back from, or a person called it bad.
-    Marked,
 }
 
 /// Why a checkpoint was not chosen.

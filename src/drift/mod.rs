@@ -19,6 +19,7 @@ pub mod replay;
 pub mod response;
 pub mod sighting;
 pub mod signals;
+pub mod sources;
 pub mod verdict;
 pub mod watch;
 
@@ -32,7 +33,7 @@ use self::signals::{
 };
 use crate::error::ErrorKind;
 
-pub use choice::{Candidate, Choice, Passed, PassedBy, Taint, choose, first_from};
+pub use choice::{Candidate, Choice, Passed, PassedBy, choose, first_from};
 pub use detector::{Detector, Opinion, Question};
 pub use ledger::{Answer, Cause, Ledger};
 pub use observation::{Action, Observation, Occasion};
@@ -42,6 +43,7 @@ pub use response::{Cap, Case, Decision, Directive, Measure, decide};
 pub use sighting::Sighting;
 pub use signals::catalogue::{Family, Signal};
 pub use signals::{Evidence, Level};
+pub use sources::{Source, SourceStatus};
 pub use verdict::{Finding, Verdict};
 pub use watch::{Feed, SignalStatus, Watch};
 

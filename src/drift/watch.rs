@@ -15,7 +15,7 @@
 //! spent of budgets, and the limits of the living process. What stood against the agent is dropped.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -42,6 +42,7 @@ use super::signals::stall::Stall;
 use super::signals::surroundings::Surroundings;
 use super::signals::thrash::Thrash;
 use super::signals::{Evidence, Level, Reading};
+use super::sources::{Source, SourceStatus};
 use super::verdict::{Findings, Verdict};
 use super::{Error, Options};
 
@@ -129,6 +130,9 @@ struct Counted {
     /// Samples of series beyond the bound.
     unwatched: u64,
     lives: u64,
+    /// Where anything came from.
+    #[serde(default)]
+    sources: BTreeSet<Source>,
 }
 
 /// Everything that is remembered.
@@ -249,6 +253,7 @@ impl Watch {
         self.pass(now);
         let counted = &mut self.memory.counted;
         counted.number += 1;
+        counted.sources.extend(Source::of(sighting));
         let number = counted.number;
         let learnt = &mut self.memory.learnt;
         let glimpse = learnt.changes.look(sighting, number, learnt.at_ms);
@@ -355,6 +360,16 @@ impl Watch {
     #[must_use]
     pub fn signals(&self) -> Vec<SignalStatus> {
         Signal::ALL.into_iter().flat_map(|signal| self.statuses(signal)).collect()
+    }
+
+    /// Every place that sightings come from, blind ones too.
+    #[must_use]
+    pub fn sources(&self) -> Vec<SourceStatus> {
+        let feed = |source| {
+            let fed = self.memory.counted.sources.contains(source);
+            if fed { Feed::Fed } else { Feed::Blind }
+        };
+        Source::ALL.iter().map(|it| SourceStatus { source: *it, feed: feed(it) }).collect()
     }
 
     /// Samples that were left out: not finite, and of series beyond the bound.

@@ -389,10 +389,13 @@ fn in_home_terms(home: &Store, away: &Store, event: &Event) -> What {
             // Its block stays behind; what a checkpoint holds comes along.
             watched.memory = None;
         }
-        What::DriftFound { store_time_ms, .. }
-        | What::DriftShared { store_time_ms, .. }
-        | What::DriftAnswered { store_time_ms, .. } => {
+        What::DriftFound { store_time_ms, .. } | What::DriftShared { store_time_ms, .. } => {
             *store_time_ms = time_at_home(home, away, *store_time_ms);
+        }
+        What::DriftAnswered { agent_id, store_time_ms, restored, .. } => {
+            *store_time_ms = time_at_home(home, away, *store_time_ms);
+            // The next rung is the one behind it: under another number it would be another one.
+            *restored = restored.map(|seq| number_at_home(home, away, agent_id, seq));
         }
         _ => {}
     }

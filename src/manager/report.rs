@@ -1,6 +1,5 @@
 //! What there is and what happened: agents, status, the log, verification.
 
-#[cfg(feature = "server")]
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,9 +7,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::agent::Agent;
 #[cfg(feature = "server")]
 use super::committer::CommitEnd;
 use super::error::Error;
+use super::resolve::WalkedPast;
 use super::{CheckpointManager, operation};
 use crate::encode::event::{Event, What};
 #[cfg(feature = "cli")]
@@ -296,7 +297,22 @@ impl CheckpointManager {
             );
             reports.push(report);
         }
+        self.show_damage(&reports);
         Ok(reports)
+    }
+
+    /// Shows what a scrub found damaged to the detectors of those whose it is.
+    fn show_damage(&self, reports: &[VerifyReport]) {
+        let mut damaged: BTreeMap<&AgentId, Vec<WalkedPast>> = BTreeMap::new();
+        for one in
+            reports.iter().flat_map(|it| it.damaged_checkpoints.iter().chain(&it.lost_checkpoints))
+        {
+            let seen = WalkedPast { checkpoint_id: one.checkpoint_id, why: one.why.clone() };
+            damaged.entry(&one.agent_id).or_default().push(seen);
+        }
+        for (agent_id, seen) in damaged {
+            Agent::new(self.clone(), agent_id.clone()).note_damage(&seen);
+        }
     }
 }
 

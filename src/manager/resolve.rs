@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::admission::unreadable;
 use super::error::Error;
-use crate::drift::{Level, Taint};
-use crate::state::{AgentId, CheckpointId, Kind, Seq};
+use crate::drift::Level;
+use crate::state::{AgentId, CheckpointId, Kind, Seq, Taint};
 use crate::store::{Catalog, ContentError, Held, Store, Targets, ViewPath};
 
 /// A reference, taken apart.

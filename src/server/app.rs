@@ -11,6 +11,8 @@ use tokio::time::timeout;
 
 use super::Options;
 use super::body::Budget;
+#[cfg(feature = "cli")]
+use super::drills::Drills;
 use super::due::Dues;
 use super::feed::Feed;
 use super::flight::Flights;
@@ -51,6 +53,8 @@ struct Inner {
     unstored: Unstored,
     /// Agents that should be run and are not, and why.
     down: Mutex<BTreeMap<AgentId, String>>,
+    #[cfg(feature = "cli")]
+    drills: Drills,
     metrics: Arc<Metrics>,
     feed: Arc<Feed>,
     /// Turns true when the sidecar is told to end.
@@ -78,6 +82,8 @@ impl App {
             flights: Flights::default(),
             unstored: Unstored::default(),
             down: Mutex::default(),
+            #[cfg(feature = "cli")]
+            drills: Drills::default(),
             options: RwLock::new(Arc::new(options)),
             metrics,
             ending: watch::Sender::new(false),
@@ -145,6 +151,12 @@ impl App {
         &self.inner.bodies
     }
 
+    /// What came of the last drill.
+    #[cfg(feature = "cli")]
+    pub(super) fn drills(&self) -> &Drills {
+        &self.inner.drills
+    }
+
     pub(super) fn metrics(&self) -> &Metrics {
         &self.inner.metrics
     }
@@ -198,6 +210,8 @@ impl App {
         let down = self.inner.down.lock();
         troubles.extend(down.iter().map(|(agent, why)| format!("agent {agent} is down: {why}")));
         drop(down);
+        #[cfg(feature = "cli")]
+        troubles.extend(self.drills().troubles());
         if self.is_ending() {
             troubles.push("the sidecar is about to end".to_owned());
         }

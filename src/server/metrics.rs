@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -19,6 +19,8 @@ use prometheus_client::registry::Registry;
 
 use super::app::App;
 use crate::manager::{CheckpointManager, CommitEnd};
+#[cfg(feature = "cli")]
+use crate::state::Timestamp;
 use crate::state::{AgentId, Durable, Receipt};
 
 /// The media type of the figures.
@@ -35,6 +37,7 @@ const SECONDS: [f64; 14] =
 type Labels<const N: usize> = [(&'static str, String); N];
 type Counters<const N: usize> = Family<Labels<N>, Counter>;
 type Gauges<const N: usize> = Family<Labels<N>, Gauge<i64, AtomicI64>>;
+type Seconds<const N: usize> = Family<Labels<N>, Gauge<f64, AtomicU64>>;
 type Histograms = Family<Labels<1>, Histogram, fn() -> Histogram>;
 
 fn seconds() -> Histogram {
@@ -65,6 +68,12 @@ pub(super) struct Metrics {
     damage: Gauge<i64, AtomicI64>,
     unsaved: Gauge<i64, AtomicI64>,
     troubles: Gauge<i64, AtomicI64>,
+    drills: Counter,
+    drills_failed: Counter,
+    drill_time: Gauge<f64, AtomicU64>,
+    drill_failures: Gauge<i64, AtomicI64>,
+    recovery_point: Seconds<1>,
+    recovery_time: Seconds<1>,
 }
 
 impl fmt::Debug for Metrics {
@@ -98,9 +107,16 @@ impl Metrics {
             damage: Gauge::default(),
             unsaved: Gauge::default(),
             troubles: Gauge::default(),
+            drills: Counter::default(),
+            drills_failed: Counter::default(),
+            drill_time: Gauge::default(),
+            drill_failures: Gauge::default(),
+            recovery_point: Family::default(),
+            recovery_time: Family::default(),
         };
         metrics.register_counts();
         metrics.register_standings();
+        metrics.register_drills();
         metrics
     }
 
@@ -140,6 +156,47 @@ impl Metrics {
         let help = "Agents whose newest state no store could take yet";
         to.register("unsaved", help, self.unsaved.clone());
         to.register("troubles", "Reasons why /readyz says no", self.troubles.clone());
+    }
+
+    fn register_drills(&mut self) {
+        let to = &mut self.registry;
+        to.register("drills", "Drills that were made", self.drills.clone());
+        let help = "Drills in which something did not come back";
+        to.register("drills_failed", help, self.drills_failed.clone());
+        let help = "When the last drill ended, in seconds since 1970; 0 before the first";
+        to.register("drill_last_timestamp_seconds", help, self.drill_time.clone());
+        let help = "Agents whose newest checkpoint did not come back in the last drill";
+        to.register("drill_failures", help, self.drill_failures.clone());
+        let help = "Age of the newest sound checkpoint in the last drill";
+        to.register("drill_recovery_point_seconds", help, self.recovery_point.clone());
+        let help = "How long the last drill took to bring it back and compare it";
+        to.register("drill_recovery_time_seconds", help, self.recovery_time.clone());
+    }
+
+    /// Counts what came of a drill. Of agents that are counted together the worst is told.
+    #[cfg(feature = "cli")]
+    pub(super) fn count_drill(&self, drill: &super::drills::Drill) {
+        let failed = drill.failed().count() as u64;
+        self.drills.inc();
+        if failed > 0 || drill.trouble.is_some() {
+            self.drills_failed.inc();
+        }
+        self.drill_failures.set(whole(failed));
+        self.drill_time.set(drill.at.since(Timestamp::from_unix_ms(0)).as_secs_f64());
+        self.recovery_point.clear();
+        self.recovery_time.clear();
+        let seconds = |ms| Duration::from_millis(ms).as_secs_f64();
+        for one in &drill.drilled {
+            let labels = [("agent", self.label(&one.agent_id))];
+            // Where nothing comes back there is no recovery point, and no figure for one.
+            let Some(age) = one.recovery_point_ms.filter(|_| one.sound) else { continue };
+            for (gauges, ms) in
+                [(&self.recovery_point, age), (&self.recovery_time, one.recovery_time_ms)]
+            {
+                let gauge = gauges.get_or_create(&labels);
+                gauge.set(gauge.get().max(seconds(ms)));
+            }
+        }
     }
 
     /// Counts what a commit came to.

@@ -18,6 +18,8 @@ mod caller;
 #[cfg(feature = "cli")]
 pub(crate) mod client;
 mod connection;
+#[cfg(feature = "cli")]
+mod drills;
 mod due;
 mod error;
 mod feed;
@@ -104,6 +106,8 @@ impl Server {
         let options = self.app.options();
         let feed = tokio::spawn(Arc::clone(self.app.feed()).run(self.app.clone()));
         let saving = tokio::spawn(unsaved::keep_trying(self.app.clone()));
+        #[cfg(feature = "cli")]
+        let drilling = tokio::spawn(drills::keep_drilling(self.app.clone()));
         let room = connection::Room::new(&options);
         let graceful = GracefulShutdown::new();
         let mut shutdown = std::pin::pin!(shutdown);
@@ -149,6 +153,9 @@ impl Server {
         if let Err(died) = saving.await {
             tracing::error!(%died, "what tries to store again died");
         }
+        // A drill under way only looks: what it brings back is worth no wait.
+        #[cfg(feature = "cli")]
+        drilling.abort();
         if let Err(died) = feed.await {
             tracing::error!(%died, "the feed of events died");
         }

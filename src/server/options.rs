@@ -39,6 +39,10 @@ pub struct Options {
     pub events_queued_max: usize,
     /// Agents that have figures of their own; further ones are counted together.
     pub agents_measured_max: usize,
+    /// How often the newest checkpoint of each agent is brought back into the store's own directory
+    /// `drill` and compared; zero never does. The first time is a 24th of this after the start. Does
+    /// nothing without the feature `cli`.
+    pub drill_every: Span,
     /// What `Host` may say on TCP beside the address that is listened on and this machine's own names.
     pub allowed_hosts: Vec<String>,
     /// What `Origin` may say.
@@ -64,6 +68,7 @@ impl Default for Options {
             heartbeat_every: Span::from_secs(15),
             events_queued_max: 256,
             agents_measured_max: 200,
+            drill_every: Span::from_hours(24),
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
             log: LogOptions::default(),

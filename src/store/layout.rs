@@ -12,6 +12,7 @@
 //!   quarantine/                   copies of what was found damaged or unfinished
 //!   cache/PLACE.stat              what is known of a workspace's files; derived. PLACE is the first
 //!                                 16 bytes of the BLAKE3 of its absolute path, in hexadecimal
+//!   drill/                        what a sidecar's drill brings back, as long as it lasts
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -98,6 +99,11 @@ impl Layout {
     #[cfg(feature = "cli")]
     pub(crate) fn run_of(&self, agent: &AgentId) -> PathBuf {
         self.runs().join(format!("{}.lock", agent_dir(agent)))
+    }
+
+    #[cfg(feature = "cli")]
+    pub(crate) fn drill(&self) -> PathBuf {
+        self.root.join("drill")
     }
 
     pub(crate) fn quarantine(&self) -> PathBuf {

@@ -228,8 +228,13 @@ impl Error {
             }
             Self::Newer { .. } => "use the newer program; this one only reads it where it can",
             Self::Foreign { .. } => "name another directory as fallback",
-            Self::Locked(_) => "wait for it to end, or look with list, show, status or log",
-            Self::Io { .. } | Self::Survey(_) | Self::Append(_) => return None,
+            Self::Locked(LockError::Held { .. }) => {
+                "wait for it to end, or look with list, show, status or log"
+            }
+            Self::Locked(LockError::Io { .. })
+            | Self::Io { .. }
+            | Self::Survey(_)
+            | Self::Append(_) => return self.io_error().and_then(way_out_of).map(str::to_owned),
         };
         Some(text.to_owned())
     }
@@ -251,6 +256,22 @@ impl Error {
                 matches!(kind, PermissionDenied | QuotaExceeded | ReadOnlyFilesystem | StorageFull)
             })
     }
+}
+
+/// What to do about a refusal of the file system that is not the store's own.
+fn way_out_of(error: &io::Error) -> Option<&'static str> {
+    Some(match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "run it as the user whom the store belongs to, or name another place with --store; `stateward doctor` tells more"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "mount it writable, or name another place with --store; list, show and restore --to work as it is"
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "free some room, or name another place with --store; what was acknowledged stays"
+        }
+        _ => return None,
+    })
 }
 
 /// An open store.

@@ -261,6 +261,10 @@ impl<'a> Opening<'a> {
         match if_missing {
             IfMissing::Make { home } if self.is_unfinished_making()? => self.make(home.clone()),
             IfMissing::Make { home } => self.rebuild_identity(&why, home.clone()),
+            // Nothing was ever acknowledged here, so there is nothing to call damaged.
+            IfMissing::Fail if self.is_unfinished_making()? => {
+                Err(Error::NoStore { path: ground.path.clone() })
+            }
             IfMissing::Fail => self.rebuild_identity(&why, None),
         }
     }

@@ -55,6 +55,9 @@ pub struct Belongings {
 pub(crate) enum Ask {
     /// Answered with what became of it ([`Kept`]).
     Take(Wanted),
+    /// Take everything as a run finds it where nothing of the command was left running, and show what
+    /// others changed meanwhile; answered as [`Ask::Take`].
+    Arrive,
     /// Put back what is missing or damaged; answered with what was, if anything ([`PutBack`]).
     Mend,
     /// Put everything back as a checkpoint holds it; answered as [`Ask::Mend`].
@@ -219,6 +222,7 @@ impl Keeper {
     pub(crate) fn answer(&self, ask: Ask) -> Result<serde_json::Value, Error> {
         match ask {
             Ask::Take(wanted) => sent(&self.take(&wanted)?),
+            Ask::Arrive => sent(&self.arrive()?),
             Ask::Mend => sent(&self.mend()?),
             Ask::Restore { reference, why } => sent(&self.restore(&reference, &why)?),
             Ask::FailOperations { since, why } => sent(&self.fail_operations(since, &why)?),

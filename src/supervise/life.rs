@@ -21,7 +21,7 @@ use super::attend::UnderWay;
 use super::claim::{Child, Claim, Leader, Left, MARK, Registry};
 use super::error::Error;
 use super::group::{Group, Reaper, end_survivors};
-use super::keeper::{Ask, Belongings, Due, Prints, Seen, StateFiles, Wanted};
+use super::keeper::{Ask, Belongings, Due, Prints, Seen, StateFiles};
 use super::options::{Options, Restart};
 use super::patterns::Pattern;
 use super::post::{Post, Posting};
@@ -219,7 +219,7 @@ impl Life {
     async fn take_over(&mut self, left: Option<Left>) -> Result<Start, Error> {
         let Some(Left { child, survivors }) = left else {
             let restored = self.mend().await?;
-            let first = self.ask(Ask::Take(Wanted::routine(Parts::ALL))).await?;
+            let first = self.ask(Ask::Arrive).await?;
             self.note_kept(&first);
             return Ok(Start::Fresh(Beginning { restored, ..Beginning::default() }));
         };

@@ -12,10 +12,10 @@ use std::sync::Arc;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::scratch::remove_all;
+use super::scratch::{empty, remove_all};
 use crate::clock::Clock;
 use crate::disk::{self, Disk, Durability};
-use crate::manager::{Agent, CheckpointManager, Error, FileKind};
+use crate::manager::{Agent, CheckpointManager, Error, FileKind, KeptFile};
 use crate::state::{AgentId, CheckpointId, Digest, Seq};
 
 /// What came of the drill for one agent.
@@ -44,8 +44,22 @@ pub struct Drilled {
     pub why: Option<String>,
 }
 
-/// Where the drill restores to, and by which clock it measures.
-struct Yard {
+/// A checkpoint that retention lets go while it is being brought back is no failure: the newest one
+/// is taken instead, so many times.
+const TRIES: usize = 3;
+/// What is left free on the disk, or a hundredth of it where that is less: as retention's floor.
+const FLOOR_MAX: u64 = 256 << 20;
+
+impl Drilled {
+    /// The newest checkpoint did not come back, whatever older one did.
+    #[must_use]
+    pub fn failed(&self) -> bool {
+        !self.sound || self.walked_past > 0
+    }
+}
+
+/// Where the drill restores to, and by which clock it measures; gone when this is closed.
+pub(crate) struct Yard {
     disk: Arc<dyn Disk>,
     clock: Arc<dyn Clock>,
     dir: PathBuf,
@@ -71,16 +85,43 @@ pub fn drill(
 ) -> Result<Vec<Drilled>, Error> {
     let dir = dir.join(format!(".stateward-drill-{}", Uuid::new_v4().simple()));
     let failed = |source| Error::Io { doing: format!("restore into {}", dir.display()), source };
-    disk.create_dir(&dir).map_err(failed)?;
-    let yard = Yard { disk: Arc::clone(disk), clock: Arc::clone(clock), dir: dir.clone() };
+    let yard = Yard::open(disk, clock, &dir).map_err(failed)?;
     let agents = manager.agents();
     let drilled = agents.iter().map(|one| yard.drill(manager, &one.agent_id)).collect();
-    remove_all(&**disk, &dir).map_err(failed)?;
+    yard.close().map_err(failed)?;
     Ok(drilled)
 }
 
 impl Yard {
-    fn drill(&self, manager: &CheckpointManager, agent_id: &AgentId) -> Drilled {
+    /// Makes the directory, which is not there yet.
+    pub(crate) fn open(
+        disk: &Arc<dyn Disk>,
+        clock: &Arc<dyn Clock>,
+        dir: &Path,
+    ) -> io::Result<Self> {
+        disk.create_dir(dir)?;
+        Ok(Self { disk: Arc::clone(disk), clock: Arc::clone(clock), dir: dir.to_owned() })
+    }
+
+    /// Takes the directory away, with everything in it.
+    pub(crate) fn close(self) -> io::Result<()> {
+        remove_all(&*self.disk, &self.dir)
+    }
+
+    /// Brings the newest checkpoint of one agent back, compares it, and takes it away again.
+    pub(crate) fn drill(&self, manager: &CheckpointManager, agent_id: &AgentId) -> Drilled {
+        let mut tries = 1;
+        loop {
+            let (drilled, was_let_go) = self.try_once(manager, agent_id);
+            if !was_let_go || tries == TRIES {
+                return drilled;
+            }
+            tries += 1;
+        }
+    }
+
+    /// What came of it, and whether the checkpoint went meanwhile.
+    fn try_once(&self, manager: &CheckpointManager, agent_id: &AgentId) -> (Drilled, bool) {
         let mut drilled = Drilled {
             agent_id: agent_id.clone(),
             checkpoint_id: None,
@@ -96,10 +137,20 @@ impl Yard {
         let began = self.clock.monotonic();
         let done = self.bring_back(manager, agent_id, &mut drilled);
         let took = self.clock.monotonic().saturating_sub(began);
+        let done = done.and(self.clear());
         drilled.recovery_time_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         drilled.sound = done.is_ok();
         drilled.why = done.err();
-        drilled
+        let is_held = |id: CheckpointId| {
+            manager.find(agent_id, &id.to_string()).is_ok_and(|found| found.checkpoint_id == id)
+        };
+        let was_let_go = !drilled.sound && drilled.checkpoint_id.is_some_and(|id| !is_held(id));
+        (drilled, was_let_go)
+    }
+
+    fn clear(&self) -> Result<(), String> {
+        let cleared = empty(&*self.disk, &self.dir);
+        cleared.map_err(|error| format!("what came back cannot be taken away again: {error}"))
     }
 
     fn bring_back(
@@ -118,15 +169,33 @@ impl Yard {
         drilled.recovery_point_ms = Some(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
         drilled.walked_past = loaded.walked_past().len();
         let id = found.checkpoint_id.to_string();
+        let kept = agent.files(&id).map_err(told)?;
+        let state = loaded.state_bytes();
+        let bytes = kept.iter().map(|file| file.bytes).sum::<u64>();
+        self.has_room(bytes + state.map_or(0, |it| it.len() as u64))?;
         let mut back = Back::default();
-        if let (Some(bytes), Some(digest)) = (loaded.state_bytes(), found.state_digest) {
+        if let (Some(bytes), Some(digest)) = (state, found.state_digest) {
             self.state(&id, bytes, digest)?;
             back.bytes += bytes.len() as u64;
         }
         self.state_files(&agent, &id, &mut back)?;
-        self.files(&agent, &id, &mut back)?;
+        self.files(&agent, &id, &kept, &mut back)?;
         (drilled.bytes, drilled.files) = (back.bytes, back.files);
         Ok(())
+    }
+
+    /// Agents and other programs write to the same disk: it is not filled up for a drill.
+    fn has_room(&self, bytes: u64) -> Result<(), String> {
+        let space = self.disk.space(&self.dir).map_err(|error| error.to_string())?;
+        let spare = FLOOR_MAX.min(space.total / 100);
+        if bytes.saturating_add(spare) <= space.free {
+            return Ok(());
+        }
+        Err(format!(
+            "there is no room to bring it back: it takes {bytes} bytes, and {} are free in {}",
+            space.free,
+            self.dir.display()
+        ))
     }
 
     /// Writes the state out, synced, and reads it back.
@@ -157,8 +226,13 @@ impl Yard {
 
     /// Writes the workspace out, and looks that each file is there in its length: the bytes were
     /// proven as they were written and read back.
-    fn files(&self, agent: &Agent, id: &str, back: &mut Back) -> Result<(), String> {
-        let kept = agent.files(id).map_err(|error| error.to_string())?;
+    fn files(
+        &self,
+        agent: &Agent,
+        id: &str,
+        kept: &[KeptFile],
+        back: &mut Back,
+    ) -> Result<(), String> {
         let in_workspace = kept.iter().any(|file| file.path.is_relative());
         if !in_workspace {
             return Ok(());

@@ -19,12 +19,13 @@ const SYNC_MIN: Duration = Duration::from_micros(15);
 /// A sync above this is felt at each checkpoint.
 const SYNC_SLOW: Duration = Duration::from_millis(100);
 const SYNCS: usize = 9;
-/// A store begins with a segment, its successor and a reserve of half a mebibyte each.
-const ROOM_MIN: u64 = 8 << 20;
+/// A store begins with a segment, its successor and a reserve of half a mebibyte each; below this
+/// there is room for little else.
+pub(crate) const ROOM_MIN: u64 = 8 << 20;
 /// Times this coarse let two writes of one second look like one.
 const TIME_STEP_MAX: Duration = Duration::from_millis(100);
 
-const NAMES: [&str; 5] = ["lock", "old", "new", "synced", "timed"];
+const NAMES: [&str; 6] = ["probe", "lock", "old", "new", "synced", "timed"];
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -143,12 +144,12 @@ fn room(disk: &dyn Disk, ground: &Path) -> Finding {
         Ok(found) => found,
         Err(error) => return finding(Level::Warning, format!("it cannot be told: {error}")),
     };
-    let mib = found.free >> 20;
+    let (kib, mib) = (found.free >> 10, found.free >> 20);
     if found.free < ROOM_MIN {
         let message = format!(
-            "{mib} MiB are free, and a store begins with {} MiB: checkpoints fail as unstored \
-             until there is room; what was acknowledged stays",
-            ROOM_MIN >> 20
+            "{kib} KiB are free, and a store wants {} KiB to begin with: checkpoints fail as \
+             unstored until there is room; what was acknowledged stays (promises 1 and 2 hold)",
+            ROOM_MIN >> 10
         );
         return finding(Level::Problem, message);
     }
@@ -158,26 +159,48 @@ fn room(disk: &dyn Disk, ground: &Path) -> Finding {
 /// Tries out renames, locks, syncs and times; one finding where nothing can be written.
 #[must_use]
 pub fn try_out(disk: &dyn Disk, clock: &dyn Clock, ground: &Path) -> Vec<Finding> {
-    let scratch = match Scratch::new(disk, ground) {
-        Ok(scratch) => scratch,
-        Err(error) => {
-            let why = match error.kind() {
-                io::ErrorKind::ReadOnlyFilesystem => "the file system is mounted read-only",
-                io::ErrorKind::PermissionDenied => "this user may not write there",
-                io::ErrorKind::StorageFull => "the disk is full",
-                io::ErrorKind::QuotaExceeded => "this user's quota is used up",
-                io::ErrorKind::NotFound => "there is no such directory",
-                _ => "the disk refuses",
-            };
-            let message = format!(
-                "{} cannot be written: {why} ({error}); checkpoints fail there as unstored, \
-                 looking still works",
-                ground.display()
-            );
-            return vec![Finding::new("writing", Level::Problem, message)];
+    // A disk that is full to the brim may still take a name.
+    let scratch = Scratch::new(disk, ground).and_then(|scratch| {
+        scratch.write("probe", &[1; 4096])?;
+        Ok(scratch)
+    });
+    match scratch {
+        Ok(it) => vec![renames(&it), locks(&it), syncs(&it, clock), times(&it, clock)],
+        Err(error) => vec![unwritable(ground, &error)],
+    }
+}
+
+/// What it means that nothing can be written there, and what to do about it.
+fn unwritable(ground: &Path, error: &io::Error) -> Finding {
+    let keeps_nothing = "checkpoints fail there as unstored";
+    let sight = "looking and `restore --to` another place still work";
+    let (why, follows) = match error.kind() {
+        io::ErrorKind::ReadOnlyFilesystem => (
+            "the file system is mounted read-only",
+            format!("{keeps_nothing}, {sight}; mount it writable"),
+        ),
+        io::ErrorKind::PermissionDenied => (
+            "this user may not write there",
+            format!(
+                "{keeps_nothing}, and what is kept can be seen only where this user may read it; \
+                 run it as the owner"
+            ),
+        ),
+        io::ErrorKind::StorageFull => {
+            ("the disk is full", format!("{keeps_nothing} until there is room, {sight}; free some"))
         }
+        io::ErrorKind::QuotaExceeded => (
+            "this user's quota is used up",
+            format!("{keeps_nothing} until there is room, {sight}; free some"),
+        ),
+        io::ErrorKind::NotFound => ("there is no such directory", keeps_nothing.to_owned()),
+        _ => ("the disk refuses", format!("{keeps_nothing}, {sight}")),
     };
-    vec![renames(&scratch), locks(&scratch), syncs(&scratch, clock), times(&scratch, clock)]
+    let message = format!(
+        "{} cannot be written: {why} ({error}); {follows}, or name another place",
+        ground.display()
+    );
+    Finding::new("writing", Level::Problem, message)
 }
 
 fn failed(check: &'static str, error: &io::Error) -> Finding {
@@ -326,6 +349,16 @@ mod tests {
             assert_eq!(found.len(), 1);
             assert!(found[0].message.contains(words), "{found:?}");
         }
+    }
+
+    #[test]
+    fn a_disk_that_takes_names_and_no_content_is_full() {
+        let disk = FaultDisk::over(&MemoryDisk::new());
+        disk.inject(Fault::new(rustix::io::Errno::NOSPC).on(Op::Write));
+        let found = try_out(&*disk, &*SystemClock::shared(), Path::new("/"));
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].message.contains("the disk is full"), "{found:?}");
+        assert!(disk.read_dir(Path::new("/")).unwrap().is_empty());
     }
 
     #[test]

@@ -40,6 +40,7 @@ mod trials;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub(crate) use drill::Yard;
 pub use drill::{Drilled, drill};
 pub use junit::junit;
 pub use play::{Part, play};
@@ -47,6 +48,7 @@ pub use promise::Promise;
 pub use report::{Failed, Report, Told, Verdict};
 pub use runner::run;
 pub use scenario::{Limits, Scenario};
+pub(crate) use scratch::remove_all;
 pub use trial::Tried;
 
 use crate::clock::Clock;

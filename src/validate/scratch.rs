@@ -51,14 +51,22 @@ impl Drop for Scratch<'_> {
 }
 
 /// Removes a directory of ours with everything in it; links are not followed.
-pub(super) fn remove_all(disk: &dyn Disk, dir: &Path) -> std::io::Result<()> {
+pub(crate) fn remove_all(disk: &dyn Disk, dir: &Path) -> std::io::Result<()> {
+    empty(disk, dir)?;
+    disk.remove_dir(dir)
+}
+
+/// Removes everything in a directory of ours.
+pub(super) fn empty(disk: &dyn Disk, dir: &Path) -> std::io::Result<()> {
     for entry in disk.read_dir(dir)? {
         let path = dir.join(&entry.name);
         if entry.kind == EntryKind::Dir {
+            // What was restored may lie in directories that even their owner may not write to.
+            disk.tree(dir)?.set_mode(Path::new(&entry.name), 0o700)?;
             remove_all(disk, &path)?;
         } else {
             disk.remove_file(&path)?;
         }
     }
-    disk.remove_dir(dir)
+    Ok(())
 }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use stateward::disk::{FaultDisk, MemoryDisk, Op};
+use stateward::disk::{Disk, FaultDisk, MemoryDisk, Op};
 use stateward::drift::policy::Policy;
 use stateward::{
     CheckpointManager, Detector, Filter, Kind, Level, Observation, Opinion, Options, Sighting,
+    VerifyOptions,
 };
 
 use crate::drift_world::{World, state, work};
@@ -246,4 +247,45 @@ fn observing_many_agents_is_bounded_and_none_is_forgotten() {
         let agent = shared.agent(&format!("agent-{n}")).unwrap();
         assert_eq!(agent.observe(Observation::heartbeat()).unwrap().verdict.observation, 2);
     }
+}
+
+#[test]
+fn damage_that_verify_finds_is_shown_to_whose_it_is_once() {
+    let disk = MemoryDisk::new();
+    let world = World::on(disk.shared());
+    let mut life = world.life("a");
+    let other = life.manager.agent("b").unwrap();
+    for n in 0..4 {
+        let (told, state) = work(n);
+        life.turn(told, &json!({"name": format!("number {n}"), "of": state}));
+        let (told, state) = work(n);
+        other.create_checkpoint(Kind::Routine, &state).unwrap();
+        other.observe(told).unwrap();
+    }
+    life.manager.settle().unwrap();
+    let broken = break_text(&disk, b"number 2");
+    assert!(broken > 0, "the state is not in the log");
+    for _ in 0..3 {
+        let reports = life.manager.verify(&VerifyOptions::default(), &mut |_| {}).unwrap();
+        assert_eq!(reports[0].damaged_checkpoints.len(), 1, "{reports:#?}");
+    }
+    let found = life.told("drift_found");
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert_eq!((&found[0]["signal"], &found[0]["agent_id"]), (&json!("integrity"), &json!("a")));
+    assert_eq!(other.detect_drift().unwrap().level, Level::Ok);
+}
+
+/// Breaks every copy of a text in the log; how many there were.
+fn break_text(disk: &MemoryDisk, text: &[u8]) -> usize {
+    let mut broken = 0;
+    for entry in disk.read_dir("/home/store/log".as_ref()).unwrap() {
+        let path = std::path::Path::new("/home/store/log").join(&entry.name);
+        let mut bytes = disk.get(&path).unwrap();
+        while let Some(at) = bytes.windows(text.len()).position(|it| it == text) {
+            bytes[at] ^= 1;
+            broken += 1;
+        }
+        disk.put(&path, &bytes);
+    }
+    broken
 }

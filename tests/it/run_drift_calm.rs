@@ -109,3 +109,35 @@ fn a_person_who_edits_meanwhile_is_no_drift() {
     check_calm(&home);
     assert_eq!(home.read("w/notes"), b"edited by hand");
 }
+
+#[test]
+fn what_a_person_edits_between_two_runs_is_told_and_kept() {
+    let home = Home::new();
+    home.configure(QUICK);
+    home.write("w/notes", "first");
+    home.write("m.json", "{\"n\":1}");
+    let flags = ["--workspace", "w", "--state", "m.json", "--state-file", "extra.json"];
+    home.write("extra.json", "{}");
+    home.agent("exit 0");
+    home.run_agent(&flags);
+    assert!(home.told("drift_found").is_empty(), "the first run meets what it does not know");
+    home.run_agent(&flags);
+    assert!(home.told("drift_found").is_empty(), "nothing changed");
+    home.write("w/notes", "edited by hand");
+    home.write("m.json", "{\"n\":2}");
+    home.write("extra.json", "{\"by\":\"hand\"}");
+    let ran = home.run_agent(&flags);
+    assert_eq!(ran.code, 0, "{ran}");
+    let found = home.told("drift_found");
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!((&found[0]["signal"], &found[0]["level"]), (&"foreign".into(), &"suspect".into()));
+    let words = found[0]["evidence"].to_string() + &found[0].to_string();
+    for name in ["notes", "m.json", "extra.json"] {
+        assert!(words.contains(name), "{name} is not in {words}");
+    }
+    check_calm(&home);
+    assert_eq!(home.read("w/notes"), b"edited by hand");
+    assert_eq!(home.state("latest"), b"{\"n\":2}");
+    let seq = home.seqs()[0].to_string();
+    assert!(seq.parse::<u64>().unwrap() >= 2, "the edits are kept as #{seq}");
+}

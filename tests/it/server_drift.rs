@@ -67,3 +67,53 @@ fn an_agent_that_a_run_attends_is_answered_by_the_run() {
     until("who looks beside the sidecar sees what was done", || !of_b().is_empty());
     assert_eq!(of_b(), ["restart"], "it is answered once, before it is told");
 }
+
+#[test]
+fn whoever_looks_beside_a_sidecar_sees_what_is_not_written_down_yet() {
+    let home = Home::new();
+    let sidecar = home.serve(&[]);
+    let observe = |metric: &str| {
+        let body = json!({ "action": { "name": "edit" }, "ok": true, "metrics": { metric: 1.0 } });
+        let told = sidecar.post("/v1/agents/default/observe", &body.to_string());
+        assert_eq!(told.status, 200, "{told}");
+    };
+    observe("first");
+    until("it is written down", || home.told_beside("first"));
+    // What the detectors remember is written down at once the first time, then every half minute.
+    observe("second");
+    let drift = home.json(&["drift"]);
+    let subjects: Vec<&str> = drift["signals"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|it| it["subject"].as_str())
+        .collect();
+    assert!(subjects.contains(&"second"), "{subjects:?}");
+    assert_eq!(drift["verdict"]["observation"], 2);
+    let status = home.json(&["status"]);
+    let seen = &status["seen"]["default"];
+    let fed = |list: &str, name: &str, value: &str| {
+        let all = seen[list].as_array().unwrap();
+        let found = all.iter().find(|it| it[name] == value).unwrap_or_else(|| panic!("{seen}"));
+        found["feed"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(fed("sources", "source", "observations"), "fed");
+    assert_eq!(fed("sources", "source", "process_group"), "blind");
+    assert_eq!(fed("sources", "source", "output"), "blind");
+    assert_eq!(fed("signals", "subject", "second"), "fed");
+    assert_eq!(fed("signals", "signal", "crash_loop"), "blind");
+    let text = home.done(&["status"]).text().to_owned();
+    assert!(text.contains("metric:second") && text.contains("blind"), "{text}");
+    let text = home.done(&["drift"]).text().to_owned();
+    assert!(text.contains("process group") && text.contains("SEEN FROM"), "{text}");
+}
+
+impl Home {
+    /// Whether a metric is known to whoever reads the store itself.
+    fn told_beside(&self, metric: &str) -> bool {
+        let options = stateward::Options::new(self.store());
+        let manager = stateward::CheckpointManager::open_to_look(options).unwrap();
+        let report = manager.agent("default").unwrap().drift_report().unwrap();
+        report.signals.iter().any(|it| it.subject == metric)
+    }
+}

@@ -1,12 +1,12 @@
 //! Decisions with a virtual clock: what is answered how, how often, and when it stops.
 
 use super::*;
-use crate::drift::choice::{Candidate, Taint, choose};
+use crate::drift::choice::{Candidate, choose};
 use crate::drift::ledger::Answer;
 use crate::drift::policy::Policies;
 use crate::drift::signals::catalogue::Signal;
 use crate::drift::signals::{Evidence, Level};
-use crate::state::{Digest, Kind, Span};
+use crate::state::{Digest, Kind, Span, Taint};
 
 const MINUTE: u64 = 60_000;
 

@@ -9,7 +9,9 @@ use super::super::agent::Agent;
 use super::super::error::Error;
 use super::super::resolve;
 use super::{watches, words};
-use crate::drift::{Candidate, Decision, Directive, Passed, SignalStatus, Verdict, choose};
+use crate::drift::{
+    Candidate, Decision, Directive, Passed, SignalStatus, SourceStatus, Verdict, choose,
+};
 use crate::encode::event::What;
 use crate::state::{Checkpoint, CheckpointId, Seq};
 use crate::store::{Held, Store};
@@ -27,6 +29,8 @@ pub struct DriftReport {
     /// Why it was halted, and what a person can do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub halted: Option<String>,
+    /// Every place that sightings come from, blind ones too.
+    pub sources: Vec<SourceStatus>,
     /// Every signal, blind ones too.
     pub signals: Vec<SignalStatus>,
     /// Samples that were no numbers, and such of series beyond the bound.
@@ -81,8 +85,9 @@ impl Agent {
         let verdict = self.detect_drift()?;
         let committer = self.committer();
         let seat = committer.watches.seat(self.id());
-        let (signals, left_out, number) = self.watching(&seat, |watching| {
-            (watching.watch.signals(), watching.watch.left_out(), watching.watch.number())
+        let (sources, signals, left_out, number) = self.watching(&seat, |watching| {
+            let watch = &watching.watch;
+            (watch.sources(), watch.signals(), watch.left_out(), watch.number())
         });
         let onset = verdict.onset.unwrap_or(number + 1);
         let halted = self.halted();
@@ -92,6 +97,7 @@ impl Agent {
             directive,
             decision,
             halted,
+            sources,
             signals,
             left_out,
             choice: choose_for(self, onset, None)?,

@@ -43,7 +43,7 @@ pub(super) fn router() -> Router<App> {
 /// restart of the sidecar; checkpoints that were let go meanwhile are told by what let them go.
 /// Without it the stream begins now. A client that is too slow gets a last event `too_slow` and
 /// resumes; `ending` is the last event of a sidecar that ends. These, and `degraded`, `recovered`,
-/// `reloaded` and `reload_refused`, are not in the log and have no id.
+/// `reloaded`, `reload_refused`, `drilled` and `drill_failed`, are not in the log and have no id.
 #[utoipa::path(get, path = "/v1/events",
     params(("Last-Event-ID" = Option<String>, Header, description = "The id behind which the stream begins")),
     responses(

@@ -4,12 +4,16 @@
 //! parts, and none of it is undone for a file. Everything else that goes back waits until the command
 //! has ended.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
-use super::{Keeper, PutBack, Wanted};
+use super::{Keeper, Kept, PutBack, Wanted};
 use crate::drift::{Level, Measure, Sighting, Signal};
 use crate::manager::{Agent, DriftResponse, Error, Observed};
-use crate::state::{CheckpointId, Receipt};
+use crate::state::{Checkpoint, CheckpointId, Digest, Receipt};
+use crate::supervise::schedule::Parts;
 use crate::supervise::sense::Contents;
 
 /// How an agent stands after something was seen of it.
@@ -114,6 +118,62 @@ impl Keeper {
             PutBack { from, what, apart: None }
         });
         Ok(Responded { said, restored, halted: self.bare_agent().halted() })
+    }
+
+    /// Takes everything as it is found, and then shows what is another than at the newest checkpoint:
+    /// nothing of the command ran since, so others changed it. It is kept as they left it.
+    pub(super) fn arrive(&self) -> Result<Kept, Error> {
+        let before = match self.bare_agent().show("latest") {
+            Err(Error::NoCheckpoint { .. }) => None,
+            other => Some(other?),
+        };
+        let kept = self.take(&Wanted::routine(Parts::ALL))?;
+        if let (Some(before), Some(receipt)) = (before, &kept.receipt) {
+            let agent = self.bare_agent();
+            let shown = self.changed_between(&agent, &before, receipt).and_then(|paths| {
+                if paths.is_empty() {
+                    return Ok(());
+                }
+                agent.see(Sighting::Foreign(paths)).map(drop)
+            });
+            if let Err(error) = shown {
+                tracing::warn!(agent = %agent.id(), %error, "what others changed is not shown");
+            }
+        }
+        Ok(kept)
+    }
+
+    /// The files of parts that both hold which are not the same: those of the workspace by their
+    /// paths in it.
+    fn changed_between(
+        &self,
+        agent: &Agent,
+        before: &Checkpoint,
+        after: &Checkpoint,
+    ) -> Result<Vec<PathBuf>, Error> {
+        let mut paths = Vec::new();
+        let (old, new) = (before.checkpoint_id.to_string(), after.checkpoint_id.to_string());
+        if before.workspace.is_some() && before.workspace == after.workspace {
+            let changes = agent.workspace_changes(&old, &new)?;
+            paths.extend(changes.into_iter().map(|change| change.path));
+        }
+        let both = [before.state_digest, after.state_digest];
+        if let (Some(file), [Some(old), Some(new)]) = (self.files.state(), both)
+            && old != new
+        {
+            paths.push(file.to_owned());
+        }
+        let in_both = after.state_files.iter().filter(|file| before.state_files.contains(file));
+        if in_both.count() > 0 {
+            let digests = |of: &str| -> Result<BTreeMap<PathBuf, Option<Digest>>, Error> {
+                let all = agent.files(of)?.into_iter().filter(|file| file.path.is_absolute());
+                Ok(all.map(|file| (file.path, file.facts.digest)).collect())
+            };
+            let (old, new) = (digests(&old)?, digests(&new)?);
+            let other = |path: &&PathBuf| old.get(*path).is_some_and(|it| *it != new[*path]);
+            paths.extend(new.keys().filter(other).cloned());
+        }
+        Ok(paths)
     }
 
     /// Shows a workspace that was scanned for a checkpoint. What cannot be shown is not missed by
