@@ -52,13 +52,13 @@ fn others(session: &Session, reach: &Reach) -> Result<Vec<AgentId>, Failure> {
 }
 
 fn nothing(agent: &AgentId, others: &[AgentId]) -> String {
-    let mut words = format!("Agent {agent} has no such checkpoint.");
-    if !others.is_empty() {
-        let shown: Vec<&str> = others.iter().take(AGENTS_NAMED_MAX).map(AgentId::as_str).collect();
-        let more = if others.len() > shown.len() { " …" } else { "" };
-        words += &format!(" Others have: {}{more} (--agent ID).", shown.join(", "));
+    let nothing = format!("Agent {agent} has no such checkpoint.");
+    if others.is_empty() {
+        return nothing;
     }
-    words
+    let shown: Vec<&str> = others.iter().take(AGENTS_NAMED_MAX).map(AgentId::as_str).collect();
+    let more = if others.len() > shown.len() { " …" } else { "" };
+    format!("{nothing} Others have: {}{more} (--agent ID).", shown.join(", "))
 }
 
 fn rows(found: &[Checkpoint], now: Timestamp) -> String {

@@ -461,9 +461,10 @@ impl Store {
     /// meets another writer.
     pub(super) fn tenure_to_append(&self) -> Result<Tenure<'_>, AppendError> {
         let tenure = self.tenure().and_then(|tenure| {
-            match tenure.as_ref().map_or(Ok(true), StoreLock::is_in_place)? {
-                true => Ok(tenure),
-                false => Err(io::Error::new(io::ErrorKind::NotFound, GONE)),
+            if tenure.as_ref().map_or(Ok(true), StoreLock::is_in_place)? {
+                Ok(tenure)
+            } else {
+                Err(io::Error::new(io::ErrorKind::NotFound, GONE))
             }
         });
         tenure.map_err(|source| AppendError::Write { segment: 0, source })

@@ -52,7 +52,7 @@ fn a_workspace_that_is_refused_leaves_no_store_behind() {
 fn a_checkpoint_is_named_by_the_number_it_is_listed_with() {
     let home = Home::new();
     for n in 1..4 {
-        home.write("s.json", &format!("{{\"n\":{n}}}"));
+        home.write("s.json", format!("{{\"n\":{n}}}"));
         home.done(&["checkpoint", "--state", "s.json", "--label", "keep=yes"]);
     }
     assert_eq!(home.json(&["show", "2"])["seq"], 2);
