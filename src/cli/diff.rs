@@ -84,6 +84,9 @@ fn in_words(found: &Differences, name_only: bool) -> String {
     let of_files = found.state_files.iter().chain(&found.files);
     let times = of_files.clone().filter(|one| one.is_only_time()).count();
     match told.as_slice() {
+        [] if times == 0 && !found.unplaced.is_empty() => {
+            "What can be compared is the same.".to_owned()
+        }
         [] if times == 0 => "The two are the same.".to_owned(),
         [] => format!("The two are the same but for {}.", count(times, "time", "times")),
         [("state", lines)] => lines.clone(),

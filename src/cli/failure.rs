@@ -50,6 +50,9 @@ pub(super) enum Failure {
     /// A command that was run for the caller did not succeed.
     #[error("{0}")]
     Command(String),
+    /// Another sidecar serves the store.
+    #[error("a sidecar serves {} already, at {url}", store.display())]
+    Served { store: PathBuf, url: String },
     /// It would do harm.
     #[error("{message}")]
     Refused { message: String, hint: &'static str },
@@ -90,6 +93,7 @@ impl Failure {
                 ErrorKind::NotFound
             }
             Self::Refused { .. } => ErrorKind::Refused,
+            Self::Served { .. } => ErrorKind::Locked,
             Self::Read { .. }
             | Self::Write { .. }
             | Self::Publish(_)
@@ -105,6 +109,9 @@ impl Failure {
             Self::Supervise(error) => error.hint(),
             Self::Server(error) => error.hint().map(str::to_owned),
             Self::Usage { hint, .. } | Self::Refused { hint, .. } => Some((*hint).to_owned()),
+            Self::Served { .. } => Some(
+                "commands and runs join it by themselves; `stateward status` asks it".to_owned(),
+            ),
             Self::Validate(_) => Some("`stateward validate --list` names them".to_owned()),
             Self::Config(config::Error::Read { source, .. })
                 if source.kind() == io::ErrorKind::PermissionDenied =>

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{self, ExitCode, ExitStatus};
 
 use clap::Args;
@@ -16,11 +16,12 @@ use super::failure::Failure;
 use super::output::{span, table};
 use super::place::PartArguments;
 use super::session::Session;
-use super::source::StateArguments;
+use super::source::{Given, StateArguments};
 use crate::encode::event::Outcome;
 use crate::manager::{OperationStatus, Standing};
 use crate::server::api::{
-    self, CheckpointBody, CloseBody, MakeCheckpoint, Opening, Operations, OwnerWords, RestoreAnswer,
+    self, CheckpointBody, CloseBody, MakeCheckpoint, Opening, Operations, OwnerWords, RawState,
+    RestoreAnswer, Show, Shown,
 };
 use crate::state::{CheckpointId, Kind, Receipt, Timestamp};
 
@@ -135,7 +136,10 @@ fn begin(
     parts: &PartArguments,
 ) -> Result<Receipt, Failure> {
     let mut owner = parts.words(session)?;
-    let state = state.take(session)?.into_body(&mut owner);
+    let mut state = state.take(session)?.into_body(&mut owner);
+    if state.is_none() && owner.workspace.is_none() && owner.state_files.is_empty() {
+        state = as_they_stand(session, &mut owner)?;
+    }
     let body = CheckpointBody {
         state,
         operation: Some(name.to_owned()),
@@ -150,6 +154,24 @@ fn begin(
         opening: Opening::ByKind,
     };
     make(session, wanted)
+}
+
+/// Where nothing is named, the places of the newest checkpoint are looked at afresh: what is guarded is
+/// how things stand now, not how they stood when they were last kept.
+fn as_they_stand(session: &Session, owner: &mut OwnerWords) -> Result<Option<RawState>, Failure> {
+    let store = session.store();
+    let is_there = |path: &PathBuf| session.disk.metadata(path).is_ok();
+    if !is_there(&store) {
+        return Ok(None);
+    }
+    let agent = session.agent_id().clone();
+    let reach = session.as_held(&store)?;
+    let shown = session.call(&reach, Show { agent, reference: "latest".to_owned() });
+    let Ok(Shown { checkpoint, .. }) = shown else { return Ok(None) };
+    owner.workspace = checkpoint.workspace.filter(is_there);
+    owner.state_files = checkpoint.state_files.into_iter().filter(is_there).collect();
+    let Some(file) = checkpoint.state_file.filter(is_there) else { return Ok(None) };
+    Ok(Given::of_file(session, &file)?.into_body(owner))
 }
 
 fn close(

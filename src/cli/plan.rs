@@ -8,6 +8,7 @@ use super::output::{more, name};
 
 use crate::restore::{Files, Reason, Untouched};
 use crate::server::api::RestoreAnswer;
+use crate::state::Checkpoint;
 
 /// What would be done, with the paths that it would be done to.
 pub(super) fn planned(restored: &RestoreAnswer) -> String {
@@ -24,7 +25,16 @@ pub(super) fn planned(restored: &RestoreAnswer) -> String {
 
 /// What was done, and how it is taken back.
 pub(super) fn done(restored: &RestoreAnswer) -> String {
-    let mut lines = vec![format!("Restored {}: {}.", subject(restored), sum(restored))];
+    let first = if is_homeless(restored) {
+        format!(
+            "Nothing was written: it is not known which file the state of {} belongs in. \
+             `--state-out FILE` writes it there.",
+            subject(restored)
+        )
+    } else {
+        format!("Restored {}: {}.", subject(restored), sum(restored))
+    };
+    let mut lines = vec![first];
     lines.extend(listed(
         "left alone, changed by someone else",
         names(&restored.files.conflicts, &[]),
@@ -37,6 +47,14 @@ pub(super) fn done(restored: &RestoreAnswer) -> String {
         ));
     }
     lines.join("\n")
+}
+
+/// Whether there is a state, and no file that it could be put back into.
+fn is_homeless(restored: &RestoreAnswer) -> bool {
+    let of_file = |it: &Checkpoint| it.state_file.is_some() || it.state_digest.is_none();
+    let Files { written, removed, unchanged, conflicts } = &restored.files;
+    let any = [written, removed, unchanged, conflicts].iter().any(|paths| !paths.is_empty());
+    !any && restored.checkpoint.as_ref().is_some_and(|it| !of_file(it))
 }
 
 fn subject(restored: &RestoreAnswer) -> String {

@@ -77,6 +77,9 @@ pub(super) fn run(
 ) -> Result<ExitCode, Failure> {
     raise_limit_of_files();
     let store = session.store();
+    if let Some(client) = session.holder_of(&store) {
+        return Err(Failure::Served { store, url: client.url() });
+    }
     let background = Options { background: true, by_hand: false, ..session.options(&store) };
     let manager = CheckpointManager::open(background)?;
     let system = |doing| move |source| server::Error::System { doing, source };

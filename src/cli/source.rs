@@ -36,6 +36,16 @@ pub(super) enum Given {
 }
 
 impl Given {
+    /// The state in a file that it is known to lie in; nothing where that is not whole just now.
+    pub(super) fn of_file(session: &Session, path: &Path) -> Result<Self, Failure> {
+        let limits = session.configuration.settings.state;
+        let given = from_path(session, path, limits.state_bytes_max)?;
+        match &given {
+            Self::File(_, bytes) if limits.check_state(bytes).is_ok() => Ok(given),
+            _ => Ok(Self::Nothing),
+        }
+    }
+
     /// The state as a request has it; where it was read from is for the owner to say.
     pub(super) fn into_body(self, owner: &mut OwnerWords) -> Option<RawState> {
         match self {

@@ -200,7 +200,7 @@ impl Life {
         let failed_operations = self.fail_operations(why, since).await;
         match self.ask::<Kept>(Ask::Take(Wanted::routine(Parts::ALL))).await {
             Ok(kept) => self.note_kept(&kept),
-            Err(error) => self.talk.say(&format!("no last checkpoint could be taken: {error}")),
+            Err(error) => self.report.unkept(error.to_string()),
         }
         Beginning { failed_operations, ..Beginning::default() }
     }

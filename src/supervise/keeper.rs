@@ -239,8 +239,9 @@ impl Keeper {
     }
 
     /// Whether a state that was read from its file is news. It is not where `latest` holds it; nor
-    /// where `latest` holds one that came another way since the file was kept as it still is: an
-    /// agent that is killed after it posted its state and before it wrote the file did not go back.
+    /// where `latest` holds one that came another way, and what the file holds was kept before that,
+    /// since the file was last kept or then: an agent that is killed after it posted its state and
+    /// before it wrote the file did not go back.
     fn is_news(&self, place: &Path, state: Digest) -> Result<bool, Error> {
         let agent = self.bare_agent();
         let latest = match agent.show("latest") {
@@ -254,8 +255,9 @@ impl Keeper {
             return Ok(true);
         }
         let all = agent.list_checkpoints(Filter::default())?;
-        let mut of_file = all.iter().filter(|one| one.state_file.as_deref() == Some(place));
-        Ok(of_file.next().is_none_or(|one| one.state_digest != Some(state)))
+        let is_of_file = |one: &Checkpoint| one.state_file.as_deref() == Some(place);
+        let last = all.iter().position(is_of_file).map_or(all.len(), |at| at + 1);
+        Ok(all[..last].iter().all(|one| one.state_digest != Some(state)))
     }
 
     /// What is known of changes in its workspace.
@@ -385,6 +387,10 @@ impl Keeper {
             other => other?,
         };
         let from = loaded.checkpoint();
+        let state = match state {
+            Some((place, _)) if self.is_of_another_file(&agent, from, &place)? => None,
+            state => state,
+        };
         let reference = from.checkpoint_id.to_string();
         let mut what = Vec::new();
         let kept = agent.kept_state_files(&reference)?;
@@ -429,6 +435,35 @@ impl Keeper {
         Ok(Some((place, said(wrong))))
     }
 
+    /// Whether a file that is not there was never the agent's: what it kept came from others, which
+    /// are still there or have another name. A directory that was moved took its file with it.
+    fn is_of_another_file(
+        &self,
+        agent: &Agent,
+        from: &Checkpoint,
+        place: &Path,
+    ) -> Result<bool, Error> {
+        if self.disk.metadata(place).is_ok() {
+            return Ok(false);
+        }
+        let all = agent.list_checkpoints(Filter::default())?;
+        let kept: Vec<&Path> = all.iter().filter_map(|one| one.state_file.as_deref()).collect();
+        let is_it = |file: &&Path| {
+            let moved = file.file_name() == place.file_name() && self.disk.metadata(file).is_err();
+            *file == place || moved
+        };
+        if kept.is_empty() || kept.iter().any(is_it) {
+            return Ok(false);
+        }
+        let (seq, agent) = (from.seq, agent.id());
+        tracing::warn!(
+            file = %place.display(),
+            "it was never kept, so checkpoint {seq} of {agent}, which came from another file, is not \
+             put there; agents with --agent names of their own are kept apart"
+        );
+        Ok(true)
+    }
+
     fn put_state_back(
         &self,
         agent: &Agent,
@@ -440,7 +475,12 @@ impl Keeper {
             let only_state = RestoreOptions { only_state: true, ..by_policy() };
             agent.restore(&from.checkpoint_id.to_string(), &only_state)?;
         } else {
-            // The state came another way than from this file, which no restore in place knows of.
+            // The state came another way than from this file, which no restore in place knows of:
+            // what the file holds is kept first.
+            if let Some(found) = restore::read_current(&*self.disk, place)? {
+                let kept = agent.checkpoint(Kind::Recovery).found_bytes(found).state_file(place);
+                kept.comment("before the state file is put back").commit()?;
+            }
             restore::put_back(&*self.disk, place, bytes)?;
         }
         Ok(())

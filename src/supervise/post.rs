@@ -15,6 +15,8 @@
 //! that is asked here may be done twice, because a checkpoint is made only where something changed,
 //! and a restore of what was restored changes nothing.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http_body_util::BodyExt;
@@ -40,7 +42,10 @@ use crate::state::AgentId;
 const JOIN_PATIENCE: Duration = Duration::from_secs(20);
 
 /// What is asked waits this long for a sidecar at most.
-const ASK_PATIENCE: Duration = Duration::from_secs(60);
+const ASK_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Once that was in vain, what is asked next waits only for this.
+const TIRED_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Looks for a sidecar follow each other after this and up to five times as long, so that many that
 /// lost the same one do not all look at the same moment.
@@ -84,6 +89,8 @@ impl std::fmt::Debug for Post {
 pub(super) struct Line {
     agent: AgentId,
     client: watch::Receiver<Option<Client>>,
+    /// The last that was asked found no sidecar.
+    tired: Arc<AtomicBool>,
 }
 
 /// A sidecar that was found or made.
@@ -153,7 +160,7 @@ impl Post {
         let (tell, news) = mpsc::channel(NEWS_MAX);
         let (clients, client) = watch::channel(Some(found.client));
         let (ending, ended) = watch::channel(false);
-        let line = Line { agent: posting.agent.clone(), client };
+        let line = Line { agent: posting.agent.clone(), client, tired: Arc::default() };
         let keeping =
             Keeping { posting, token: token.clone(), own: found.own, clients, tell, aside: false };
         let (asides, aside) = mpsc::channel(1);
@@ -314,7 +321,8 @@ async fn is_over(ended: &mut watch::Receiver<bool>) {
 impl Line {
     /// Asks the keeper, wherever it is; waits while there is none.
     pub(super) async fn ask<T: DeserializeOwned>(&self, ask: &Ask) -> Result<T, ClientError> {
-        let deadline = Instant::now() + ASK_PATIENCE;
+        let tired = self.tired.load(Ordering::Relaxed);
+        let deadline = Instant::now() + if tired { TIRED_PATIENCE } else { ASK_PATIENCE };
         let mut clients = self.client.clone();
         let wire = Wire::post(agent_path(&self.agent, "/session/ask"), ask)?;
         loop {
@@ -322,6 +330,7 @@ impl Line {
                 Ok(Ok(client)) => client.clone(),
                 Ok(Err(_)) | Err(_) => None,
             };
+            self.tired.store(client.is_none(), Ordering::Relaxed);
             let client = client.ok_or_else(nobody)?;
             match client.exchange_json(&wire).await {
                 Err(error) if has_gone(&error) && Instant::now() < deadline => {

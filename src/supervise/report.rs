@@ -14,6 +14,8 @@ pub(crate) struct Report {
     put_back: Vec<Seq>,
     /// The longest time before a crash that no checkpoint holds.
     lost: Duration,
+    /// Why what there was in the end could not be kept.
+    unkept: Option<String>,
     attempts: u32,
 }
 
@@ -26,6 +28,11 @@ impl Report {
     pub(crate) fn put_back(&mut self, it: &PutBack, now: Timestamp) {
         self.put_back.push(it.from.seq);
         self.lost = self.lost.max(now.since(it.from.created_at));
+    }
+
+    /// The last checkpoint could not be taken.
+    pub(crate) fn unkept(&mut self, why: String) {
+        self.unkept = Some(why);
     }
 
     /// What somebody ordered to be put back is no loss.
@@ -48,7 +55,8 @@ impl Report {
 
     /// What became of it all, a line for each thing; nothing where nothing happened.
     pub(crate) fn words(&self, exit: Exit) -> String {
-        if self.saved == 0 && self.attempts == 1 && self.put_back.is_empty() && exit.is_success() {
+        let nothing = self.saved == 0 && self.put_back.is_empty() && self.unkept.is_none();
+        if nothing && self.attempts == 1 && exit.is_success() {
             return String::new();
         }
         let attempts = count(u64::from(self.attempts), "attempt");
@@ -62,8 +70,12 @@ impl Report {
             let from: Vec<String> = self.put_back.iter().map(Seq::to_string).collect();
             lines.push(format!("restored  from checkpoint {}", from.join(", ")));
         }
+        if let Some(why) = &self.unkept {
+            lines
+                .push(format!("unsaved   what changed since then, which is as it was left: {why}"));
+        }
         lines.push(if self.lost.is_zero() {
-            "lost      nothing".to_owned()
+            "lost      nothing that was saved".to_owned()
         } else {
             let work = span(self.lost);
             format!("lost      nothing that was saved; at most the last {work} of work")

@@ -84,3 +84,19 @@ fn an_interrupt_ends_the_command_and_is_written_down() {
     assert_eq!(status.code(), Some(128 + 2), "{status}");
     assert_eq!(standing(&home, "x"), "failed");
 }
+
+#[test]
+fn what_is_guarded_is_how_things_stand_now() {
+    let home = Home::new();
+    home.write("w/notes", "monday");
+    home.write("s.json", "{\"day\":\"monday\"}");
+    home.done(&["--store", ".s", "checkpoint", "--state", "s.json", "--workspace", "w"]);
+    home.write("w/notes", "tuesday");
+    home.write("s.json", "{\"day\":\"tuesday\"}");
+    let script = "echo broken > w/notes; echo broken > s.json; exit 4";
+    let risky =
+        ["--store", ".s", "operation", "run", "risky", "--restore", "--", "sh", "-c", script];
+    assert_eq!(home.run(&risky).code, 4);
+    assert_eq!(home.read("w/notes"), b"tuesday");
+    assert_eq!(home.read("s.json"), b"{\"day\":\"tuesday\"}");
+}

@@ -198,7 +198,7 @@ fn no_command_is_left_out() {
     let names = listed.lines().filter(is_name).filter_map(|line| line.split_whitespace().next());
     let names: Vec<&str> = names.collect();
     assert!(names.len() > 20, "{names:?}");
-    for name in names {
+    for name in names.into_iter().filter(|name| *name != "help") {
         let tried = SCRIPT.iter().any(|arguments| arguments[0] == name);
         assert!(tried || HOLDERS.contains(&name), "{name} is not tried beside a sidecar");
     }

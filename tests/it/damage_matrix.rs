@@ -206,7 +206,10 @@ fn of_a_store_that_is_open_and_read_through() {
     for_each_cell(|fixture, disk, what, place, _| {
         let name = format!("{what:?} of {place:?} while open");
         let manager = CheckpointManager::open(options(disk.shared())).unwrap();
-        if !disk.image().contains_key(&place.files(fixture).0) || !what.strike(place, fixture, disk)
+        // Whose lock is gone writes no more; `meanwhile.rs` has that.
+        if place == Where::Lock
+            || !disk.image().contains_key(&place.files(fixture).0)
+            || !what.strike(place, fixture, disk)
         {
             return;
         }

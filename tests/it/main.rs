@@ -57,6 +57,7 @@ mod rules;
 mod run_drift;
 mod run_drift_calm;
 mod run_examples;
+mod run_file;
 mod run_home;
 mod run_kill;
 mod run_life;

@@ -226,7 +226,8 @@ fn ctrl_z_on_the_run_that_is_the_sidecar_leaves_those_that_joined_it_alone() {
     home.write(
         "b.sh",
         "touch b-up; until [ -e stopped ]; do sleep 0.05; done
-         stateward checkpoint --state s.json > /dev/null; echo posted $?",
+         stateward checkpoint --state s.json > /dev/null; echo posted $?
+         until [ -e told ]; do sleep 0.05; done",
     );
     home.write(
         "joins.sh",
@@ -244,8 +245,10 @@ fn ctrl_z_on_the_run_that_is_the_sidecar_leaves_those_that_joined_it_alone() {
             "see Stopped",
             r"send touch stopped; until grep posted b.out; do sleep 0.1; done\n",
             "see posted 0",
-            r"send stateward list --agent b | grep -c routine; cat b.out\n",
+            r"send until grep 'keeps it now' b.out; do sleep 0.1; done; touch told\n",
             "see this run keeps it now",
+            r"send echo $(stateward list --agent b | grep -c routine) kept\n",
+            "see 1 kept",
             r"send fg\n",
             "see a.sh",
             r"send on\n",

@@ -80,6 +80,7 @@ fn nothing_is_kept_again_while_nothing_changes() {
     command.env("STATEWARD_RUN__QUIET_AFTER", "100ms").env("STATEWARD_RUN__STEADY_EVERY", "100ms");
     let mut run = crate::run_home::Run::start(&mut command);
     assert_eq!(run.hear(), "up");
+    until("the beginning is kept", || list(&home).len() == 1);
     // Each look is one at a process of its own, so many intervals pass.
     for _ in 0..20 {
         assert_eq!(list(&home).len(), 1);
