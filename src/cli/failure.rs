@@ -51,8 +51,8 @@ pub(super) enum Failure {
     #[error("{0}")]
     Command(String),
     /// Another sidecar serves the store.
-    #[error("a sidecar serves {} already, at {url}", store.display())]
-    Served { store: PathBuf, url: String },
+    #[error("{} is served already, at {url} by {by}", store.display())]
+    Served { store: PathBuf, url: String, by: String },
     /// It would do harm.
     #[error("{message}")]
     Refused { message: String, hint: &'static str },

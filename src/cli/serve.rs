@@ -78,7 +78,8 @@ pub(super) fn run(
     raise_limit_of_files();
     let store = session.store();
     if let Some(client) = session.holder_of(&store) {
-        return Err(Failure::Served { store, url: client.url() });
+        let by = session.lock_holder(&store);
+        return Err(Failure::Served { store, url: client.url(), by });
     }
     let background = Options { background: true, by_hand: false, ..session.options(&store) };
     let manager = CheckpointManager::open(background)?;

@@ -14,7 +14,7 @@ use super::watch::Watch;
 use crate::clock::{Clock, SystemClock};
 use crate::collect;
 use crate::config::{Configuration, Flag, Origin, Sources};
-use crate::disk::{Disk, RealDisk};
+use crate::disk::{self, Disk, RealDisk};
 use crate::error::ErrorKind;
 use crate::manager::{self, Agent, CheckpointManager, Options, is_of_agent};
 use crate::server::api::{Call, Settle, Show};
@@ -282,6 +282,12 @@ impl Session {
     /// The sidecar that a store's lock names; none where nobody answers.
     pub(super) fn holder_of(&self, store: &Path) -> Option<Client> {
         socket_of(&*self.disk, store).map(Client::of_socket).filter(Client::answers)
+    }
+
+    /// Who holds a store's lock, in words.
+    pub(super) fn lock_holder(&self, store: &Path) -> String {
+        let holder = disk::read_holder(&*self.disk, &Layout::new(store).lock());
+        holder.map_or_else(|| "another process".to_owned(), |holder| holder.to_string())
     }
 
     /// The sidecar that `STATEWARD_URL` names, where no other store is meant.

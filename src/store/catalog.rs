@@ -126,6 +126,9 @@ pub(crate) struct Observed {
     pub watched: Watched,
 }
 
+/// Idempotency keys of forgotten checkpoints that are remembered of each agent, some 200 bytes each.
+const KEYS_MAX: usize = 4096;
+
 /// Words on drift that are remembered: they keep responses from flapping.
 const DRIFT_WORDS_MAX: usize = 4096;
 
@@ -479,10 +482,19 @@ impl Catalog {
         lingers || highest
     }
 
-    /// Drops idempotency keys whose time is over.
+    /// Drops idempotency keys whose time is over; of those whose checkpoint was forgotten, an agent's
+    /// newest stay, up to a bound.
     pub(crate) fn expire_keys(&mut self, now: Timestamp) {
         for shelf in self.agents.values_mut() {
             shelf.keys.retain(|_, known| known.until.is_none_or(|until| until > now));
+            let mut until: Vec<Timestamp> =
+                shelf.keys.values().filter_map(|known| known.until).collect();
+            let Some(beyond) = until.len().checked_sub(KEYS_MAX).filter(|beyond| *beyond > 0)
+            else {
+                continue;
+            };
+            let (_, oldest, _) = until.select_nth_unstable(beyond);
+            shelf.keys.retain(|_, known| known.until.is_none_or(|until| until >= *oldest));
         }
     }
 
@@ -767,5 +779,33 @@ impl Shelf {
                 .is_some_and(|one| one.undoes.is_none() && one.recovery.is_some())
                 && !self.undone.contains(&held.manifest.id)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_what_was_forgotten_are_remembered_for_their_time_and_up_to_a_bound() {
+        let mut catalog = Catalog::default();
+        let agent = AgentId::new("a").unwrap();
+        let shelf = catalog.agents.entry(agent.clone()).or_default();
+        let at = Timestamp::from_unix_ms;
+        let beyond = i64::try_from(KEYS_MAX).unwrap() + 50;
+        for n in 0..beyond {
+            let id = CheckpointId(uuid::Uuid::from_u128(u128::try_from(n).unwrap()));
+            let known = Remembered { id, body: Digest::default(), until: Some(at(1000 + n)) };
+            shelf.keys.insert(format!("key {n}"), known);
+        }
+        let held = CheckpointId(uuid::Uuid::max());
+        shelf
+            .keys
+            .insert("held".into(), Remembered { id: held, body: Digest::default(), until: None });
+        catalog.expire_keys(at(1009));
+        let remembered = |key: &str| catalog.remembered(&agent, key).is_some();
+        assert!(!remembered("key 9") && !remembered("key 49"), "older than the bound allows");
+        assert!(remembered("key 50") && remembered("held"));
+        assert_eq!(catalog.agents[&agent].keys.len(), KEYS_MAX + 1);
     }
 }

@@ -20,7 +20,7 @@ use crate::commit::frame::{Inner, Outgoing, RecordType};
 use crate::commit::summary::{self, ALONE, At};
 use crate::commit::writer::{AppendError, Writer};
 use crate::encode::directory;
-use crate::encode::event::{Event, What};
+use crate::encode::event::{Event, Forgotten, What};
 use crate::state::{CheckpointId, Timestamp};
 
 /// Records are compressed together in runs of this many bytes: longer runs compress better, shorter
@@ -348,13 +348,18 @@ impl Store {
                 Some(true)
             }
             What::SegmentBegun { .. } | What::SegmentCompacted { .. } => Some(false),
-            What::Forgotten { checkpoints, remember_until, .. } => {
-                let remembered = *remember_until > self.now();
+            What::Forgotten { agent_id, checkpoints, remember_until, .. } => {
+                let lasts = *remember_until > self.now();
+                let is_remembered = |one: &Forgotten| {
+                    let key = one.idempotency.as_ref().filter(|_| lasts);
+                    let known = key.and_then(|key| catalog.remembered(agent_id, &key.key));
+                    known.is_some_and(|known| known.id == one.id)
+                };
                 Some(checkpoints.iter().any(|one| {
                     catalog.forgetting_matters(one.id, victims)
                         || shown.viewed.contains(&one.id)
                         || shown.removed.contains(&one.id)
-                        || (remembered && one.idempotency.is_some())
+                        || is_remembered(one)
                 }))
             }
             What::OperationClosed { operation_id, .. } => {

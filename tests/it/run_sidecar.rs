@@ -178,10 +178,14 @@ fn a_run_joins_and_takes_over_where_its_sidecar_goes_away() {
 
 #[test]
 fn many_runs_share_one_store() {
-    let all = if std::env::var_os("STATEWARD_EXHAUSTIVE").is_some() { 100 } else { 8 };
+    let whole = std::env::var_os("STATEWARD_EXHAUSTIVE").is_some();
+    let (all, steps, pause) = if whole { (100, 60, "1") } else { (8, 3, "0.1") };
     let home = Home::new();
-    let script =
-        "for n in 1 2 3; do printf '{\"n\":%s}' $n > $STATEWARD_AGENT.json; sleep 0.1; done";
+    let script = &format!(
+        "for n in $(seq {steps}); do
+            printf '{{\"n\":%s}}' $n > $STATEWARD_AGENT.json; sleep {pause}
+        done"
+    );
     let runs: Vec<Run> = (0..all)
         .map(|n| {
             let file = format!("a{n}.json");
@@ -193,7 +197,12 @@ fn many_runs_share_one_store() {
         assert_eq!(code, 0, "{told}");
     }
     for n in 0..all {
-        assert_eq!(newest_state(&home, &format!("a{n}")), "{\"n\":3}");
+        assert_eq!(newest_state(&home, &format!("a{n}")), format!("{{\"n\":{steps}}}"));
+    }
+    if whole {
+        // Numbers are given in order, and each is a state of its own.
+        let last = home.json(&["list", "--agent", "a0"])[0]["seq"].as_u64().unwrap();
+        assert!(last * 2 > steps, "{last} checkpoints of {steps} states");
     }
     let verified = home.json(&["verify"]);
     assert_eq!(verified[0]["sound"], true, "{verified}");
