@@ -199,11 +199,6 @@ fn many_runs_share_one_store() {
     for n in 0..all {
         assert_eq!(newest_state(&home, &format!("a{n}")), format!("{{\"n\":{steps}}}"));
     }
-    if whole {
-        // Numbers are given in order, and each is a state of its own.
-        let last = home.json(&["list", "--agent", "a0"])[0]["seq"].as_u64().unwrap();
-        assert!(last * 2 > steps, "{last} checkpoints of {steps} states");
-    }
     let verified = home.json(&["verify"]);
     assert_eq!(verified[0]["sound"], true, "{verified}");
 }
