@@ -19,6 +19,7 @@ use super::restore_tree::{Begun, Target};
 use super::restoring::{RestoreOptions, Restored, take_state};
 use super::tree_plan::Asked;
 use super::workplace::Parts;
+use crate::disk::Disk;
 use crate::encode::directory::FileNode;
 use crate::encode::event::What;
 use crate::encode::manifest::{self, Manifest};
@@ -362,16 +363,32 @@ impl<'a> Job<'a> {
         let disk = self.agent.disk();
         let content = self.reader.content_of_files();
         let kept = recovery.map(|id| self.agent.resolve(&id.to_string())).transpose()?;
+        let from = &self.found.held.manifest;
+        let between = Between {
+            to: from,
+            and: kept.as_ref().map_or(from, |kept| &kept.held.manifest),
+            root: self.root(),
+        };
+        // What came since the recovery checkpoint nobody could bring back.
+        let theirs = |path: &PathBuf| Err(Error::Conflicts { paths: vec![path.clone()] });
+        for stray in &planned.strays {
+            if between.hold(stray) && !between.is_as_kept(disk, stray)? {
+                return theirs(stray);
+            }
+        }
         for stray in &planned.strays {
             restore::remove(disk, stray)?;
         }
         for (path, node) in &planned.writes {
-            // What came since the recovery checkpoint nobody could bring back.
-            let before = kept.as_ref().and_then(|kept| state_file_in(&kept.held.manifest, path));
-            let known = [before, Some(node)];
-            let known = (!self.is_in_workspace(path)).then_some(&known[..]);
-            if !restore::put_back_file(disk, path, node, &content, known)? {
-                return Err(Error::Conflicts { paths: vec![path.clone()] });
+            let known = between.known(path);
+            if !restore::put_back_file(
+                disk,
+                path,
+                node,
+                &content,
+                known.as_ref().map(|it| &it[..]),
+            )? {
+                return theirs(path);
             }
         }
         if let (Some(state), Some(path)) = (&self.state, &self.file) {
@@ -383,9 +400,9 @@ impl<'a> Job<'a> {
         Ok(())
     }
 
-    /// Whether the tree that is put back holds a path: then it is looked after there.
-    fn is_in_workspace(&self, path: &Path) -> bool {
-        self.target.as_ref().is_some_and(|target| path.starts_with(&target.place))
+    /// The workspace that is put back.
+    fn root(&self) -> Option<&Path> {
+        self.target.as_ref().map(|target| &*target.place)
     }
 
     /// Takes back what was replaced before an error.
@@ -399,9 +416,9 @@ impl<'a> Job<'a> {
         if let Some(recovery) = recovery {
             let reference = recovery.to_string();
             let kept = self.agent.resolve(&reference)?;
-            let between = Between { to: &kept.held.manifest, and: &self.found.held.manifest };
-            let inside = |path: &Path| self.is_in_workspace(path);
-            put_state_files_back(&self.agent, &between, &[], (&self.reader, &inside))?;
+            let (to, and) = (&kept.held.manifest, &self.found.held.manifest);
+            let between = Between { to, and, root: self.root() };
+            put_state_files_back(&self.agent, &between, &[], &self.reader)?;
         }
         self.say_rolled_back(why)?;
         if let Some(tree) = tree {
@@ -539,44 +556,85 @@ fn state_file_in<'m>(manifest: &'m Manifest, path: &Path) -> Option<&'m FileNode
     files.into_iter().find(|(held, _)| held == path).map(|(_, node)| node)
 }
 
-/// The two checkpoints between which a restore was interrupted.
+/// The two checkpoints of a restore. What a file holds that neither of them does, somebody else wrote.
 struct Between<'a> {
     /// The one that is to be there.
     to: &'a Manifest,
     /// The other one.
     and: &'a Manifest,
+    /// The workspace that is put back: of what lies in it the tree is in charge.
+    root: Option<&'a Path>,
+}
+
+impl<'a> Between<'a> {
+    /// What may stand at a place to be replaced; anything where the tree is in charge.
+    fn known(&self, path: &Path) -> Option<[Option<&'a FileNode>; 2]> {
+        let is_inside = self.root.is_some_and(|root| path.starts_with(root));
+        (!is_inside).then(|| [state_file_in(self.to, path), state_file_in(self.and, path)])
+    }
+
+    /// Whether one of the two holds a file.
+    fn hold(&self, path: &Path) -> bool {
+        state_file_in(self.to, path).or(state_file_in(self.and, path)).is_some()
+    }
+
+    /// Whether nobody else wrote a file.
+    fn is_as_kept(&self, disk: &dyn Disk, path: &Path) -> Result<bool, Error> {
+        let Some(known) = self.known(path) else { return Ok(true) };
+        Ok(restore::holds_one_of(disk, path, &known)?)
+    }
 }
 
 /// Puts the state files back as a checkpoint holds them, and takes away those that are not to be.
-/// Answers those that it left alone, because they hold what neither of the two does: somebody wrote
-/// them since. Of what lies in the workspace the tree is in charge.
+/// Answers those that it left alone because somebody wrote them since; a database is left alone with
+/// its journals where one of them was written.
 fn put_state_files_back(
     agent: &Agent,
     between: &Between<'_>,
     gone: &[PathBuf],
-    (reader, inside): (&Reader, &dyn Fn(&Path) -> bool),
+    reader: &Reader,
 ) -> Result<Vec<PathBuf>, Error> {
-    let mut left = Vec::new();
+    let (disk, mut left) = (agent.disk(), Vec::new());
     for path in gone {
-        restore::remove(agent.disk(), path)?;
+        if between.is_as_kept(disk, path)? {
+            restore::remove(disk, path)?;
+        } else {
+            left.push(path.clone());
+        }
     }
     let content = reader.content_of_files();
     let none = StateFiles::default();
     let files = &between.to.state_files.as_ref().unwrap_or(&none).files;
     let is_wanted = |path: &Path| files.iter().any(|(wanted, _)| wanted == path);
     for (path, node) in files {
-        let known = [Some(node), state_file_in(between.and, path)];
-        let known = (!inside(path)).then_some(&known[..]);
-        for stray in restore::stray_companions(agent.disk(), path, is_wanted)? {
-            restore::remove(agent.disk(), &stray)?;
+        let strays = restore::stray_companions(disk, path, is_wanted)?;
+        let mut is_ours = between.is_as_kept(disk, path)?;
+        for stray in strays.iter().filter(|stray| !restore::is_derived(stray)) {
+            is_ours = is_ours && between.is_as_kept(disk, stray)?;
         }
-        let found = restore::look_at_state_file(agent.disk(), path, node)?;
+        if !is_ours {
+            left.push(path.clone());
+            continue;
+        }
+        for stray in &strays {
+            restore::remove(disk, stray)?;
+        }
+        let found = restore::look_at_state_file(disk, path, node)?;
+        let known = between.known(path);
         if found.is_none_or(|found| !found.is_wanted)
-            && !restore::put_back_file(agent.disk(), path, node, &content, known)?
+            && !restore::put_back_file(
+                disk,
+                path,
+                node,
+                &content,
+                known.as_ref().map(|it| &it[..]),
+            )?
         {
-            tracing::warn!(path = %path.display(), "left alone: somebody wrote it since");
             left.push(path.clone());
         }
+    }
+    for path in &left {
+        tracing::warn!(path = %path.display(), "left alone: somebody wrote it since");
     }
     Ok(left)
 }
@@ -599,7 +657,7 @@ struct Found<'a> {
     /// State files that are not to be there.
     made: Vec<PathBuf>,
     /// The workspace that is put back.
-    root: Option<PathBuf>,
+    root: Option<&'a Path>,
     reader: &'a Reader,
 }
 
@@ -634,7 +692,7 @@ pub(super) fn roll_on(agent: &Agent, begun: &What) -> Result<Ended, Error> {
         state_file: state_file.as_deref(),
         state_files: *state_files,
         made: made_by(agent, *undoes, from),
-        root: target.as_ref().map(|(target, _)| target.place.clone()),
+        root: target.as_ref().map(|(target, _)| &*target.place),
         reader: &reader,
     };
     let content = reader.content_of_files();
@@ -679,32 +737,35 @@ impl Found<'_> {
             None => Report::default(),
         };
         if self.state_files {
-            let between = Between { to: self.from, and: self.recovery };
-            let inside = |path: &Path| self.is_in_workspace(path);
-            let reading = (self.reader, &inside as &dyn Fn(&Path) -> bool);
-            report.left.extend(put_state_files_back(&self.agent, &between, &self.made, reading)?);
+            let between = Between { to: self.from, and: self.recovery, root: self.root };
+            let left = put_state_files_back(&self.agent, &between, &self.made, self.reader)?;
+            report.left.extend(left);
         }
         if let (Some(path), Some(state)) = (self.state_file, &self.state) {
-            report.left.extend(self.put_state_back(path, state)?);
+            report.left.extend(self.put_state_back(path, state, self.before()?.as_deref())?);
         }
         Ok(report)
     }
 
-    fn is_in_workspace(&self, path: &Path) -> bool {
-        self.root.as_ref().is_some_and(|root| path.starts_with(root))
+    /// The state that the recovery checkpoint keeps.
+    fn before(&self) -> Result<Option<Vec<u8>>, Error> {
+        let mut kept = self.agent.resolve(&self.recovery.id.to_string())?;
+        take_state(&self.agent, &mut kept)
     }
 
-    /// Puts the state into its file, unless that holds what neither checkpoint does: somebody wrote
-    /// it since. Answers the file where it was left alone.
-    fn put_state_back(&self, path: &Path, state: &[u8]) -> Result<Option<PathBuf>, Error> {
+    /// Puts the state into its file, unless that holds neither it nor `other`, the one of the other
+    /// checkpoint: somebody wrote it since. Answers the file where it was left alone.
+    fn put_state_back(
+        &self,
+        path: &Path,
+        state: &[u8],
+        other: Option<&[u8]>,
+    ) -> Result<Option<PathBuf>, Error> {
         let disk = self.agent.disk();
         let found = restore::read_current(disk, path)?;
-        let mut kept = self.agent.resolve(&self.recovery.id.to_string())?;
-        let before = take_state(&self.agent, &mut kept)?;
-        let is_known = found.as_ref().is_none_or(|found| {
-            Some(found) == before.as_ref() || Some(found) == self.state.as_ref()
-        });
-        if !is_known && !self.is_in_workspace(path) {
+        let is_known = found.is_none_or(|found| found == state || Some(&*found) == other);
+        let is_inside = self.root.is_some_and(|root| path.starts_with(root));
+        if !(is_known || is_inside) {
             tracing::warn!(path = %path.display(), "left alone: somebody wrote it since");
             return Ok(Some(path.to_owned()));
         }
@@ -715,15 +776,12 @@ impl Found<'_> {
     fn back(&self, tree: Option<&Begun<'_>>, why: &Error) -> Result<(), Error> {
         let report = tree.map(|tree| tree.restore.roll_back()).transpose()?;
         if self.state_files {
-            let between = Between { to: self.recovery, and: self.from };
-            let inside = |path: &Path| self.is_in_workspace(path);
-            let reading = (self.reader, &inside as &dyn Fn(&Path) -> bool);
-            put_state_files_back(&self.agent, &between, &[], reading)?;
+            let between = Between { to: self.recovery, and: self.from, root: self.root };
+            put_state_files_back(&self.agent, &between, &[], self.reader)?;
         }
         if let Some(path) = self.state_file {
-            let mut kept = self.agent.resolve(&self.recovery.id.to_string())?;
-            if let Some(state) = take_state(&self.agent, &mut kept)? {
-                self.put_state_back(path, &state)?;
+            if let Some(state) = self.before()? {
+                self.put_state_back(path, &state, self.state.as_deref())?;
             }
         }
         self.agent.manager().write_event(|_| What::RestoreRolledBack {

@@ -18,7 +18,8 @@ use crate::encode::directory::FileNode;
 use crate::encode::encode_file;
 
 /// What `SQLite` puts beside a database.
-const COMPANIONS: [&str; 3] = ["-wal", "-journal", "-shm"];
+const COMPANIONS: [&str; 3] = ["-wal", "-journal", INDEX];
+const INDEX: &str = "-shm";
 
 /// What stands at the place of a state file.
 #[derive(Debug, Clone, Copy)]
@@ -170,8 +171,17 @@ fn head(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
     Ok(head)
 }
 
+/// Whether a file is one that `SQLite` makes anew from the others.
+pub(crate) fn is_derived(path: &Path) -> bool {
+    path.as_os_str().as_encoded_bytes().ends_with(INDEX.as_bytes())
+}
+
 /// Whether nothing stands at a place, or just the content of one of these.
-fn holds_one_of(disk: &dyn Disk, path: &Path, known: &[Option<&FileNode>]) -> Result<bool, Error> {
+pub(crate) fn holds_one_of(
+    disk: &dyn Disk,
+    path: &Path,
+    known: &[Option<&FileNode>],
+) -> Result<bool, Error> {
     let failed = |source| Error::Io { doing: "look at", path: path.to_owned(), source };
     let Some(stat) = stat(disk, path).map_err(failed)? else { return Ok(true) };
     if stat.kind != NodeKind::File {

@@ -76,6 +76,43 @@ fn what_is_written_after_a_restore_was_interrupted_stays() {
 }
 
 #[test]
+fn a_database_that_is_written_after_a_restore_was_interrupted_stays_with_its_log() {
+    let begun = MemoryDisk::new();
+    for n in [1, 2] {
+        begun.put(FILE.as_ref(), format!("{{\"n\":{n}}}").as_bytes());
+        let database = [&b"SQLite format 3\0"[..], &[n; 200]].concat();
+        begun.put(SIDE.as_ref(), &database);
+        let manager = open(begun.shared()).unwrap();
+        let request = agent(&manager).checkpoint(Kind::Routine);
+        request.state_bytes(holds(&begun, FILE)).state_file(FILE).commit().unwrap();
+        manager.settle().unwrap();
+    }
+    let log = format!("{SIDE}-wal");
+    let theirs =
+        [&[0x37, 0x7f, 0x06, 0x82, 0, 0x2d, 0xe2, 0x18][..], b"what they committed"].concat();
+    let whole = FaultDisk::over(&begun.crash(Loss::None));
+    restore(whole.clone()).unwrap();
+    let calls = whole.total();
+    for call in some_of(calls, 80, 7) {
+        let disk = begun.crash(Loss::None);
+        let fault = FaultDisk::over(&disk);
+        fault.stop_at(call);
+        let ended = restore(fault);
+        let disk = disk.crash(Loss::None);
+        disk.put(log.as_ref(), &theirs);
+        let database = holds(&disk, SIDE);
+        drop(open(disk.shared()).unwrap());
+        let tale = format!("killed at call {call} of {calls}: {ended:?}");
+        assert_eq!(holds(&disk, &log), theirs, "{tale}");
+        assert_eq!(
+            holds(&disk, SIDE),
+            database,
+            "a log is of the database it was written for: {tale}"
+        );
+    }
+}
+
+#[test]
 fn what_is_written_while_a_restore_is_done_stays_or_can_be_brought_back() {
     let begun = kept();
     let whole = FaultDisk::over(&begun.crash(Loss::None));
