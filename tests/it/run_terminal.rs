@@ -173,9 +173,11 @@ fn on_a_terminal_drift_starts_nothing_again_unless_asked() {
             let run =
                 format!("send stateward run --transcript t.jsonl -- {script}; echo code $?\\n");
             steps.extend([run.as_str(), "see attempt 1"]);
-            let more = if asked { "see attempt 2" } else { "see drift: budget" };
-            steps.extend([more, r"send \x03"]);
-            steps.push(if asked { "see code 0" } else { "see code 130" });
+            steps.extend(if asked {
+                &["see attempt 2", "see code 0"][..]
+            } else {
+                &["see drift: budget", r"send \x03", "see code 130"]
+            });
             at_the_keyboard(home, &steps)
         };
         let told = told(&home);

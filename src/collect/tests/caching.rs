@@ -46,8 +46,10 @@ fn nothing_is_read_again_by_who_takes_it_over() {
     let scanned = bench.depot.scan(&mut workspace, Depth::Thorough);
     assert!(scanned.changed);
     assert_eq!(disk.count(Op::TreeOpen), 1);
-    // A page and a node or two of the directory, the root's, and the content.
-    assert!(bench.depot.take_count() <= 5);
+    // A page of the directory, the nodes over it, the root's page, and the content. The nodes end
+    // where digests say, so the file's time decides whether they are one or two with one above.
+    let count = bench.depot.take_count();
+    assert!(count <= 6, "{count} blocks");
 }
 
 #[test]
