@@ -15,6 +15,7 @@
 //! spent of budgets, and the limits of the living process. What stood against the agent is dropped.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -133,6 +134,26 @@ struct Counted {
     /// Where anything came from.
     #[serde(default)]
     sources: BTreeSet<Source>,
+}
+
+impl Counted {
+    /// Whether a number is one; it counts for the budgets on its name then.
+    fn take(&mut self, name: &str, value: f64, budgets: &[Budget]) -> bool {
+        let is_number = !value.is_nan() && value.abs() <= NUMBER_MAX;
+        if is_number {
+            self.spend(name, value, budgets);
+        } else {
+            self.skipped += 1;
+        }
+        is_number
+    }
+
+    fn spend(&mut self, name: &str, value: f64, budgets: &[Budget]) {
+        for budget in budgets.iter().filter(|budget| budget.metric == name) {
+            let spending = self.spending.entry(budget.name()).or_default();
+            spending.see(budget, value, self.number, self.lived_ms);
+        }
+    }
 }
 
 /// Everything that is remembered.
@@ -414,9 +435,7 @@ impl Watch {
                     let failed = told.ok.map(|ok| if ok { 0.0 } else { 1.0 });
                     self.measure("failed", failed);
                 }
-                for (name, value) in told.metrics.iter().take(METRICS_MAX) {
-                    self.measure(name, Some(*value));
-                }
+                self.measure_told(&told.metrics);
             }
             Sighting::Process(ProcessSeen { cpu, memory_bytes, written_bytes, processes }) => {
                 self.measure("process.cpu", *cpu);
@@ -427,7 +446,7 @@ impl Watch {
             Sighting::Begun => {
                 self.memory.counted.lives += 1;
                 if self.memory.counted.lives > 1 {
-                    self.spend("restarts", 1.0);
+                    self.memory.counted.spend("restarts", 1.0, &self.options.budgets);
                 }
             }
             _ => {}
@@ -444,31 +463,54 @@ impl Watch {
         self.measure("pause_s", told_alone.map(|ms| Duration::from_millis(ms).as_secs_f64()));
     }
 
+    /// Takes what the agent measured. Its metrics and the series are both in the order of their
+    /// names, so that they are gone through side by side and none is looked up.
+    fn measure_told(&mut self, metrics: &BTreeMap<String, f64>) {
+        let Memory { learnt, counted, .. } = &mut self.memory;
+        let (mut known, mut unknown) = (learnt.series.iter_mut().peekable(), Vec::new());
+        for (name, value) in metrics.iter().take(METRICS_MAX) {
+            if !counted.take(name, *value, &self.options.budgets) {
+                continue;
+            }
+            let is_known = loop {
+                match known.peek().map(|(next, _)| next.as_str().cmp(name)) {
+                    Some(Ordering::Less) => drop(known.next()),
+                    other => break other == Some(Ordering::Equal),
+                }
+            };
+            match known.next_if(|_| is_known) {
+                Some((_, series)) => series.see(*value, counted.number, &self.options.metrics),
+                None => unknown.push((name, *value)),
+            }
+        }
+        for (name, value) in unknown {
+            self.begin_series(name, value);
+        }
+    }
+
     /// Takes a number under its name.
     fn measure(&mut self, name: &str, value: Option<f64>) {
         let Some(value) = value else { return };
-        if value.is_nan() || value.abs() > NUMBER_MAX {
-            self.memory.counted.skipped += 1;
+        let Memory { learnt, counted, .. } = &mut self.memory;
+        if !counted.take(name, value, &self.options.budgets) {
             return;
         }
-        self.spend(name, value);
+        match learnt.series.get_mut(name) {
+            Some(series) => series.see(value, counted.number, &self.options.metrics),
+            None => self.begin_series(name, value),
+        }
+    }
+
+    /// Takes the first number under a name, where there is room for one more.
+    fn begin_series(&mut self, name: &str, value: f64) {
         let Memory { learnt, counted, .. } = &mut self.memory;
         let options = &self.options.metrics;
-        if let Some(series) = learnt.series.get_mut(name) {
-            series.see(value, counted.number, options);
-        } else if learnt.series.len() < options.series_max {
+        if learnt.series.len() < options.series_max {
             let mut series = Box::<Series>::default();
             series.see(value, counted.number, options);
             learnt.series.insert(name.to_owned(), series);
         } else {
             counted.unwatched += 1;
-        }
-    }
-
-    fn spend(&mut self, name: &str, value: f64) {
-        let Counted { spending, number, lived_ms, .. } = &mut self.memory.counted;
-        for budget in self.options.budgets.iter().filter(|budget| budget.metric == name) {
-            spending.entry(budget.name()).or_default().see(budget, value, *number, *lived_ms);
         }
     }
 

@@ -66,7 +66,9 @@ impl Ewma {
         self.average += weight * (sample - self.average);
         self.forgotten *= (1.0 - weight) * (1.0 - weight);
         let variance = weight / (2.0 - weight) * (1.0 - self.forgotten);
-        (self.average - self.centre).abs() > limit * self.deviation * variance.sqrt()
+        let (apart, furthest) = (self.average - self.centre, limit * self.deviation);
+        // Squared on both sides, which spares a root with each sample.
+        apart * apart > furthest * furthest * variance
     }
 
     /// The average as it is now.

@@ -33,7 +33,7 @@ use super::{Evidence, Level, Reading, count, within};
 use crate::drift::Error;
 
 /// A change that was named is judged at each so many samples, and given up after [`PATIENCE`].
-const JUDGE_EVERY: u64 = 4;
+const JUDGE_EVERY: u64 = 8;
 
 /// Samples after which a change that was named and not found is forgotten.
 const PATIENCE: u64 = 64;
@@ -361,12 +361,22 @@ impl Series {
 }
 
 /// The border that fits best so far, while samples are taken from the newest to the oldest.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 struct Best {
-    fit: f64,
+    /// The fit is `above / below`; two are compared without dividing.
+    above: f64,
+    below: f64,
     samples: u64,
     sum: f64,
     onset: u64,
+}
+
+impl Best {
+    const NONE: Self = Self { above: 0.0, below: 1.0, samples: 0, sum: 0.0, onset: 0 };
+
+    fn fits_better(&self, other: &Self) -> bool {
+        self.above * other.below > other.above * self.below
+    }
 }
 
 /// Looks for the best border in one aspect.
@@ -384,7 +394,7 @@ struct Search {
 
 impl Search {
     fn new(aspect: Aspect, usual: Moments) -> Self {
-        let (step, rise) = (Best::default(), Best::default());
+        let (step, rise) = (Best::NONE, Best::NONE);
         Self { aspect, usual, taken: 0, sum: 0.0, weighted: 0.0, squares: 0.0, step, rise }
     }
 
@@ -394,12 +404,12 @@ impl Search {
         self.weighted += self.sum;
         self.squares += count(self.taken) * count(self.taken);
         let (samples, sum) = (self.taken, self.sum);
-        let step = Best { fit: sum * sum / count(samples), samples, sum, onset };
-        let rise = Best { fit: self.weighted * self.weighted / self.squares, ..step };
-        if step.fit > self.step.fit {
+        let step = Best { above: sum * sum, below: count(samples), samples, sum, onset };
+        let rise = Best { above: self.weighted * self.weighted, below: self.squares, ..step };
+        if step.fits_better(&self.step) {
             self.step = step;
         }
-        if rise.fit > self.rise.fit {
+        if rise.fits_better(&self.rise) {
             self.rise = rise;
         }
     }
@@ -412,7 +422,8 @@ impl Search {
         let enough = self.step.samples >= options.samples_min
             && size.abs() >= options.effect
             && size.abs() >= options.significance * error;
-        let onset = if self.rise.fit > self.step.fit { self.rise.onset } else { self.step.onset };
+        let onset =
+            if self.rise.fits_better(&self.step) { self.rise.onset } else { self.step.onset };
         let samples = usize::try_from(self.step.samples).unwrap_or(usize::MAX);
         enough.then_some(Border { aspect: self.aspect, onset, samples, size })
     }
@@ -482,7 +493,7 @@ mod tests {
     fn a_slow_rise_is_found_although_no_step_is_large() {
         let rise = |at| 20.0 + noise(at) + 0.05 * count(at.saturating_sub(300));
         let (change, delay, error) = only(370, 300, rise);
-        assert!(change.size > 1.5 && delay < 70 && error <= 25, "{delay} {error}");
+        assert!(change.size > 1.5 && delay < 70 && error <= 30, "{delay} {error}");
     }
 
     #[test]
