@@ -51,10 +51,8 @@ pub(super) fn done(restored: &RestoreAnswer) -> String {
 
 /// Whether there is a state, and no file that it could be put back into.
 fn is_homeless(restored: &RestoreAnswer) -> bool {
-    let of_file = |it: &Checkpoint| it.state_file.is_some() || it.state_digest.is_none();
-    let Files { written, removed, unchanged, conflicts } = &restored.files;
-    let any = [written, removed, unchanged, conflicts].iter().any(|paths| !paths.is_empty());
-    !any && restored.checkpoint.as_ref().is_some_and(|it| !of_file(it))
+    let is = |it: &Checkpoint| it.state_digest.is_some() && it.state_file.is_none();
+    restored.files == Files::default() && restored.checkpoint.as_ref().is_some_and(is)
 }
 
 fn subject(restored: &RestoreAnswer) -> String {

@@ -18,7 +18,7 @@ Examples:
   stateward forget 41                       a single one
   stateward forget 41 --erase               and every copy of it: a leaked secret
 
-Without --agent the policy is applied to every agent. It keeps what recovery needs in any case:
+Without --agent the policy is applied to every agent. It keeps what recovery needs in any case: \
 latest, the last known good, the checkpoint of an open operation, pinned ones. A single one goes as it \
 is named, except that of an open operation. What is forgotten does not come back; on a terminal this \
 asks first. The space is freed in time, or at once by `stateward prune`.";

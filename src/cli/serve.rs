@@ -36,9 +36,9 @@ describes what can be asked.
 Agents that the configuration names in tables [[agent]] are run, each as `stateward run` would, and \
 started again when they die; what they print comes out on stderr.
 
-SIGTERM and SIGINT end it: the agents that it runs are ended, no new connection is taken, what is under way is finished, the store is \
-settled. A second one ends it at once; what was acknowledged is kept either way. SIGHUP reads the \
-configuration again.";
+SIGTERM and SIGINT end it: the agents that it runs are ended, no new connection is taken, what is under \
+way is finished, the store is settled. A second one ends it at once; what was acknowledged is kept \
+either way. SIGHUP reads the configuration again.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]

@@ -5,8 +5,8 @@
 //! was recorded; what follows the last such one and records nothing is passed by. So is what was made
 //! while the agent was drifting, also where that drift was answered by less than a restore and tainted
 //! nothing. `recovery` checkpoints hold what was about to be replaced and are passed by, like those
-//! from before a fresh start. Where an earlier restore for the same cause did not help, the choice goes on behind what
-//! was restored then, to other content.
+//! from before a fresh start. Where an earlier restore for the same cause did not help, the choice
+//! goes on behind what was restored then, to other content.
 
 use std::cmp::Reverse;
 

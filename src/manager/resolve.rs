@@ -162,8 +162,17 @@ fn dated(error: Error, onset: Option<(u64, Seq)>) -> Error {
 }
 
 fn by_id(stores: &[Arc<Store>], id: CheckpointId) -> Option<Resolved> {
+    first_held(stores, |catalog| catalog.get(id))
+}
+
+fn by_number(stores: &[Arc<Store>], agent: &AgentId, seq: Seq) -> Option<Resolved> {
+    first_held(stores, |catalog| catalog.agents.get(agent)?.checkpoints.get(&seq))
+}
+
+/// What the first store that holds it has.
+fn first_held(stores: &[Arc<Store>], find: impl Fn(&Catalog) -> Option<&Held>) -> Option<Resolved> {
     stores.iter().find_map(|store| {
-        let held = store.catalog().get(id).cloned()?;
+        let held = find(&store.catalog()).cloned()?;
         let store = Arc::clone(store);
         Some(Resolved { held, store, walked_past: Vec::new(), state: None })
     })
@@ -177,14 +186,6 @@ pub(super) fn taint(catalog: &Catalog, held: &Held) -> Taint {
         None if watched.is_some_and(|it| it.level == Level::Drifting) => Taint::WhileDrifting,
         Some(false) | None => Taint::None,
     }
-}
-
-fn by_number(stores: &[Arc<Store>], agent: &AgentId, seq: Seq) -> Option<Resolved> {
-    stores.iter().find_map(|store| {
-        let held = store.catalog().agents.get(agent)?.checkpoints.get(&seq).cloned()?;
-        let store = Arc::clone(store);
-        Some(Resolved { held, store, walked_past: Vec::new(), state: None })
-    })
 }
 
 fn by_prefix(stores: &[Arc<Store>], digits: &str) -> Result<Option<Resolved>, Error> {

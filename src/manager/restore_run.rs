@@ -779,10 +779,10 @@ impl Found<'_> {
             let between = Between { to: self.recovery, and: self.from, root: self.root };
             put_state_files_back(&self.agent, &between, &[], self.reader)?;
         }
-        if let Some(path) = self.state_file {
-            if let Some(state) = self.before()? {
-                self.put_state_back(path, &state, self.state.as_deref())?;
-            }
+        if let Some(path) = self.state_file
+            && let Some(state) = self.before()?
+        {
+            self.put_state_back(path, &state, self.state.as_deref())?;
         }
         self.agent.manager().write_event(|_| What::RestoreRolledBack {
             agent_id: self.agent.id().clone(),

@@ -4,8 +4,11 @@ use std::io;
 use std::path::Path;
 
 use super::Error;
+use super::state_file::stat;
 use crate::disk::publish::Step;
-use crate::disk::{self, Access, Disk, DiskFile, Durability, NodeKind, PublishError, publish_with};
+use crate::disk::{
+    self, Access, Disk, DiskFile, Durability, FileTime, NodeKind, PublishError, publish_with,
+};
 use crate::protection::{self, Protection};
 
 /// The bytes a state file holds now; `None` where it is missing.
@@ -21,27 +24,33 @@ pub(crate) fn read_current(disk: &dyn Disk, path: &Path) -> Result<Option<Vec<u8
 /// more.
 pub(crate) fn put_back(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let failed = |source| Error::Io { doing: "put back", path: path.to_owned(), source };
+    let before = stat(disk, path).map_err(failed)?.filter(|it| it.kind == NodeKind::File);
+    let attributes = before.map(|it| (it.mode, None));
+    put_in_place(disk, path, attributes, |file| file.write_all_at(bytes, 0)).map_err(failed)
+}
+
+/// Replaces a file, whose directory is made where it is gone; a mode, and a time where there is one,
+/// follow once it is in place.
+pub(super) fn put_in_place(
+    disk: &dyn Disk,
+    path: &Path,
+    attributes: Option<(u32, Option<FileTime>)>,
+    contents: impl FnOnce(&dyn DiskFile) -> io::Result<()>,
+) -> io::Result<()> {
     let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(failed(io::ErrorKind::InvalidInput.into()));
+        return Err(io::ErrorKind::InvalidInput.into());
     };
-    disk::create_dir_all_durable(disk, dir).map_err(failed)?;
-    let name = Path::new(name);
-    let tree = disk.tree(dir).map_err(failed)?;
-    let before = tree.stat(name).ok().filter(|before| before.kind == NodeKind::File);
-    replace(disk, path, |file| file.write_all_at(bytes, 0))
-        .map_err(PublishError::into_io)
-        .map_err(failed)?;
-    match before {
-        Some(before) => tree
-            .set_mode(name, before.mode)
-            .and_then(|()| tree.open(name)?.sync_all())
-            .map_err(failed),
-        None => Ok(()),
-    }
+    disk::create_dir_all_durable(disk, dir)?;
+    replace(disk, path, contents).map_err(PublishError::into_io)?;
+    let Some((mode, modified)) = attributes else { return Ok(()) };
+    let (tree, name) = (disk.tree(dir)?, Path::new(name));
+    tree.set_mode(name, mode)?;
+    modified.map_or(Ok(()), |modified| tree.set_modified(name, modified))?;
+    tree.open(name)?.sync_all()
 }
 
 /// Replaces a file by what `contents` writes: whoever looks meets the old one or the new one.
-pub(super) fn replace(
+fn replace(
     disk: &dyn Disk,
     path: &Path,
     contents: impl FnOnce(&dyn DiskFile) -> io::Result<()>,

@@ -10,10 +10,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Error;
-use super::put_back::replace;
+use super::put_back::put_in_place;
 use super::write::Content;
 use crate::collect;
-use crate::disk::{self, Disk, NodeKind, PublishError, Stat};
+use crate::disk::{self, Disk, NodeKind, Stat};
 use crate::encode::directory::FileNode;
 use crate::encode::encode_file;
 
@@ -45,7 +45,7 @@ pub(crate) fn look(
     Ok(Some(Found { stat, is_wanted }))
 }
 
-fn stat(disk: &dyn Disk, path: &Path) -> io::Result<Option<Stat>> {
+pub(super) fn stat(disk: &dyn Disk, path: &Path) -> io::Result<Option<Stat>> {
     let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
@@ -79,17 +79,9 @@ pub(crate) fn put_back_file(
     content: &Content<'_>,
     known: Option<&[Option<&FileNode>]>,
 ) -> Result<bool, Error> {
-    let is_known = || known.map_or(Ok(true), |known| holds_one_of(disk, path, known));
-    if !is_known()? {
-        return Ok(false);
-    }
-    let failed = |source| Error::Io { doing: "put back", path: path.to_owned(), source };
-    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(failed(io::ErrorKind::InvalidInput.into()));
-    };
-    disk::create_dir_all_durable(disk, dir).map_err(failed)?;
     let (mut unreadable, mut looked) = (None, Ok(true));
-    let published = replace(disk, path, |file| {
+    let attributes = Some((wanted.mode, Some(wanted.modified)));
+    let put = put_in_place(disk, path, attributes, |file| {
         let mut at = 0;
         let handed = content(wanted, &mut |bytes| {
             file.write_all_at(bytes, at)?;
@@ -101,9 +93,9 @@ pub(crate) fn put_back_file(
             unreadable = Some(cause);
             told
         })?;
-        if known.is_some() {
+        if let Some(known) = known {
             file.sync_all()?;
-            looked = is_known();
+            looked = holds_one_of(disk, path, known);
         }
         if let Ok(true) = looked { Ok(()) } else { Err(io::ErrorKind::Interrupted.into()) }
     });
@@ -113,13 +105,8 @@ pub(crate) fn put_back_file(
     if !looked? {
         return Ok(false);
     }
-    published.map_err(PublishError::into_io).map_err(failed)?;
-    let tree = disk.tree(dir).map_err(failed)?;
-    let name = Path::new(name);
-    tree.set_mode(name, wanted.mode)
-        .and_then(|()| tree.set_modified(name, wanted.modified))
-        .and_then(|()| tree.open(name)?.sync_all())
-        .map_err(failed)?;
+    let failed = |source| Error::Io { doing: "put back", path: path.to_owned(), source };
+    put.map_err(failed)?;
     Ok(true)
 }
 

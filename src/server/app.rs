@@ -104,7 +104,7 @@ impl App {
     }
 
     pub(super) fn is_younger_than(&self, age: Duration) -> bool {
-        self.manager().clock().monotonic().saturating_sub(self.inner.began) < age
+        self.elapsed().saturating_sub(self.inner.began) < age
     }
 
     /// The tokens that are taken.

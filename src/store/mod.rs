@@ -305,7 +305,7 @@ pub(crate) struct Store {
     events_at_home: AtomicU64,
 }
 
-/// Why nothing is appended to a store without its lock.
+/// Why nothing is written to a store without its lock.
 const GONE: &str = "its lock is gone from its directory: the store was removed or moved away, or \
                     somebody removed the lock";
 
@@ -420,7 +420,7 @@ impl Store {
 
     /// Whether commits can be made here; not once the lock was given back.
     pub(crate) fn is_writable(&self) -> bool {
-        self.writer.is_some() && self.tenure().is_ok()
+        self.writer.is_some() && self.held_lock().is_some()
     }
 
     /// Gives the lock back: the store failed, is read from as far as it can be, and is about to be
@@ -451,23 +451,25 @@ impl Store {
         }
     }
 
-    /// The right to write and remove, as long as the answer is held.
+    /// The right to write and remove, as long as the answer is held. Where the lock is gone from its
+    /// directory there is none: what is written goes with the store, or meets another writer.
     pub(super) fn tenure(&self) -> io::Result<Tenure<'_>> {
-        let held = self.lock.try_read_recursive().filter(|lock| lock.is_some());
-        held.ok_or_else(|| io::Error::other("the store was given up after a failure"))
+        let given_up = || io::Error::other("the store was given up after a failure");
+        let held = self.held_lock().ok_or_else(given_up)?;
+        if held.as_ref().map_or(Ok(true), StoreLock::is_in_place)? {
+            Ok(held)
+        } else {
+            Err(io::Error::new(io::ErrorKind::NotFound, GONE))
+        }
     }
 
-    /// The same for those who append: what is written where the lock is gone is gone with it, or
-    /// meets another writer.
+    fn held_lock(&self) -> Option<Tenure<'_>> {
+        self.lock.try_read_recursive().filter(|lock| lock.is_some())
+    }
+
+    /// The same for those who append.
     pub(super) fn tenure_to_append(&self) -> Result<Tenure<'_>, AppendError> {
-        let tenure = self.tenure().and_then(|tenure| {
-            if tenure.as_ref().map_or(Ok(true), StoreLock::is_in_place)? {
-                Ok(tenure)
-            } else {
-                Err(io::Error::new(io::ErrorKind::NotFound, GONE))
-            }
-        });
-        tenure.map_err(|source| AppendError::Write { segment: 0, source })
+        self.tenure().map_err(|source| AppendError::Write { segment: 0, source })
     }
 
     /// Whether the directory still holds the segment that takes batches; a file that was unlinked
