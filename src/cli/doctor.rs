@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::failure::Failure;
 use super::output::{count, size};
 use super::session::Session;
-use crate::disk::{Disk, EntryKind, read_holder};
+use crate::disk::{Disk, EntryKind};
 use crate::error::ErrorKind;
 use crate::manager::Status;
 use crate::store::Layout;
@@ -120,12 +120,11 @@ fn health(status: &Status) -> Vec<Finding> {
 }
 
 fn lock(session: &Session, store: &Path) -> Finding {
-    let disk = &*session.disk;
     let path = Layout::new(store).lock();
-    let (level, message) = match disk.try_lock(&path) {
+    let (level, message) = match session.disk.try_lock(&path) {
         Ok(Some(_)) => (Level::Ok, "nobody holds it".to_owned()),
         Ok(None) => {
-            let who = holder(disk, &path);
+            let who = session.lock_holder(store);
             let follows = match session.holder_of(store) {
                 Some(client) => format!("it answers at {}, and commands ask it", client.url()),
                 None => "other commands can look, and checkpoints wait for it".to_owned(),
@@ -135,13 +134,6 @@ fn lock(session: &Session, store: &Path) -> Finding {
         Err(error) => (Level::Problem, format!("it cannot be taken: {error}; nothing can write")),
     };
     Finding::new("lock", level, message)
-}
-
-fn holder(disk: &dyn Disk, path: &Path) -> String {
-    match read_holder(disk, path) {
-        Some(it) => format!("process {} on {} since {}", it.pid, it.host, it.started_at),
-        None => "a process that does not say which".to_owned(),
-    }
 }
 
 fn quarantine(disk: &dyn Disk, store: &Path) -> Option<Finding> {

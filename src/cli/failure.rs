@@ -80,7 +80,7 @@ impl Failure {
         }
     }
 
-    fn kind(&self) -> ErrorKind {
+    pub(super) fn kind(&self) -> ErrorKind {
         match self {
             Self::Manager(error) => error.kind(),
             Self::Reach(error) => error.kind(),

@@ -18,6 +18,7 @@ use super::place::PartArguments;
 use super::session::Session;
 use super::source::{Given, StateArguments};
 use crate::encode::event::Outcome;
+use crate::error::ErrorKind;
 use crate::manager::{OperationStatus, Standing};
 use crate::server::api::{
     self, CheckpointBody, CloseBody, MakeCheckpoint, Opening, Operations, OwnerWords, RawState,
@@ -167,7 +168,11 @@ fn as_they_stand(session: &Session, owner: &mut OwnerWords) -> Result<Option<Raw
     let agent = session.agent_id().clone();
     let reach = session.as_held(&store)?;
     let shown = session.call(&reach, Show { agent, reference: "latest".to_owned() });
-    let Ok(Shown { checkpoint, .. }) = shown else { return Ok(None) };
+    let Shown { checkpoint, .. } = match shown {
+        Ok(shown) => shown,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
     owner.workspace = checkpoint.workspace.filter(is_there);
     owner.state_files = checkpoint.state_files.into_iter().filter(is_there).collect();
     let Some(file) = checkpoint.state_file.filter(is_there) else { return Ok(None) };

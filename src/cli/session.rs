@@ -10,7 +10,7 @@ use super::arguments::Global;
 use super::failure::Failure;
 use super::output::{Output, talk};
 use super::place;
-use super::watch::Watch;
+use super::watch::{Waiting, Watch};
 use crate::clock::{Clock, SystemClock};
 use crate::collect;
 use crate::config::{Configuration, Flag, Origin, Sources};
@@ -149,9 +149,9 @@ impl Session {
     pub(super) fn other_store(&self) -> Option<PathBuf> {
         let settings = &self.configuration.settings.store;
         let here = self.directory.join(settings.place());
-        let another = settings.path.is_none() && self.store() != here;
-        Some(here)
-            .filter(|here| another && self.disk.metadata(&Layout::new(here).identity()).is_ok())
+        let is_there = || self.disk.metadata(&Layout::new(&here).identity()).is_ok();
+        let another = settings.path.is_none() && is_there() && self.store() != here;
+        another.then_some(here)
     }
 
     /// Where sockets are kept, where the surroundings say so.
@@ -287,7 +287,10 @@ impl Session {
     /// Who holds a store's lock, in words.
     pub(super) fn lock_holder(&self, store: &Path) -> String {
         let holder = disk::read_holder(&*self.disk, &Layout::new(store).lock());
-        holder.map_or_else(|| "another process".to_owned(), |holder| holder.to_string())
+        holder.map_or_else(
+            || "a process that does not say which".to_owned(),
+            |holder| holder.to_string(),
+        )
     }
 
     /// The sidecar that `STATEWARD_URL` names, where no other store is meant.
@@ -304,11 +307,14 @@ impl Session {
         Ok(Some(client.map_err(ReachError::from)?))
     }
 
-    /// Asks something of the store; while it is done here, it shows how far it has come.
+    /// Asks something of the store, and shows how far it has come; of a sidecar, that it is at work.
     pub(super) fn call<C: Call>(&self, reach: &Reach, call: C) -> Result<C::Answer, Failure> {
         let answer = match reach {
             Reach::Here(manager) => self.watching(manager, || reach.call(call)),
-            Reach::There(_) => reach.call(call),
+            Reach::There(_) => {
+                let _waiting = Waiting::begin(self.out);
+                reach.call(call)
+            }
         };
         Ok(answer?)
     }

@@ -2,6 +2,8 @@
 
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -26,10 +28,7 @@ impl<'a> Watch<'a> {
         out: Output,
         clock: &Arc<dyn Clock>,
     ) -> Self {
-        if out.json || out.quiet || !io::stderr().is_terminal() {
-            return Self(None);
-        }
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        let Some(bar) = bar(out) else { return Self(None) };
         let (shown, clock) = (bar.clone(), Arc::clone(clock));
         let next = Mutex::new(clock.monotonic() + SHOWN_AFTER);
         let work = Mutex::new(None);
@@ -53,6 +52,47 @@ impl Drop for Watch<'_> {
             bar.finish_and_clear();
         }
     }
+}
+
+/// A line that says for how long a sidecar has been at work, which does not tell how far it is.
+pub(super) struct Waiting(Option<Shown>);
+
+struct Shown {
+    bar: ProgressBar,
+    end: Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Waiting {
+    /// Begins to wait; nothing is shown where nobody looks.
+    pub(super) fn begin(out: Output) -> Self {
+        let Some(bar) = bar(out) else { return Self(None) };
+        let style = ProgressStyle::with_template("{spinner} the sidecar is at work, {elapsed}");
+        bar.set_style(style.expect("the template is a constant that parses"));
+        let ((end, ended), shown) = (channel(), bar.clone());
+        let thread = thread::spawn(move || {
+            if ended.recv_timeout(SHOWN_AFTER) == Err(RecvTimeoutError::Timeout) {
+                shown.enable_steady_tick(EVERY);
+            }
+        });
+        Self(Some(Shown { bar, end, thread }))
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(Shown { bar, end, thread }) = self.0.take() {
+            // This ends the thread, where the line is not shown yet.
+            drop(end);
+            thread.join().ok();
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn bar(out: Output) -> Option<ProgressBar> {
+    let looked_at = !out.json && !out.quiet && io::stderr().is_terminal();
+    looked_at.then(|| ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()))
 }
 
 fn style(progress: &WorkProgress) -> ProgressStyle {

@@ -12,7 +12,7 @@ use crate::encode::parts::{StateFiles, Workspace};
 use crate::encode::watched::Watched;
 use crate::encode::{Block, Encoded};
 use crate::state::{AgentId, CheckpointId, Digest, Kind, OperationRef, Seq};
-use crate::store::{self, Brought, Catalog, Draft, DraftState, Store};
+use crate::store::{self, Brought, Draft, DraftState, Store};
 
 /// What a caller asks to be kept.
 #[derive(Debug, Clone)]
@@ -37,12 +37,25 @@ pub(crate) struct Submission {
     pub raw: bool,
     /// A person or a script asks, not the agent.
     pub by_hand: bool,
-    /// The digest of the patch that the state came of.
-    pub patch: Option<Digest>,
+    /// What of the state was asked for.
+    pub asked: Asked,
     /// What is to be said in the same batch.
     pub events: Vec<What>,
     /// How the agent stands, where it is watched.
     pub told: Option<Told>,
+}
+
+/// What whoever asked said of the state: what makes the same request the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Asked {
+    /// The state itself.
+    #[default]
+    Content,
+    /// A patch of this digest, which makes another state of a newer one.
+    Patch(Digest),
+    /// Nothing, so that it may be another the next time.
+    #[cfg(feature = "cli")]
+    Nothing,
 }
 
 /// How an agent stands, with what its detectors remember.
@@ -108,37 +121,44 @@ impl Wanted {
 #[derive(Debug, Default)]
 pub(super) struct Before {
     pub id: Option<CheckpointId>,
-    pub seq: Seq,
     pub state: Option<Part>,
     pub state_changed: Seq,
 }
 
 impl Before {
     pub(super) fn find(drafts: &[Draft], sighted: &[Arc<Store>], agent: &AgentId) -> Self {
-        let waiting = drafts.iter().rev().find(|draft| draft.manifest.agent == *agent);
-        if let Some(draft) = waiting {
-            return Self::of(&draft.manifest);
-        }
-        let newest = sighted
-            .iter()
-            .filter_map(|store| newest(&store.catalog(), agent))
-            .max_by_key(|before| before.seq)
-            .filter(|before| before.seq > resolve::fresh_start(sighted, agent));
-        newest.unwrap_or_default()
+        newest(drafts, sighted, agent, |manifest| Some(Self::of(manifest))).unwrap_or_default()
     }
 
     fn of(manifest: &Manifest) -> Self {
         Self {
             id: Some(manifest.id),
-            seq: manifest.seq,
             state: manifest.state.clone(),
             state_changed: manifest.state_changed,
         }
     }
 }
 
-fn newest(catalog: &Catalog, agent: &AgentId) -> Option<Before> {
-    catalog.since_reset(agent).next().map(|held| Before::of(&held.manifest))
+/// What is taken from an agent's newest checkpoint, since its last fresh start, that gives it.
+fn newest<T>(
+    drafts: &[Draft],
+    sighted: &[Arc<Store>],
+    agent: &AgentId,
+    take: impl Fn(&Manifest) -> Option<T>,
+) -> Option<T> {
+    let waiting = drafts.iter().rev().map(|draft| &draft.manifest);
+    if let Some(found) = waiting.filter(|manifest| manifest.agent == *agent).find_map(&take) {
+        return Some(found);
+    }
+    let start = resolve::fresh_start(sighted, agent);
+    let of_store = |store: &Arc<Store>| {
+        let catalog = store.catalog();
+        let all = catalog.since_reset(agent).map(|held| &held.manifest);
+        let mut all = all.take_while(|manifest| manifest.seq > start);
+        all.find_map(|manifest| Some((manifest.seq, take(manifest)?)))
+    };
+    let found = sighted.iter().filter_map(of_store).max_by_key(|(seq, _)| *seq);
+    found.map(|(_, taken)| taken)
 }
 
 /// What a submission is to hold.
@@ -168,13 +188,17 @@ pub(super) struct Sight<'a> {
 /// Finds everything that a submission is to hold.
 pub(super) fn content(submission: &Submission, sight: Sight<'_>) -> Result<Taken, Error> {
     let state = state_of(submission, sight)?;
-    let workspace =
-        sight.part(submission, &submission.workspace, sight.before.id, |manifest, inherited| {
+    let workspace = sight.part(
+        submission,
+        &submission.workspace,
+        || sight.before.id,
+        |manifest, inherited| {
             let mut part = manifest.workspace.clone()?;
             part.inherited_from = inherited.then(|| part.inherited_from.unwrap_or(manifest.seq));
             Some(part)
-        })?;
-    let from = sight.newest(submission, |manifest| goes_on_in(submission, manifest));
+        },
+    )?;
+    let from = || sight.newest(submission, |manifest| goes_on_in(submission, manifest));
     let state_files =
         sight.part(submission, &submission.state_files, from, |manifest, inherited| {
             let mut part = manifest.state_files.clone()?;
@@ -195,19 +219,8 @@ impl Sight<'_> {
         submission: &Submission,
         fits: impl Fn(&Manifest) -> bool,
     ) -> Option<CheckpointId> {
-        let agent = &submission.agent;
-        let waiting = self.drafts.iter().rev().map(|draft| &draft.manifest);
-        let mut waiting = waiting.filter(|manifest| manifest.agent == *agent);
-        if let Some(found) = waiting.find(|manifest| fits(manifest)) {
-            return Some(found.id);
-        }
-        let start = resolve::fresh_start(self.stores, agent);
-        let newest = |store: &Arc<Store>| {
-            let catalog = store.catalog();
-            let mut all = catalog.since_reset(agent).map(|held| &held.manifest);
-            all.find(|manifest| manifest.seq > start && fits(manifest)).map(|it| (it.seq, it.id))
-        };
-        self.stores.iter().filter_map(newest).max().map(|(_, id)| id)
+        let take = |manifest: &Manifest| fits(manifest).then_some(manifest.id);
+        newest(self.drafts, self.stores, &submission.agent, take)
     }
 
     /// A part as it is given, or as `take` finds it in the manifest it is taken over from.
@@ -215,13 +228,13 @@ impl Sight<'_> {
         self,
         submission: &Submission,
         wanted: &WantedPart<T>,
-        newest: Option<CheckpointId>,
+        newest: impl FnOnce() -> Option<CheckpointId>,
         take: impl Fn(&Manifest, bool) -> Option<T>,
     ) -> Result<Option<T>, Error> {
         let source = match wanted {
             WantedPart::Given(part) => return Ok(Some(part.clone())),
             WantedPart::Nothing => return Ok(None),
-            WantedPart::Inherited => newest,
+            WantedPart::Inherited => newest(),
             WantedPart::Of(id) => Some(*id),
         };
         let Some(source) = source else { return Ok(None) };
@@ -334,10 +347,10 @@ impl Submission {
     pub(super) fn body(&self) -> Digest {
         let mut hasher = blake3::Hasher::new();
         hasher.update(self.kind.as_str().as_bytes());
-        match self.patch {
-            // The same patch makes another state of a newer one, and is the same request.
-            Some(patch) => _ = hasher.update(b"\0patch").update(&patch.0),
-            None => self.hash_parts(&mut hasher),
+        if let Asked::Patch(patch) = self.asked {
+            hasher.update(b"\0patch").update(&patch.0);
+        } else {
+            self.hash_parts(&mut hasher);
         }
         let words = serde_json::json!([
             self.words.comment,
@@ -352,6 +365,8 @@ impl Submission {
 
     fn hash_parts(&self, hasher: &mut blake3::Hasher) {
         match &self.state {
+            #[cfg(feature = "cli")]
+            _ if self.asked == Asked::Nothing => hasher.update(b"\0inherited"),
             Wanted::Given { encoded, .. } => {
                 hasher.update(b"\0given").update(&encoded.state_digest.0)
             }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::admission::{Submission, Told, Wanted, WantedPart, Words};
+use super::admission::{Asked, Submission, Told, Wanted, WantedPart, Words};
 use super::agent::Agent;
 use super::error::Error;
 use super::serialized::{Serialized, serialize};
@@ -51,6 +51,7 @@ pub struct Request {
     parent: Option<CheckpointId>,
     imported: bool,
     raw: bool,
+    asked: Asked,
     takes: Takes,
     workspace: WantedPart<parts::Workspace>,
     state_files: WantedPart<parts::StateFiles>,
@@ -75,6 +76,7 @@ impl Request {
             parent: None,
             imported: false,
             raw: false,
+            asked: Asked::Content,
             workspace: WantedPart::Inherited,
             state_files: WantedPart::Inherited,
             brought: None,
@@ -118,6 +120,14 @@ impl Request {
     pub(crate) fn found_bytes(mut self, bytes: Vec<u8>) -> Self {
         self.raw = self.agent.committer().encode.check_state(&bytes).is_err();
         self.source = Source::Bytes { bytes, checked: true };
+        self
+    }
+
+    /// Says that whoever asked said nothing of a state: under an idempotency key the same request may
+    /// find another one.
+    #[cfg(feature = "cli")]
+    pub(crate) fn unsaid_state(mut self) -> Self {
+        self.asked = Asked::Nothing;
         self
     }
 
@@ -358,15 +368,15 @@ impl Request {
         let (Source::Patch(patch), Some(_)) = (&self.source, &self.words.key) else {
             return Ok(None);
         };
-        let patch = Some(Digest::of(patch));
-        let asked = Self { source: Source::Inherited, ..self.clone() }.into_submission()?;
-        self.agent.committer().known(&Submission { patch, ..asked })
+        let asked = Asked::Patch(Digest::of(patch));
+        let whole = Self { source: Source::Inherited, ..self.clone() }.into_submission()?;
+        self.agent.committer().known(&Submission { asked, ..whole })
     }
 
     fn into_submission(self) -> Result<Submission, Error> {
-        let patch = match &self.source {
-            Source::Patch(patch) if self.words.key.is_some() => Some(Digest::of(patch)),
-            _ => None,
+        let asked = match &self.source {
+            Source::Patch(patch) if self.words.key.is_some() => Asked::Patch(Digest::of(patch)),
+            _ => self.asked,
         };
         let id = CheckpointId(Uuid::now_v7());
         let state = self.agent.encode(id, self.source.into_given(&self.agent)?)?;
@@ -387,7 +397,7 @@ impl Request {
             imported: self.imported,
             raw: self.raw,
             by_hand: self.agent.is_by_hand(),
-            patch,
+            asked,
             events: self.says,
             told: self.told,
         })

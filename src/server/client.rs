@@ -17,6 +17,7 @@ use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
 
 use super::api::{Call, Wire};
 use super::problem::Problem;
@@ -171,19 +172,20 @@ impl Client {
 
     /// Sends a request, and waits for the body of the answer; for threads that may block.
     pub(crate) fn send_blocking(&self, wire: &Wire) -> Result<Bytes, ClientError> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|source| self.unreachable(source))?;
-        runtime.block_on(self.send(wire))
+        self.wait_for(self.send(wire))?
     }
 
-    /// Whether a sidecar answers there, within some seconds: one that was stopped still takes
-    /// connections, and nobody knows for how long.
+    /// Whether a sidecar answers there, within some seconds, be it that it does not know the token:
+    /// one that was stopped still takes connections, and nobody knows for how long.
     pub(crate) fn answers(&self) -> bool {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let Ok(runtime) = runtime else { return false };
         let wire = Wire::get("/livez".to_owned());
-        let asked = async { tokio::time::timeout(ANSWER_TIMEOUT, self.send(&wire)).await };
-        matches!(runtime.block_on(asked), Ok(Ok(_)))
+        let asked = async { timeout(ANSWER_TIMEOUT, self.send(&wire)).await };
+        matches!(self.wait_for(asked), Ok(Ok(Ok(_) | Err(ClientError::Answered(_)))))
+    }
+
+    fn wait_for<T>(&self, work: impl Future<Output = T>) -> Result<T, ClientError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        Ok(runtime.map_err(|source| self.unreachable(source))?.block_on(work))
     }
 
     /// Sends a request, and reads the answer.
@@ -209,8 +211,7 @@ impl Client {
                 self.exchange(stream.map_err(|source| self.unreachable(source))?, wire).await
             }
             Place::Tcp(host) => {
-                let connected =
-                    tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(host)).await;
+                let connected = timeout(CONNECT_TIMEOUT, TcpStream::connect(host)).await;
                 let stream = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
                 self.exchange(stream.map_err(|source| self.unreachable(source))?, wire).await
             }

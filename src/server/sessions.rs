@@ -28,7 +28,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 use uuid::Uuid;
 
-use super::api::{Restore, RestoreAnswer, Undo};
+use super::api::{Made, MakeCheckpoint, Restore, RestoreAnswer, Undo};
 use super::app::App;
 use super::problem::Problem;
 use super::tokens::Token;
@@ -174,6 +174,11 @@ impl Session {
     /// The agent with its workspace, and with the state files that are there now.
     pub(crate) fn handle(&self) -> Result<Agent, manager::Error> {
         self.keeper.agent()
+    }
+
+    /// Makes a checkpoint that the agent asks for. Blocks.
+    pub(crate) fn make(&self, wanted: MakeCheckpoint) -> Result<Made, manager::Error> {
+        self.keeper.make(wanted)
     }
 
     /// The agent spoke.

@@ -16,6 +16,7 @@ use super::options::{OnCrash, OnSuccess};
 use super::report::span;
 use super::restarts::{Cause, Ended, Next};
 use super::schedule::Parts;
+use crate::server::client::ClientError;
 use crate::state::{CheckpointId, Digest, Timestamp};
 
 /// What the next attempt is told.
@@ -120,16 +121,14 @@ impl Life {
         since: Timestamp,
     ) -> Result<(Beginning, Option<Digest>), Error> {
         let failed_operations = self.fail_operations(why, since).await;
-        let wanted = Wanted::recovery(why.to_owned());
-        let mut content = None;
-        match self.ask::<Kept>(Ask::Take(wanted)).await {
-            Ok(kept) => {
-                self.note_kept(&kept);
-                content = kept.receipt.map(|receipt| receipt.digest);
-            }
+        let content = match self.keep_left(Wanted::recovery(why.to_owned())).await {
+            Ok(kept) => kept.receipt.map(|receipt| receipt.digest),
             // What the crash left is still there; an agent that stands still helps nobody.
-            Err(error) => self.talk.say(&format!("no recovery checkpoint could be taken: {error}")),
-        }
+            Err(error) => {
+                self.talk.say(&format!("no recovery checkpoint could be taken: {error}"));
+                None
+            }
+        };
         let put_back: Option<PutBack> = match self.setup.options.on_crash {
             OnCrash::Keep => None,
             OnCrash::State => self.ask(Ask::Mend).await?,
@@ -198,11 +197,19 @@ impl Life {
     /// Keeps what an attempt left that ended as it should.
     async fn conclude(&mut self, why: &str, since: Timestamp) -> Beginning {
         let failed_operations = self.fail_operations(why, since).await;
-        match self.ask::<Kept>(Ask::Take(Wanted::routine(Parts::ALL))).await {
-            Ok(kept) => self.note_kept(&kept),
-            Err(error) => self.report.unkept(error.to_string()),
-        }
+        // Where it cannot be kept the report says so in the end.
+        self.keep_left(Wanted::routine(Parts::ALL)).await.ok();
         Beginning { failed_operations, ..Beginning::default() }
+    }
+
+    /// Keeps what an attempt left.
+    async fn keep_left(&mut self, wanted: Wanted) -> Result<Kept, ClientError> {
+        let kept = self.ask::<Kept>(Ask::Take(wanted)).await;
+        self.report.left(kept.as_ref().err().map(ClientError::to_string));
+        if let Ok(kept) = &kept {
+            self.note_kept(kept);
+        }
+        kept
     }
 
     async fn fail_operations(&mut self, why: &str, since: Timestamp) -> Vec<String> {

@@ -17,6 +17,9 @@ use crate::drift::Level;
 use crate::server::client::ClientError;
 use crate::server::sessions::News;
 
+/// So much trouble that lasts is told once; of more, what was told longest ago may be told again.
+const TROUBLES_MAX: usize = 16;
+
 /// A checkpoint that is being taken, and when that began.
 #[derive(Debug)]
 pub(super) struct UnderWay {
@@ -295,12 +298,17 @@ impl Life {
         self.tell_once(kept.left_out.clone());
     }
 
-    /// Tells of trouble where it was not told before; none ends it.
+    /// Tells of trouble where it was not told since there was none; none ends it.
     pub(super) fn tell_once(&mut self, trouble: Option<String>) {
-        if let Some(text) = trouble.as_ref().filter(|_| trouble != self.trouble) {
-            self.talk.say(text);
+        let Some(text) = trouble else { return self.troubles.clear() };
+        if self.troubles.contains(&text) {
+            return;
         }
-        self.trouble = trouble;
+        self.talk.say(&text);
+        if self.troubles.len() == TROUBLES_MAX {
+            self.troubles.pop_front();
+        }
+        self.troubles.push_back(text);
     }
 }
 

@@ -5,6 +5,7 @@
 //! what is asked ([`Ask`]) and what is answered can be sent. Everything here blocks, and is called
 //! from threads that may.
 
+mod asked;
 mod watching;
 
 use std::collections::BTreeMap;

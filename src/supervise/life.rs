@@ -20,6 +20,7 @@ use super::aftermath::{After, Beginning};
 use super::attend::UnderWay;
 use super::claim::{Child, Claim, Leader, Left, MARK, Registry};
 use super::error::Error;
+use super::exit::Exit;
 use super::group::{Group, Reaper, end_survivors};
 use super::keeper::{Ask, Belongings, Due, Prints, Seen, StateFiles};
 use super::options::{Options, Restart};
@@ -102,8 +103,8 @@ pub(super) struct Life {
     pub orders: VecDeque<Uuid>,
     /// When the workspace was last taken for changed because nobody watches it.
     pub presumed: Duration,
-    /// The last trouble that was told, so that it is told once.
-    pub trouble: Option<String>,
+    /// What was told of trouble that lasts, so that it is told once.
+    pub troubles: VecDeque<String>,
     pub attempt: u32,
     /// What the command prints, where that does not go to a terminal.
     pub relay: Relay,
@@ -182,7 +183,7 @@ impl Life {
             post,
             files,
             under_way: None,
-            trouble: None,
+            troubles: VecDeque::new(),
             attempt: 0,
             relay: Relay::default(),
             senses,
@@ -276,17 +277,28 @@ impl Life {
             start = match self.settle(attended, child).await? {
                 After::Again(beginning) => Start::Fresh(beginning),
                 After::Over(exit) => {
-                    self.talk.close_line();
-                    self.talk.say(&self.report.words(exit));
+                    self.tell_the_end(exit);
                     return Ok(self.end(exit.code()));
                 }
                 After::Halted { exit, why } => {
-                    self.talk.close_line();
-                    self.talk.say(&self.report.words(exit));
+                    self.tell_the_end(exit);
                     self.claim.rests();
                     return Err(self.halted(why));
                 }
             };
+        }
+    }
+
+    /// Says what became of it all, and which files that were named are nowhere: their names may be
+    /// mistyped.
+    fn tell_the_end(&mut self, exit: Exit) {
+        self.talk.close_line();
+        self.talk.say(&self.report.words(exit));
+        let Setup { belongings, transcript, disk, .. } = &self.setup;
+        let files = belongings.state.iter().chain(&belongings.state_files);
+        let files = files.filter_map(|path| Pattern::new(path.clone()).ok());
+        for named in files.chain(transcript.clone()).filter(|named| !named.finds(&**disk)) {
+            self.talk.say(&format!("there is no file {named}"));
         }
     }
 

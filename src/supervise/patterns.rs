@@ -54,6 +54,17 @@ impl Pattern {
         found.retain(|path| disk.metadata(path).is_ok_and(|it| it.kind == EntryKind::File));
         found
     }
+
+    /// Whether any file is meant that is there.
+    pub(crate) fn finds(&self, disk: &dyn Disk) -> bool {
+        self.files(disk).iter().any(|path| disk.metadata(path).is_ok())
+    }
+}
+
+impl std::fmt::Display for Pattern {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.path.display().fmt(f)
+    }
 }
 
 impl Part {

@@ -14,6 +14,10 @@
 //! What is asked meanwhile waits. What had been asked of the sidecar that went is asked again; all
 //! that is asked here may be done twice, because a checkpoint is made only where something changed,
 //! and a restore of what was restored changes nothing.
+//!
+//! A sidecar of another process that stands still ends no answer. It is taken for gone once it has
+//! said nothing for a while; as long as it holds the store nobody else can take its place, so that
+//! nothing is kept until it goes on or ends, and that is told.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,11 +25,11 @@ use std::time::Duration;
 
 use http_body_util::BodyExt;
 use hyper::Response;
-use hyper::body::Incoming;
+use hyper::body::{Bytes, Frame, Incoming};
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::error::Error;
 use super::keeper::{Ask, Belongings};
@@ -46,6 +50,14 @@ const ASK_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Once that was in vain, what is asked next waits only for this.
 const TIRED_PATIENCE: Duration = Duration::from_secs(1);
+
+/// A sidecar that lives says something every five seconds; one that says nothing for so long stands
+/// still.
+const STILL_AFTER: Duration = Duration::from_secs(12);
+
+/// What had been asked of a sidecar when it was lost may still be answered for so long: one that is
+/// being ended finishes what is under way.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Looks for a sidecar follow each other after this and up to five times as long, so that many that
 /// lost the same one do not all look at the same moment.
@@ -258,7 +270,7 @@ impl Keeping {
     /// Passes on what the sidecar tells, until it tells no more.
     async fn relay(&self, answer: Response<Incoming>) {
         let (mut body, mut text) = (answer.into_body(), Vec::new());
-        while let Some(Ok(frame)) = body.frame().await {
+        while let Some(frame) = self.next_frame(&mut body).await {
             let Ok(data) = frame.into_data() else { continue };
             text.extend_from_slice(&data);
             while let Some(end) = text.iter().position(|byte| *byte == b'\n') {
@@ -270,6 +282,14 @@ impl Keeping {
             }
         }
         self.clients.send_replace(None);
+    }
+
+    /// What the sidecar says next; none where it ended, or stands still.
+    async fn next_frame(&self, body: &mut Incoming) -> Option<Frame<Bytes>> {
+        if self.own.is_some() {
+            return body.frame().await?.ok();
+        }
+        timeout(STILL_AFTER, body.frame()).await.ok()??.ok()
     }
 
     /// Begins the session anew; none where that has to be tried again.
@@ -332,7 +352,11 @@ impl Line {
             };
             self.tired.store(client.is_none(), Ordering::Relaxed);
             let client = client.ok_or_else(nobody)?;
-            match client.exchange_json(&wire).await {
+            let answer = tokio::select! {
+                answer = client.exchange_json(&wire) => answer,
+                () = is_lost(&mut clients) => Err(nobody()),
+            };
+            match answer {
                 Err(error) if has_gone(&error) && Instant::now() < deadline => {
                     sleep(pause()).await;
                 }
@@ -340,6 +364,15 @@ impl Line {
             }
         }
     }
+}
+
+/// Waits until the sidecar is lost and has had time for its last words.
+async fn is_lost(clients: &mut watch::Receiver<Option<Client>>) {
+    if clients.changed().await.is_err() {
+        // The session is over, and nobody can be lost any more.
+        std::future::pending::<()>().await;
+    }
+    sleep(LAST_WORDS).await;
 }
 
 /// Whether the sidecar went away, or does not know of the session any more.

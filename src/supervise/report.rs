@@ -30,9 +30,9 @@ impl Report {
         self.lost = self.lost.max(now.since(it.from.created_at));
     }
 
-    /// The last checkpoint could not be taken.
-    pub(crate) fn unkept(&mut self, why: String) {
-        self.unkept = Some(why);
+    /// How keeping what an attempt left went: where it could not be kept, why.
+    pub(crate) fn left(&mut self, unkept: Option<String>) {
+        self.unkept = unkept;
     }
 
     /// What somebody ordered to be put back is no loss.

@@ -292,3 +292,25 @@ fn a_sidecar_is_found_by_its_address_where_its_store_is_not_to_be_seen() {
         Answer::of(away.command(&["list", "--json", "--store", "x"]).env("STATEWARD_URL", "x"));
     assert_eq!(wrong.error().0, 3, "another store was named: {wrong}");
 }
+
+#[test]
+fn a_sidecar_on_a_port_is_asked_with_its_token() {
+    let (home, away) = (field(), field());
+    let sidecar = home.serve(&["--listen", "127.0.0.1:0", "--token-file", "token"]);
+    home.done(&["checkpoint", "--state", "s1.json"]);
+    let url = sidecar.told["tcp_url"].as_str().unwrap().to_owned();
+    let token = String::from_utf8(home.read("token")).unwrap();
+    let ask = |token: &str, arguments: &[&str]| {
+        let mut command = away.command(arguments);
+        Answer::of(command.env("STATEWARD_URL", &url).env("STATEWARD_TOKEN", token.trim()))
+    };
+    let made = ask(&token, &["checkpoint", "--state", "s2.json", "--json"]);
+    assert_eq!((made.code, made.json()["seq"].as_u64()), (0, Some(2)), "{made}");
+    assert_eq!(ask(&token, &["list", "--json"]).json().as_array().unwrap().len(), 2);
+    assert_eq!(ask(&token, &["restore", "latest", "--state-out", "-"]).text(), r#"{"n":2}"#);
+    assert!(!away.store().exists(), "nothing was made where the command ran");
+    let wrong = ask("wrong", &["checkpoint", "--state", "s2.json", "--json"]);
+    let (code, error) = wrong.error();
+    assert_eq!(code, 7, "{error}");
+    assert!(!format!("{wrong}").contains(token.trim()), "{wrong}");
+}

@@ -9,7 +9,10 @@ use stateward::disk::{Fault, Op};
 use stateward::state::{Durable, Kind, Receipt};
 use stateward::{CheckpointManager, Error, Filter};
 
+use crate::cli_home::Home;
 use crate::fallback::World;
+use crate::server_home::{Place, Reply};
+use crate::ward::{CHECKPOINTS, Ward};
 
 fn keyed(manager: &CheckpointManager, key: &str, n: u64) -> Result<Receipt, Error> {
     let agent = manager.agent("a").unwrap();
@@ -83,4 +86,29 @@ fn a_key_answers_through_a_fallback_and_at_home_again() {
     let all = manager.agent("a").unwrap().list_checkpoints(Filter::default()).unwrap();
     assert_eq!(all.len(), 2, "nothing was made twice: {all:?}");
     assert!(all.iter().all(|one| one.durable == Durable::Local), "{all:?}");
+}
+
+#[test]
+fn a_key_whose_first_request_is_under_way_is_told_to_wait() {
+    let home = Home::new();
+    let ward = Ward::open(&home);
+    let post = |place: &Place| {
+        let headers = ["content-type: application/json", "idempotency-key: once"];
+        place.ask("POST", CHECKPOINTS, &headers, br#"{"state":{"n":1}}"#)
+    };
+    let gate = ward.disk.hold(Op::Sync, "/store/");
+    let place = ward.place.clone();
+    let first = std::thread::spawn(move || post(&place));
+    gate.wait_for(1);
+    let second = post(&ward.place);
+    let detail = second.problem(409, "refused");
+    assert!(detail.contains("still under way"), "{detail}");
+    assert_eq!(second.header("retry-after"), Some("1"));
+    gate.release();
+    let first = first.join().unwrap();
+    assert_eq!(first.status, 201, "{first}");
+    let third = post(&ward.place);
+    assert_eq!(third.status, 200, "{third}");
+    let id = |reply: &Reply| reply.json()["checkpoint_id"].clone();
+    assert_eq!(id(&third), id(&first));
 }

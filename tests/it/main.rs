@@ -81,9 +81,11 @@ mod server_load;
 mod server_scope;
 mod server_security;
 mod server_socket;
+mod still;
 mod tidy;
 mod tracing;
 #[cfg(feature = "testing")]
 mod validate_can_fail;
+mod ward;
 mod workspace_crash;
 mod workspace_model;

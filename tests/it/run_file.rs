@@ -39,3 +39,18 @@ fn a_directory_that_was_moved_takes_its_state_file_with_it() {
     let mut run = home.command(&["run", "--state", "m.json", "--", "test", "-e", "m.json"]);
     run.current_dir(home.path("there")).assert().success();
 }
+
+#[test]
+fn names_that_no_file_has_in_the_end_are_told() {
+    let home = Home::new();
+    let named = ["m.json", "notes-*.txt", "t.jsonl"];
+    let flags = ["run", "--state", named[0], "--state-file", named[1], "--transcript", named[2]];
+    let ran = home.done(&[&flags[..], &["--", "true"]].concat());
+    for name in named {
+        let line = format!("there is no file {}", home.path(name).display());
+        assert!(ran.err.contains(&line), "{ran}");
+    }
+    let makes = "echo '{}' > m.json; echo > notes-1.txt; echo '{}' > t.jsonl";
+    let ran = home.done(&[&flags[..], &["--", "sh", "-c", makes]].concat());
+    assert!(!ran.err.contains("there is no file"), "{ran}");
+}

@@ -7,9 +7,9 @@ use crate::cli_home::Home;
 use crate::run_home::{Run, until};
 use crate::server_home::{Place, Reply, holder};
 
-/// An agent that posts to its sidecar; `$post` is the function to do it with.
+/// An agent that posts to its sidecar; `post PATH BODY [KEY]` is the function to do it with.
 const POST: &str = "post() {
-    python3 - \"$1\" \"$2\" <<'PY'
+    python3 - \"$1\" \"$2\" ${3-} <<'PY'
 import http.client, os, socket, sys, time
 class Unix(http.client.HTTPConnection):
     def connect(self):
@@ -19,7 +19,8 @@ for _ in range(600):
     try:
         link = Unix('localhost')
         link.request('POST', '/v1/agents/' + os.environ['STATEWARD_AGENT'] + sys.argv[1], sys.argv[2],
-            {'Content-Type': 'application/json', 'Authorization': 'Bearer ' + os.environ['STATEWARD_TOKEN']})
+            {'Content-Type': 'application/json', 'Authorization': 'Bearer ' + os.environ['STATEWARD_TOKEN'],
+                **{'Idempotency-Key': key for key in sys.argv[3:]}})
         answer = link.getresponse()
         print(answer.status, flush=True)
         answer.read()
@@ -107,6 +108,35 @@ fn what_is_posted_is_kept_with_the_workspace_of_the_same_moment() {
 }
 
 #[test]
+fn what_an_agent_asks_for_without_a_state_holds_the_one_in_its_file() {
+    let home = Home::new();
+    home.write("m.json", "{\"n\":1}");
+    let script = "printf '{\"n\":2}' > m.json; post /operations '{\"name\":\"deploy\"}'
+        printf '{\"n\":3}' > m.json; post /checkpoints '{}'
+        post /checkpoints '{\"state_files\":false}'
+        printf '{\"n\":4' > m.json; post /checkpoints '{}' key
+        printf '{\"n\":5}' > m.json; post /checkpoints '{}' key; head -c1 > /dev/null";
+    let path = home.write("a.sh", format!("#!/bin/sh\n{POST}{script}\n"));
+    let flags = ["run", "--agent", "a", "--state", "m.json", "--", "sh", path.to_str().unwrap()];
+    let mut command = home.raw(&flags);
+    // By itself it would not look before it is all over.
+    command.env("STATEWARD_RUN__STATE_SETTLE", "1h").env("STATEWARD_RUN__EVERY", "1h");
+    let mut run = Run::start(command.env("STATEWARD_RUN__LOOK_EVERY", "1h"));
+    let heard: Vec<String> = (0..5).map(|_| run.hear()).collect();
+    assert_eq!(heard, ["201", "201", "201", "201", "200"], "the last is the same request again");
+    let list = get(&home, "/v1/agents/a/checkpoints").json();
+    let states: Vec<String> = ["#1", "#2", "#3", "#4", "#5"]
+        .iter()
+        .map(|seq| home.run(&["restore", seq, "--agent", "a", "--state-out", "-"]))
+        .map(|answer| String::from_utf8(answer.out).unwrap())
+        .collect();
+    let of = |n: u64| format!("{{\"n\":{n}}}");
+    assert_eq!(states, [of(1), of(2), of(3), of(3), of(3)], "{list}");
+    let (code, _, told) = run.end();
+    assert_eq!(code, 0, "{told}");
+}
+
+#[test]
 fn a_restore_under_a_living_agent_ends_it_restores_and_starts_it_again() {
     let home = Home::new();
     home.write("m.json", "{\"n\":1}");
@@ -176,28 +206,52 @@ fn a_run_joins_and_takes_over_where_its_sidecar_goes_away() {
     }
 }
 
+/// An agent that saves again and again through the API. Where nobody answers, because the sidecar goes
+/// away and another takes over, it asks again under the same key, so that nothing is saved twice.
+const SAVER: &str = r#"
+import http.client, os, socket, sys, time
+steps, pause = int(sys.argv[1]), float(sys.argv[2])
+class Unix(http.client.HTTPConnection):
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.connect(os.environ["STATEWARD_URL"][5:])
+def save(n):
+    path = "/v1/agents/%s/checkpoints" % os.environ["STATEWARD_AGENT"]
+    head = {"Content-Type": "application/json", "Idempotency-Key": "step-%d" % n,
+            "Authorization": "Bearer " + os.environ["STATEWARD_TOKEN"]}
+    link = Unix("localhost")
+    link.request("POST", path, '{"state":{"n":%d}}' % n, head)
+    return link.getresponse().status
+began = time.monotonic()
+for n in range(1, steps + 1):
+    for _ in range(600):
+        try:
+            if save(n) in (200, 201):
+                break
+        except (OSError, http.client.HTTPException):
+            pass
+        time.sleep(0.05)
+    else:
+        sys.exit("step %d was not saved" % n)
+    time.sleep(max(0, began + n * pause - time.monotonic()))
+"#;
+
 #[test]
 fn many_runs_share_one_store() {
     let whole = std::env::var_os("STATEWARD_EXHAUSTIVE").is_some();
-    let (all, steps, pause) = if whole { (100, 60, "1") } else { (8, 3, "0.1") };
+    let (all, steps, pause) = if whole { (100, 60, "1") } else { (8, 5, "0.1") };
     let home = Home::new();
-    let script = &format!(
-        "for n in $(seq {steps}); do
-            printf '{{\"n\":%s}}' $n > $STATEWARD_AGENT.json; sleep {pause}
-        done"
-    );
-    let runs: Vec<Run> = (0..all)
-        .map(|n| {
-            let file = format!("a{n}.json");
-            start(&home, &format!("a{n}"), script, &["--state", &file])
-        })
-        .collect();
+    let saver = home.write("saver.py", SAVER);
+    let script = format!("exec python3 {} {steps} {pause}", saver.display());
+    let agents: Vec<String> = (0..all).map(|n| format!("a{n}")).collect();
+    let runs: Vec<Run> = agents.iter().map(|agent| start(&home, agent, &script, &[])).collect();
     for run in runs {
         let (code, _, told) = run.end();
         assert_eq!(code, 0, "{told}");
+        assert!(told.contains(&format!("the newest is {steps}\n")), "one for each step: {told}");
     }
-    for n in 0..all {
-        assert_eq!(newest_state(&home, &format!("a{n}")), format!("{{\"n\":{steps}}}"));
+    for agent in &agents {
+        assert_eq!(newest_state(&home, agent), format!("{{\"n\":{steps}}}"));
     }
     let verified = home.json(&["verify"]);
     assert_eq!(verified[0]["sound"], true, "{verified}");

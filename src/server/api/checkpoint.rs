@@ -28,7 +28,8 @@ impl<'de> Deserialize<'de> for RawState {
     }
 }
 
-/// A checkpoint that is asked for. Without `state` and `patch` the newest state is taken over.
+/// A checkpoint that is asked for. Without `state` and `patch` the newest state is taken over; of an
+/// agent whose `run` knows its state file, what that holds, where it is whole and newer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CheckpointBody {
@@ -137,8 +138,15 @@ impl MakeCheckpoint {
         Ok(Made { receipt, repeated })
     }
 
+    /// Whether the state it is to hold is none that has to be looked for.
+    #[cfg(feature = "cli")]
+    pub(crate) fn says_which_state(&self) -> bool {
+        let Self { body: CheckpointBody { state, patch, state_files, .. }, .. } = self;
+        state.is_some() || patch.is_some() || *state_files == Some(false)
+    }
+
     /// The library's request.
-    fn request(self, agent: &Agent) -> Result<Request, Error> {
+    pub(crate) fn request(self, agent: &Agent) -> Result<Request, Error> {
         let body = self.body;
         let mut request = agent.checkpoint(body.kind).labels(body.labels);
         request = match (body.state, body.patch) {

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::ErrorKind;
 use crate::manager::{Agent, Error};
-use crate::server::api::OwnerWords;
+use crate::server::api::{Made, MakeCheckpoint, OwnerWords};
 use crate::server::app::App;
 use crate::server::caller::Caller;
 use crate::server::problem::Problem;
@@ -90,6 +90,18 @@ fn of_session(app: &App, agent: &AgentId) -> Option<Result<Agent, Error>> {
 #[cfg(not(feature = "cli"))]
 fn of_session(_: &App, _: &AgentId) -> Option<Result<Agent, Error>> {
     None
+}
+
+/// Makes a checkpoint; of an agent that asks itself, with all parts of its session. Blocks.
+pub(super) fn make_asked(app: &App, wanted: MakeCheckpoint) -> Result<Made, Error> {
+    #[cfg(feature = "cli")]
+    if wanted.body.owner.is_none()
+        && let Some(session) = app.sessions().of(&wanted.agent)
+    {
+        return session.make(wanted);
+    }
+    let handle = handle(app, &wanted.agent, wanted.body.owner.as_ref())?;
+    wanted.make(&handle)
 }
 
 /// Whether a `run` attends to an agent.

@@ -8,7 +8,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 
-use super::agent::{Asked, At, OfAgent, OfCheckpoint, check, handle, note_sign};
+use super::agent::{Asked, At, OfAgent, OfCheckpoint, check, make_asked, note_sign};
 use crate::collect::{Moment, Saved};
 use crate::error::ErrorKind;
 use crate::manager::{Differences, Error, Filter, KeptFile};
@@ -156,8 +156,7 @@ fn perform(
     let began = clock.monotonic();
     let agent = wanted.agent.clone();
     let (by_agent, has_state) = (wanted.body.owner.is_none(), wanted.body.state.is_some());
-    let handle = handle(app, &agent, wanted.body.owner.as_ref())?;
-    let made = wanted.make(&handle)?;
+    let made = make_asked(app, wanted)?;
     let at = clock.monotonic();
     let cost = at.saturating_sub(began);
     app.dues().note(&agent, Saved { at, progress, step: 0, cost });
@@ -166,7 +165,7 @@ fn perform(
     }
     note_saved(app, &agent, &made, by_agent);
     let id = made.receipt.checkpoint.checkpoint_id.to_string();
-    let changed = handle.state_changed(&id).ok();
+    let changed = app.manager().agent(agent.as_str())?.state_changed(&id).ok();
     Ok((made, changed))
 }
 

@@ -1,0 +1,25 @@
+//! Checkpoints that an agent asks for itself.
+
+use super::super::schedule::Parts;
+use super::{Keeper, Wanted};
+use crate::manager::Error;
+use crate::server::api::{Made, MakeCheckpoint};
+
+impl Keeper {
+    /// Makes a checkpoint of everything. Where the agent says nothing of a state it is the one in its
+    /// file; a file that is not whole just then is named in the receipt, and the newest state goes on.
+    pub(crate) fn make(&self, asked: MakeCheckpoint) -> Result<Made, Error> {
+        let agent = self.agent()?;
+        if asked.says_which_state() {
+            return asked.make(&agent);
+        }
+        let wanted = Wanted { kind: asked.body.kind, parts: Parts::ALL, comment: None };
+        let request = asked.request(&agent)?.unsaid_state();
+        let (request, _, torn) = self.with_state(request, &wanted)?;
+        let (mut receipt, repeated) = request.commit_once()?;
+        if torn.is_some() {
+            receipt.unsettled.extend(self.files.state.clone());
+        }
+        Ok(Made { receipt, repeated })
+    }
+}
