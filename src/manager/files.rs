@@ -246,6 +246,21 @@ impl Reader {
         Ok(())
     }
 
+    /// The file at a path in a kept tree.
+    pub(super) fn file_at(&self, root: &DirNode, path: &Path) -> Result<Option<FileNode>, Error> {
+        let (mut dir, mut names) = (*root, path.iter().peekable());
+        while let Some(name) = names.next() {
+            let mut entries = self.directory(dir.root)?.into_iter();
+            let found = entries.find(|entry| OsStr::new(&entry.name) == name);
+            match (found.map(|entry| entry.node), names.peek()) {
+                (Some(Node::Dir(inner)), Some(_)) => dir = inner,
+                (Some(Node::File(file)), None) => return Ok(Some(file)),
+                _ => return Ok(None),
+            }
+        }
+        Ok(None)
+    }
+
     /// The names in a checkpoint's workspace, in their order, and its state files.
     pub(super) fn files(&self, manifest: &Manifest) -> Result<Vec<KeptFile>, Error> {
         let mut files = Vec::new();

@@ -6,6 +6,7 @@
 //! fails, nothing was touched. If a later one fails, what was done is taken back. A crash leaves a
 //! begun restore, which the next writing start finishes, or takes back where it cannot.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -303,15 +304,18 @@ impl<'a> Job<'a> {
         if let Some(tree) = &tree {
             report = self.replace_tree(tree)?;
         }
-        if let Err(error) = self.replace_files(planned, recovery) {
-            self.take_back(recovery, tree.as_ref(), &error)?;
-            return Err(error);
+        match self.replace_files(planned, recovery) {
+            Ok(left) => report.left.extend(left),
+            Err(error) => {
+                self.take_back(recovery, tree.as_ref(), &error)?;
+                return Err(error);
+            }
         }
         if let Some(state) = &self.state {
             self.agent.apply(state)?;
         }
         let whole = self.is_whole(planned, &report);
-        let finished = self.finish(recovery, whole)?;
+        let finished = self.finish(recovery, whole, &report)?;
         let kept_aside = match &tree {
             Some(tree) => tree.clear(Way::Forward, Some(&report)),
             None => Vec::new(),
@@ -355,49 +359,58 @@ impl<'a> Job<'a> {
         Err(why)
     }
 
+    /// Puts the state files and the state back. Answers what it left alone where that is allowed: what
+    /// came since the recovery checkpoint nobody could bring back.
     fn replace_files(
         &self,
         planned: &Planned,
         recovery: Option<CheckpointId>,
-    ) -> Result<(), Error> {
+    ) -> Result<Vec<PathBuf>, Error> {
         let disk = self.agent.disk();
         let content = self.reader.content_of_files();
         let kept = recovery.map(|id| self.agent.resolve(&id.to_string())).transpose()?;
-        let from = &self.found.held.manifest;
-        let between = Between {
-            to: from,
-            and: kept.as_ref().map_or(from, |kept| &kept.held.manifest),
-            root: self.root(),
-        };
-        // What came since the recovery checkpoint nobody could bring back.
-        let theirs = |path: &PathBuf| Err(Error::Conflicts { paths: vec![path.clone()] });
-        for stray in &planned.strays {
-            if between.hold(stray) && !between.is_as_kept(disk, stray)? {
-                return theirs(stray);
+        let to = &self.found.held.manifest;
+        let and = kept.as_ref().map_or(to, |kept| &kept.held.manifest);
+        let between = Between { to, and, root: self.root(), reader: &self.reader };
+        let mut left = BTreeSet::new();
+        let touched = planned.strays.iter().chain(planned.writes.iter().map(|(path, _)| path));
+        for file in touched.map(|path| restore::owner_of(path)).collect::<BTreeSet<_>>() {
+            if !between.is_as_kept(disk, &file)? {
+                left.insert(file);
             }
         }
-        for stray in &planned.strays {
+        self.check_left(&left)?;
+        let alone = left.clone();
+        let is_ours = |path: &Path| !alone.contains(&restore::owner_of(path));
+        for stray in planned.strays.iter().filter(|stray| is_ours(stray)) {
             restore::remove(disk, stray)?;
         }
-        for (path, node) in &planned.writes {
-            let known = between.known(path);
-            if !restore::put_back_file(
-                disk,
-                path,
-                node,
-                &content,
-                known.as_ref().map(|it| &it[..]),
-            )? {
-                return theirs(path);
+        for (path, node) in planned.writes.iter().filter(|(path, _)| is_ours(path)) {
+            let known = between.known(path)?;
+            if !restore::put_back_file(disk, path, node, &content, Some(&known))? {
+                left.insert(path.clone());
+                self.check_left(&left)?;
             }
         }
         if let (Some(state), Some(path)) = (&self.state, &self.file) {
-            if !self.is_of_tree(planned, path) {
-                self.check_untouched(path)?;
+            let found = restore::read_current(disk, path)?;
+            let is_known = found == self.current || found.as_ref() == Some(state);
+            if is_known || restore::holds_one_of(disk, path, &between.known(path)?)? {
+                restore::put_back(disk, path, state)?;
+            } else {
+                left.insert(path.clone());
+                self.check_left(&left)?;
             }
-            restore::put_back(disk, path, state)?;
         }
-        Ok(())
+        Ok(left.into_iter().collect())
+    }
+
+    /// Refuses to leave anything alone, unless that is forced.
+    fn check_left(&self, left: &BTreeSet<PathBuf>) -> Result<(), Error> {
+        if left.is_empty() || self.how.options.force {
+            return Ok(());
+        }
+        Err(Error::Conflicts { paths: left.iter().cloned().collect() })
     }
 
     /// The workspace that is put back.
@@ -417,8 +430,8 @@ impl<'a> Job<'a> {
             let reference = recovery.to_string();
             let kept = self.agent.resolve(&reference)?;
             let (to, and) = (&kept.held.manifest, &self.found.held.manifest);
-            let between = Between { to, and, root: self.root() };
-            put_state_files_back(&self.agent, &between, &[], &self.reader)?;
+            let between = Between { to, and, root: self.root(), reader: &self.reader };
+            put_state_files_back(&self.agent, &between, &[])?;
         }
         self.say_rolled_back(why)?;
         if let Some(tree) = tree {
@@ -435,25 +448,6 @@ impl<'a> Job<'a> {
         })
     }
 
-    /// Whether the file lies in the workspace and was just put back with it: as the checkpoint found it
-    /// there, which may be half of a write that was never kept as state.
-    fn is_of_tree(&self, planned: &Planned, path: &Path) -> bool {
-        let within = |target: &Target| path.strip_prefix(&target.place).ok().map(Path::to_owned);
-        let name = self.target.as_ref().and_then(within);
-        let written = planned.tree.iter().flat_map(|tree| &tree.files.written);
-        name.is_some_and(|name| written.into_iter().any(|one| *one == name))
-    }
-
-    /// The file still holds what the recovery checkpoint keeps, or, where it lies in the workspace,
-    /// what that was put back with.
-    fn check_untouched(&self, path: &Path) -> Result<(), Error> {
-        let found = restore::read_current(self.agent.disk(), path)?;
-        if found == self.current || found == self.state {
-            return Ok(());
-        }
-        Err(Error::Conflicts { paths: vec![path.to_owned()] })
-    }
-
     /// Whether the workspace is now just what the checkpoint holds.
     fn is_whole(&self, planned: &Planned, report: &Report) -> bool {
         let (Some(target), Some(plan)) = (&self.target, &planned.tree) else { return true };
@@ -463,13 +457,18 @@ impl<'a> Job<'a> {
             && report.is_empty()
     }
 
-    fn finish(&self, recovery: Option<CheckpointId>, whole: bool) -> Result<Receipt, Error> {
+    fn finish(
+        &self,
+        recovery: Option<CheckpointId>,
+        whole: bool,
+        report: &Report,
+    ) -> Result<Receipt, Error> {
         let from = &self.found.held.manifest;
         let undoes = self.how.undoes;
         let restored = manifest::Restored { from: from.id, recovery, undoes };
         let held = Held {
             state: self.state.as_deref(),
-            state_files: !self.state_files.is_empty(),
+            state_files: (!self.state_files.is_empty()).then(|| report.left.is_empty()),
             workspace: self.target.as_ref().map(|_| whole),
         };
         finish(&self.agent, from, restored, held, &self.how.then)
@@ -500,12 +499,12 @@ impl<'a> Job<'a> {
     }
 }
 
-/// Which parts a finished restore put back; of a workspace, whether it is just as the checkpoint
-/// holds it.
+/// Which parts a finished restore put back; of files, whether they are just as the checkpoint holds
+/// them.
 #[derive(Debug, Clone, Copy)]
 struct Held<'a> {
     state: Option<&'a [u8]>,
-    state_files: bool,
+    state_files: Option<bool>,
     workspace: Option<bool>,
 }
 
@@ -516,17 +515,24 @@ fn finish(
     held: Held<'_>,
     then: &[What],
 ) -> Result<Receipt, Error> {
+    let mut agent = agent.clone();
+    if held.state_files == Some(false) && !agent.collects().state_files {
+        let files = from.state_files.iter().flat_map(|part| &part.files);
+        for (path, _) in files {
+            agent = agent.state_file(path)?;
+        }
+    }
     let mut request = agent.checkpoint(Kind::Routine).finishes(restored).says(then.to_vec());
     request =
         if held.state.is_some() { request.state_of(from.id) } else { request.inherited_state() };
-    request = request.state_files_part(if held.state_files {
-        WantedPart::Of(from.id)
-    } else {
-        WantedPart::Inherited
-    });
+    // What is there may be neither of the two: it is looked at once more.
+    request = match held.state_files {
+        Some(true) => request.state_files_part(WantedPart::Of(from.id)),
+        Some(false) => request,
+        None => request.state_files_part(WantedPart::Inherited),
+    };
     let request = match held.workspace {
         Some(true) => request.workspace_part(WantedPart::Of(from.id)),
-        // What is there is neither of the two: it is looked at once more.
         Some(false) => request.thorough(),
         None => request.workspace_part(WantedPart::Inherited),
     };
@@ -562,81 +568,102 @@ struct Between<'a> {
     to: &'a Manifest,
     /// The other one.
     and: &'a Manifest,
-    /// The workspace that is put back: of what lies in it the tree is in charge.
+    /// Where their workspaces lie, where one is put back.
     root: Option<&'a Path>,
+    reader: &'a Reader,
 }
 
-impl<'a> Between<'a> {
-    /// What may stand at a place to be replaced; anything where the tree is in charge.
-    fn known(&self, path: &Path) -> Option<[Option<&'a FileNode>; 2]> {
-        let is_inside = self.root.is_some_and(|root| path.starts_with(root));
-        (!is_inside).then(|| [state_file_in(self.to, path), state_file_in(self.and, path)])
+impl Between<'_> {
+    /// What the two hold of a file: by itself, and in the workspace.
+    fn known(&self, path: &Path) -> Result<Vec<FileNode>, Error> {
+        let mut known = Vec::new();
+        for manifest in [self.to, self.and] {
+            known.extend(state_file_in(manifest, path));
+            let inside = self.root.and_then(|root| path.strip_prefix(root).ok());
+            if let (Some(inside), Some(workspace)) = (inside, &manifest.workspace) {
+                known.extend(self.reader.file_at(&workspace.root, inside)?);
+            }
+        }
+        Ok(known)
     }
 
-    /// Whether one of the two holds a file.
-    fn hold(&self, path: &Path) -> bool {
-        state_file_in(self.to, path).or(state_file_in(self.and, path)).is_some()
+    /// Whether nobody else wrote a file, nor a journal of it where it is a database: what is in the
+    /// one counts for the other, and each with an older other one is damage.
+    fn is_as_kept(&self, disk: &dyn Disk, file: &Path) -> Result<bool, Error> {
+        let mut held = Vec::new();
+        for path in restore::with_journals(file) {
+            let known = self.known(&path)?;
+            if !known.is_empty() {
+                if !restore::holds_one_of(disk, &path, &known)? {
+                    return Ok(false);
+                }
+                held.push(path);
+            }
+        }
+        for stray in restore::stray_companions(disk, file, |path| held.iter().any(|it| it == path))?
+        {
+            if !restore::is_spare(disk, &stray)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
+}
 
-    /// Whether nobody else wrote a file.
-    fn is_as_kept(&self, disk: &dyn Disk, path: &Path) -> Result<bool, Error> {
-        let Some(known) = self.known(path) else { return Ok(true) };
-        Ok(restore::holds_one_of(disk, path, &known)?)
-    }
+/// What is to be done to a file and the journals that belong to it.
+#[derive(Default)]
+struct Together<'a> {
+    gone: Vec<&'a PathBuf>,
+    wanted: Vec<(&'a PathBuf, &'a FileNode)>,
 }
 
 /// Puts the state files back as a checkpoint holds them, and takes away those that are not to be.
 /// Answers those that it left alone because somebody wrote them since; a database is left alone with
-/// its journals where one of them was written.
+/// its journals where any of them was written.
 fn put_state_files_back(
     agent: &Agent,
     between: &Between<'_>,
     gone: &[PathBuf],
-    reader: &Reader,
 ) -> Result<Vec<PathBuf>, Error> {
-    let (disk, mut left) = (agent.disk(), Vec::new());
-    for path in gone {
-        if between.is_as_kept(disk, path)? {
-            restore::remove(disk, path)?;
-        } else {
-            left.push(path.clone());
-        }
-    }
-    let content = reader.content_of_files();
+    let (disk, content) = (agent.disk(), between.reader.content_of_files());
     let none = StateFiles::default();
     let files = &between.to.state_files.as_ref().unwrap_or(&none).files;
     let is_wanted = |path: &Path| files.iter().any(|(wanted, _)| wanted == path);
+    let mut all: BTreeMap<PathBuf, Together<'_>> = BTreeMap::new();
+    for path in gone {
+        all.entry(restore::owner_of(path)).or_default().gone.push(path);
+    }
     for (path, node) in files {
-        let strays = restore::stray_companions(disk, path, is_wanted)?;
-        let mut is_ours = between.is_as_kept(disk, path)?;
-        for stray in strays.iter().filter(|stray| !restore::is_derived(stray)) {
-            is_ours = is_ours && between.is_as_kept(disk, stray)?;
-        }
-        if !is_ours {
-            left.push(path.clone());
+        all.entry(restore::owner_of(path)).or_default().wanted.push((path, node));
+    }
+    let mut left = Vec::new();
+    for (file, Together { gone, wanted }) in all {
+        if !between.is_as_kept(disk, &file)? {
+            left.extend(gone.into_iter().chain(wanted.into_iter().map(|(path, _)| path)).cloned());
             continue;
         }
-        for stray in &strays {
-            restore::remove(disk, stray)?;
+        let strays = restore::stray_companions(disk, &file, is_wanted)?;
+        for path in gone.into_iter().chain(&strays) {
+            restore::remove(disk, path)?;
         }
-        let found = restore::look_at_state_file(disk, path, node)?;
-        let known = between.known(path);
-        if found.is_none_or(|found| !found.is_wanted)
-            && !restore::put_back_file(
-                disk,
-                path,
-                node,
-                &content,
-                known.as_ref().map(|it| &it[..]),
-            )?
-        {
-            left.push(path.clone());
+        for (path, node) in wanted {
+            let found = restore::look_at_state_file(disk, path, node)?;
+            let known = between.known(path)?;
+            if found.is_none_or(|found| !found.is_wanted)
+                && !restore::put_back_file(disk, path, node, &content, Some(&known))?
+            {
+                left.push(path.clone());
+            }
         }
     }
     for path in &left {
-        tracing::warn!(path = %path.display(), "left alone: somebody wrote it since");
+        tell_left(path);
     }
     Ok(left)
+}
+
+fn tell_left(path: &Path) {
+    tracing::warn!(path = %path.display(), "left alone: somebody wrote it since");
 }
 
 /// How a restore ended that was found begun.
@@ -714,7 +741,8 @@ pub(super) fn roll_on(agent: &Agent, begun: &What) -> Result<Ended, Error> {
             });
             let restored =
                 manifest::Restored { from: from.id, recovery: Some(*recovery), undoes: *undoes };
-            let (state, state_files) = (found.state.as_deref(), *state_files);
+            let state = found.state.as_deref();
+            let state_files = state_files.then(|| report.left.is_empty());
             let held = Held { state, state_files, workspace: whole };
             finish(&found.agent, from, restored, held, then)?;
             if let Some(tree) = &tree {
@@ -737,9 +765,8 @@ impl Found<'_> {
             None => Report::default(),
         };
         if self.state_files {
-            let between = Between { to: self.from, and: self.recovery, root: self.root };
-            let left = put_state_files_back(&self.agent, &between, &self.made, self.reader)?;
-            report.left.extend(left);
+            let between = self.between(self.from, self.recovery);
+            report.left.extend(put_state_files_back(&self.agent, &between, &self.made)?);
         }
         if let (Some(path), Some(state)) = (self.state_file, &self.state) {
             report.left.extend(self.put_state_back(path, state, self.before()?.as_deref())?);
@@ -764,20 +791,24 @@ impl Found<'_> {
         let disk = self.agent.disk();
         let found = restore::read_current(disk, path)?;
         let is_known = found.is_none_or(|found| found == state || Some(&*found) == other);
-        let is_inside = self.root.is_some_and(|root| path.starts_with(root));
-        if !(is_known || is_inside) {
-            tracing::warn!(path = %path.display(), "left alone: somebody wrote it since");
-            return Ok(Some(path.to_owned()));
+        let known = self.between(self.from, self.recovery).known(path)?;
+        if is_known || restore::holds_one_of(disk, path, &known)? {
+            restore::put_back(disk, path, state)?;
+            return Ok(None);
         }
-        restore::put_back(disk, path, state)?;
-        Ok(None)
+        tell_left(path);
+        Ok(Some(path.to_owned()))
+    }
+
+    fn between<'a>(&'a self, to: &'a Manifest, and: &'a Manifest) -> Between<'a> {
+        Between { to, and, root: self.root, reader: self.reader }
     }
 
     fn back(&self, tree: Option<&Begun<'_>>, why: &Error) -> Result<(), Error> {
         let report = tree.map(|tree| tree.restore.roll_back()).transpose()?;
         if self.state_files {
-            let between = Between { to: self.recovery, and: self.from, root: self.root };
-            put_state_files_back(&self.agent, &between, &[], self.reader)?;
+            let between = self.between(self.recovery, self.from);
+            put_state_files_back(&self.agent, &between, &[])?;
         }
         if let Some(path) = self.state_file
             && let Some(state) = self.before()?

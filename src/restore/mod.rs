@@ -27,7 +27,8 @@ pub use plan::{Files, plan};
 pub(crate) use put_back::{put_back, read_current};
 pub(crate) use staging::{Staging, discard_staging};
 pub(crate) use state_file::{
-    holds_one_of, is_derived, look as look_at_state_file, put_back_file, remove, stray_companions,
+    holds_one_of, is_spare, look as look_at_state_file, owner_of, put_back_file, remove,
+    stray_companions, with_journals,
 };
 pub use tree_plan::{Reason, Untouched};
 pub(crate) use tree_plan::{Rules, Scope, Side, TreePlan, plan_tree};

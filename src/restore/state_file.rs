@@ -5,8 +5,9 @@
 //! database that is put back without them are removed, because with an older database they would
 //! damage it.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::Error;
@@ -77,7 +78,7 @@ pub(crate) fn put_back_file(
     path: &Path,
     wanted: &FileNode,
     content: &Content<'_>,
-    known: Option<&[Option<&FileNode>]>,
+    known: Option<&[FileNode]>,
 ) -> Result<bool, Error> {
     let (mut unreadable, mut looked) = (None, Ok(true));
     let attributes = Some((wanted.mode, Some(wanted.modified)));
@@ -110,6 +111,29 @@ pub(crate) fn put_back_file(
     Ok(true)
 }
 
+/// The file that a journal belongs to by its name; any other file itself.
+pub(crate) fn owner_of(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().as_bytes();
+    let stem = COMPANIONS.iter().find_map(|suffix| name.strip_suffix(suffix.as_bytes()));
+    match stem.filter(|stem| !stem.is_empty()) {
+        Some(stem) => path.with_file_name(OsStr::from_bytes(stem)),
+        None => path.to_owned(),
+    }
+}
+
+/// What a file is put back or left alone with: itself, and the journals it has if it is a database.
+/// The index is none of them, because `SQLite` makes it anew.
+pub(crate) fn with_journals(file: &Path) -> [PathBuf; 3] {
+    let [log, journal, _] = COMPANIONS.map(|suffix| companion(file, suffix));
+    [file.to_owned(), log, journal]
+}
+
+fn companion(file: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(file);
+    name.push(suffix);
+    name.into()
+}
+
 /// The journals that stand beside a database and are not among those that are wanted. What is only
 /// named like one is somebody's file.
 pub(crate) fn stray_companions(
@@ -128,9 +152,7 @@ pub(crate) fn stray_companions(
     let beside_database = is_of_database(path)?;
     let mut strays = Vec::new();
     for suffix in COMPANIONS {
-        let mut name = OsString::from(path);
-        name.push(suffix);
-        let companion = PathBuf::from(name);
+        let companion = companion(path, suffix);
         let found = stat(disk, &companion).map_err(|source| Error::Io {
             doing: "look at",
             path: companion.clone(),
@@ -158,16 +180,19 @@ fn head(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
     Ok(head)
 }
 
-/// Whether a file is one that `SQLite` makes anew from the others.
-pub(crate) fn is_derived(path: &Path) -> bool {
-    path.as_os_str().as_encoded_bytes().ends_with(INDEX.as_bytes())
+/// Whether a journal holds nothing that would be missed: there is nothing in it, or `SQLite` makes it
+/// anew from the others.
+pub(crate) fn is_spare(disk: &dyn Disk, path: &Path) -> Result<bool, Error> {
+    let failed = |source| Error::Io { doing: "look at", path: path.to_owned(), source };
+    let is_index = path.as_os_str().as_bytes().ends_with(INDEX.as_bytes());
+    Ok(is_index || stat(disk, path).map_err(failed)?.is_none_or(|stat| stat.len == 0))
 }
 
 /// Whether nothing stands at a place, or just the content of one of these.
 pub(crate) fn holds_one_of(
     disk: &dyn Disk,
     path: &Path,
-    known: &[Option<&FileNode>],
+    known: &[FileNode],
 ) -> Result<bool, Error> {
     let failed = |source| Error::Io { doing: "look at", path: path.to_owned(), source };
     let Some(stat) = stat(disk, path).map_err(failed)? else { return Ok(true) };
@@ -175,7 +200,7 @@ pub(crate) fn holds_one_of(
         return Ok(false);
     }
     let content = root_of(disk, path).map_err(failed)?;
-    Ok(known.iter().flatten().any(|node| node.content == content && node.len == stat.len))
+    Ok(known.iter().any(|node| node.content == content && node.len == stat.len))
 }
 
 /// Removes a file, durably; one that is gone already is no error.

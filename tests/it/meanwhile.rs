@@ -115,6 +115,125 @@ fn a_database_that_is_written_after_a_restore_was_interrupted_stays_with_its_log
     }
 }
 
+/// A database and its log, as two processes that do not know of each other may leave them.
+fn database(n: u8) -> Vec<u8> {
+    [&b"SQLite format 3\0"[..], &[n; 200]].concat()
+}
+
+fn log_of(n: u8) -> Vec<u8> {
+    [&[0x37, 0x7f, 0x06, 0x82, 0, 0x2d, 0xe2, 0x18][..], &[n; 100]].concat()
+}
+
+/// Two checkpoints of a database with its log.
+fn kept_with_log(log: &Path) -> MemoryDisk {
+    let disk = MemoryDisk::new();
+    for n in [1, 2] {
+        disk.put(FILE.as_ref(), format!("{{\"n\":{n}}}").as_bytes());
+        disk.put(SIDE.as_ref(), &database(n));
+        disk.put(log, &log_of(n));
+        let manager = open(disk.shared()).unwrap();
+        let request = agent(&manager).checkpoint(Kind::Routine);
+        request.state_bytes(holds(&disk, FILE)).state_file(FILE).commit().unwrap();
+        manager.settle().unwrap();
+    }
+    disk
+}
+
+#[test]
+fn a_database_and_its_log_go_back_together_or_not_at_all() {
+    let log = Path::new("/work/side.txt-wal");
+    let begun = kept_with_log(log);
+    let calls = calls_of_a_restore(&begun).len() as u64;
+    let mut written = 0;
+    for call in some_of(calls, 80, 7) {
+        // It is written and closed, which takes its log away, or its log alone is written.
+        for closed in [true, false] {
+            let disk = begun.crash(Loss::None);
+            let fault = FaultDisk::over(&disk);
+            fault.stop_at(call);
+            let ended = restore(fault);
+            let disk = disk.crash(Loss::None);
+            if closed {
+                disk.put(SIDE.as_ref(), &database(9));
+                disk.remove_file(log).ok();
+            } else {
+                disk.put(log, &log_of(9));
+            }
+            let theirs = [disk.get(SIDE.as_ref()), disk.get(log)];
+            drop(open(disk.shared()).unwrap());
+            let found = [disk.get(SIDE.as_ref()), disk.get(log)];
+            assert!(found == theirs, "closed {closed}, killed at call {call}: {ended:?}");
+            written += 1;
+        }
+    }
+    assert!(written > 20, "{written}");
+}
+
+#[test]
+fn a_database_that_is_closed_while_a_restore_is_done_gets_no_older_log() {
+    let log = Path::new("/work/side.txt-wal");
+    let begun = kept_with_log(log);
+    let told = calls_of_a_restore(&begun);
+    // From the first file that is replaced on nobody can tell any more.
+    let is_first = |call: &Call| call.op == Op::Rename && call.path.starts_with("/work");
+    let calls = told.iter().position(is_first).unwrap() as u64;
+    let mut stayed = 0;
+    for call in some_of(calls, 80, 3) {
+        let disk = begun.crash(Loss::None);
+        let fault = FaultDisk::over(&disk);
+        let theirs = disk.clone();
+        fault.at_call(call, move || {
+            theirs.put(SIDE.as_ref(), &database(9));
+            theirs.remove_file(Path::new("/work/side.txt-wal")).unwrap();
+        });
+        let ended = restore(fault);
+        if holds(&disk, SIDE) == database(9) {
+            assert_eq!(disk.get(log), None, "at call {call} of {calls}: {ended:?}");
+            stayed += 1;
+        }
+    }
+    assert!(stayed > 0);
+}
+
+#[test]
+fn what_is_written_into_a_workspace_after_a_restore_was_interrupted_stays() {
+    let place = Path::new("/work");
+    let with_workspace = |manager: &CheckpointManager| agent(manager).workspace(place);
+    let begun = MemoryDisk::new();
+    for n in [1, 2] {
+        let state = format!("{{\"n\":{n}}}");
+        begun.put(FILE.as_ref(), state.as_bytes());
+        begun.put(SIDE.as_ref(), format!("side {n}").as_bytes());
+        let manager = open(begun.shared()).unwrap();
+        let request = with_workspace(&manager).unwrap().checkpoint(Kind::Routine);
+        request.state_bytes(state.into()).state_file(FILE).commit().unwrap();
+        manager.settle().unwrap();
+    }
+    let restore = |disk: Arc<dyn Disk>| -> Result<(), Error> {
+        let manager = open(disk)?;
+        let options = RestoreOptions { live: true, force: true, ..RestoreOptions::default() };
+        with_workspace(&manager)?.restore("1", &options)?;
+        manager.settle()
+    };
+    let whole = FaultDisk::over(&begun.crash(Loss::None));
+    restore(whole.clone()).unwrap();
+    let calls = whole.calls().len() as u64;
+    for call in some_of(calls, 80, 7) {
+        let disk = begun.crash(Loss::None);
+        let fault = FaultDisk::over(&disk);
+        fault.stop_at(call);
+        let ended = restore(fault);
+        let disk = disk.crash(Loss::None);
+        disk.put(FILE.as_ref(), THEIRS);
+        disk.put(SIDE.as_ref(), THEIRS);
+        drop(open(disk.shared()).unwrap());
+        for path in [FILE, SIDE] {
+            let found = holds(&disk, path);
+            assert_eq!(found, THEIRS, "{path}, killed at call {call} of {calls}: {ended:?}");
+        }
+    }
+}
+
 #[test]
 fn what_is_written_while_a_restore_is_done_stays_or_can_be_brought_back() {
     let begun = kept();

@@ -1,10 +1,11 @@
-//! Under load, what was acknowledged is there: through a disk that fills up and has room again, and
-//! through an order to end.
+//! Under load, what was acknowledged is there: through a disk that fills up and has room again, through
+//! an order to end, and of a hundred agents that save steadily.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -144,6 +145,52 @@ fn told_to_end_amid_many_commits_each_is_acknowledged_and_there_or_not_acknowled
     assert!(exit.success() && !err.contains("still under way"), "{exit} {err}");
     let sidecar = serve(&home, &home.store());
     for (at, acknowledged) in all.iter().enumerate() {
+        all_there(&sidecar, &agent(at), acknowledged);
+    }
+}
+
+/// One agent that saves once a beat, with how long each took.
+fn saves_at(
+    place: &Place,
+    agent: &str,
+    steps: u32,
+    beat: Duration,
+) -> (Acknowledged, Vec<Duration>) {
+    let (began, mut acknowledged, mut took) = (Instant::now(), Vec::new(), Vec::new());
+    for n in 1..=steps {
+        let state = json!({ "n": n, "text": words(n.into(), 1_000) });
+        let asked = Instant::now();
+        let reply = post(place, agent, &state).expect("the sidecar goes on");
+        took.push(asked.elapsed());
+        assert_eq!((reply.status, reply.json()["seq"].as_u64()), (201, Some(n.into())), "{reply}");
+        acknowledged.push((id_of(&reply), state));
+        std::thread::park_timeout((beat * n).saturating_sub(began.elapsed()));
+    }
+    (acknowledged, took)
+}
+
+#[test]
+fn a_hundred_agents_save_at_a_steady_pace() {
+    const AGENTS: usize = 100;
+    let whole = std::env::var_os("STATEWARD_EXHAUSTIVE").is_some();
+    let (steps, beat) = if whole { (60, 1000) } else { (4, 200) };
+    let home = Home::new();
+    let sidecar = serve(&home, &home.store());
+    let place = &sidecar.socket();
+    let all: Vec<(Acknowledged, Vec<Duration>)> = std::thread::scope(|scope| {
+        let start = |at: usize| {
+            scope.spawn(move || saves_at(place, &agent(at), steps, Duration::from_millis(beat)))
+        };
+        let savers: Vec<_> = (0..AGENTS).map(start).collect();
+        savers.into_iter().map(|saver| saver.join().unwrap()).collect()
+    });
+    let mut took: Vec<Duration> = all.iter().flat_map(|(_, took)| took.iter().copied()).collect();
+    took.sort_unstable();
+    println!("p50 {:?}, p99 {:?}", took[took.len() / 2], took[took.len() * 99 / 100]);
+    let (exit, err) = sidecar.stop();
+    assert!(exit.success(), "{err}");
+    let sidecar = serve(&home, &home.store());
+    for (at, (acknowledged, _)) in all.iter().enumerate() {
         all_there(&sidecar, &agent(at), acknowledged);
     }
 }
