@@ -468,7 +468,7 @@ impl<'a> Job<'a> {
         let restored = manifest::Restored { from: from.id, recovery, undoes };
         let held = Held {
             state: self.state.as_deref(),
-            state_files: (!self.state_files.is_empty()).then(|| report.left.is_empty()),
+            state_files: (!self.state_files.is_empty()).then_some(report.left.is_empty()),
             workspace: self.target.as_ref().map(|_| whole),
         };
         finish(&self.agent, from, restored, held, &self.how.then)
@@ -742,7 +742,7 @@ pub(super) fn roll_on(agent: &Agent, begun: &What) -> Result<Ended, Error> {
             let restored =
                 manifest::Restored { from: from.id, recovery: Some(*recovery), undoes: *undoes };
             let state = found.state.as_deref();
-            let state_files = state_files.then(|| report.left.is_empty());
+            let state_files = state_files.then_some(report.left.is_empty());
             let held = Held { state, state_files, workspace: whole };
             finish(&found.agent, from, restored, held, then)?;
             if let Some(tree) = &tree {

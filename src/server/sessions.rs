@@ -25,7 +25,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use uuid::Uuid;
 
 use super::api::{Made, MakeCheckpoint, Restore, RestoreAnswer, Undo};
@@ -40,8 +40,8 @@ use crate::supervise::{Ask, Belongings, Keeper, PutBack};
 /// How often it is looked whether there is news.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// After so many looks without news an empty line says that the sidecar is there.
-const LOOKS_PER_BEAT: u32 = 25;
+/// After so long without news an empty line says that the sidecar is there.
+const BEAT_EVERY: Duration = Duration::from_secs(5);
 
 /// News that wait for a `run` that is slow to take them; further checkpoints are not told.
 const NEWS_MAX: usize = 64;
@@ -49,7 +49,7 @@ const NEWS_MAX: usize = 64;
 /// How long whoever ordered a restore waits for it.
 const ORDER_PATIENCE: Duration = Duration::from_secs(600);
 
-/// The status that answers what is asked of a session that is not there.
+/// The status that answers what is asked of a session that is not there, or too late.
 pub(crate) const GONE: u16 = 410;
 
 /// What a `run` says of its agent.
@@ -195,7 +195,13 @@ impl Session {
     }
 
     /// Does what the `run` asks. Blocks.
-    pub(crate) fn answer(&self, ask: Ask) -> Result<Value, Problem> {
+    pub(crate) fn answer(&self, asking: Asking, now: Timestamp) -> Result<Value, Problem> {
+        let Asking { until, ask } = asking;
+        if now > until {
+            return Err(gone(format!(
+                "this was to be done until {until}, and is asked for no more"
+            )));
+        }
         match ask {
             Ask::Carry { order } => {
                 let put_back = self.carry(order);
@@ -272,14 +278,22 @@ fn over() -> Problem {
         .hint("ask again; where nothing runs the agent it is restored at once")
 }
 
+/// What a `run` asks, and until when: a sidecar that stood still does not do later what the `run` has
+/// given up on, because it may have gone on by then.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Asking {
+    pub until: Timestamp,
+    pub ask: Ask,
+}
+
 /// What is answered where there is no session.
 pub(crate) fn no_session(agent: &AgentId) -> Problem {
-    let status = axum::http::StatusCode::GONE;
-    Problem::with_status(
-        status,
-        ErrorKind::Unavailable,
-        format!("agent {agent} has no session here"),
-    )
+    gone(format!("agent {agent} has no session here"))
+}
+
+fn gone(detail: String) -> Problem {
+    Problem::with_status(axum::http::StatusCode::GONE, ErrorKind::Unavailable, detail)
 }
 
 fn line(news: &News) -> Bytes {
@@ -292,7 +306,7 @@ fn line(news: &News) -> Bytes {
 pub(crate) async fn tell(app: App, session: Arc<Session>) {
     let mut looks = interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut pulse, mut signs, mut quiet) = (Pulse::Busy, 0, 0);
+    let (mut pulse, mut signs, mut said) = (Pulse::Busy, 0, Instant::now());
     loop {
         tokio::select! {
             () = app.ended() => break,
@@ -313,10 +327,11 @@ pub(crate) async fn tell(app: App, session: Arc<Session>) {
             signs = now;
             news.push(line(&News::Sign));
         }
-        quiet = if news.is_empty() { quiet + 1 } else { 0 };
-        if quiet >= LOOKS_PER_BEAT {
-            quiet = 0;
+        if news.is_empty() && said.elapsed() >= BEAT_EVERY {
             news.push(Bytes::from_static(b"\n"));
+        }
+        if !news.is_empty() {
+            said = Instant::now();
         }
         for line in news {
             if session.tell.send(Some(line)).await.is_err() {

@@ -105,7 +105,7 @@ impl Life {
         if told_before.as_ref() != Some(&why) {
             self.talk.say(&format!("drift: {why}"));
         }
-        let done: Responded = self.ask(Ask::Respond { why }).await?;
+        let done: Responded = self.ask_patiently(Ask::Respond { why }).await?;
         done.said.iter().for_each(|text| self.talk.say(text));
         if let Some(put_back) = done.restored {
             beginning.restored = Some(self.note_put_back(&put_back));
@@ -131,10 +131,10 @@ impl Life {
         };
         let put_back: Option<PutBack> = match self.setup.options.on_crash {
             OnCrash::Keep => None,
-            OnCrash::State => self.ask(Ask::Mend).await?,
+            OnCrash::State => self.ask_patiently(Ask::Mend).await?,
             OnCrash::Both => {
                 let (reference, why) = ("latest".to_owned(), why.to_owned());
-                self.ask(Ask::Restore { reference, why }).await?
+                self.ask_patiently(Ask::Restore { reference, why }).await?
             }
         };
         let restored = put_back.as_ref().map(|it| self.note_put_back(it));

@@ -268,8 +268,10 @@ impl Keeper {
 
     /// The agent with the state files that are there now.
     pub(crate) fn agent(&self) -> Result<Agent, Error> {
+        // Looked for before the lock is taken, which whoever waits for news needs too.
+        let files = self.files.others();
         let mut known = self.agent.lock();
-        for path in self.files.others() {
+        for path in files {
             if !known.1.contains(&path) {
                 known.0 = known.0.clone().state_file(&path)?;
                 known.1.push(path);

@@ -44,6 +44,9 @@ use crate::state::AgentId;
 /// How often files are looked at and decisions are made.
 const TICK: Duration = Duration::from_millis(200);
 
+/// What nobody answered is asked again after this.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
 /// What is to be run, and for whom.
 #[derive(Debug)]
 pub struct Setup {
@@ -374,7 +377,31 @@ impl Life {
             return None;
         }
         self.talk.say(&format!("starting again in {}", span(after)));
-        let wait = sleep(after);
+        self.wait(after).await
+    }
+
+    /// Asks until a sidecar answers: an agent that nobody could look after is not started again. Gives
+    /// up where it is told to end meanwhile.
+    pub(super) async fn ask_patiently<T: DeserializeOwned>(
+        &mut self,
+        ask: Ask,
+    ) -> Result<T, ClientError> {
+        loop {
+            match self.ask(ask.clone()).await {
+                Err(error) if error.is_gone() => {
+                    self.tell_once(Some(format!("it is not started again yet: {error}")));
+                    if self.wait(ASK_AGAIN_AFTER).await.is_some() {
+                        return Err(error);
+                    }
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Waits; the signal that ended that, where one did.
+    async fn wait(&mut self, time: Duration) -> Option<u8> {
+        let wait = sleep(time);
         tokio::pin!(wait);
         loop {
             tokio::select! {

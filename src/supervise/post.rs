@@ -34,12 +34,13 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::error::Error;
 use super::keeper::{Ask, Belongings};
 use super::sidecar::{Sidecar, SidecarSetup};
+use crate::clock::Clock;
 use crate::error::ErrorKind;
 use crate::server::Token;
 use crate::server::api::{Wire, agent_path};
 use crate::server::client::{Client, ClientError};
 use crate::server::reach::socket_of;
-use crate::server::sessions::{GONE, News, Registration};
+use crate::server::sessions::{Asking, GONE, News, Registration};
 use crate::state::AgentId;
 
 /// Whoever opens a store to write says where it answers within this time.
@@ -54,10 +55,6 @@ const TIRED_PATIENCE: Duration = Duration::from_secs(1);
 /// A sidecar that lives says something every five seconds; one that says nothing for so long stands
 /// still.
 const STILL_AFTER: Duration = Duration::from_secs(12);
-
-/// What had been asked of a sidecar when it was lost may still be answered for so long: one that is
-/// being ended finishes what is under way.
-const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Looks for a sidecar follow each other after this and up to five times as long, so that many that
 /// lost the same one do not all look at the same moment.
@@ -101,6 +98,9 @@ impl std::fmt::Debug for Post {
 pub(super) struct Line {
     agent: AgentId,
     client: watch::Receiver<Option<Client>>,
+    /// How often the sidecar was found to stand still.
+    still: watch::Receiver<u64>,
+    clock: Arc<dyn Clock>,
     /// The last that was asked found no sidecar.
     tired: Arc<AtomicBool>,
 }
@@ -171,10 +171,14 @@ impl Post {
         };
         let (tell, news) = mpsc::channel(NEWS_MAX);
         let (clients, client) = watch::channel(Some(found.client));
+        let (stood_still, still) = watch::channel(0);
         let (ending, ended) = watch::channel(false);
-        let line = Line { agent: posting.agent.clone(), client, tired: Arc::default() };
+        let clock = Arc::clone(&posting.sidecar.store.clock);
+        let (agent, tired) = (posting.agent.clone(), Arc::default());
+        let line = Line { agent, client, still, clock, tired };
+        let (own, aside) = (found.own, false);
         let keeping =
-            Keeping { posting, token: token.clone(), own: found.own, clients, tell, aside: false };
+            Keeping { posting, token: token.clone(), own, clients, stood_still, tell, aside };
         let (asides, aside) = mpsc::channel(1);
         let keeping = tokio::spawn(keeping.keep(first, ended, aside));
         Ok(Self { line, news, ending, asides, keeping, token })
@@ -230,6 +234,7 @@ struct Keeping {
     token: Token,
     own: Option<Sidecar>,
     clients: watch::Sender<Option<Client>>,
+    stood_still: watch::Sender<u64>,
     tell: mpsc::Sender<News>,
     /// It stepped aside, so that nobody was lost.
     aside: bool,
@@ -289,7 +294,11 @@ impl Keeping {
         if self.own.is_some() {
             return body.frame().await?.ok();
         }
-        timeout(STILL_AFTER, body.frame()).await.ok()??.ok()
+        let frame = timeout(STILL_AFTER, body.frame()).await;
+        if frame.is_err() {
+            self.stood_still.send_modify(|times| *times += 1);
+        }
+        frame.ok()??.ok()
     }
 
     /// Begins the session anew; none where that has to be tried again.
@@ -343,8 +352,7 @@ impl Line {
     pub(super) async fn ask<T: DeserializeOwned>(&self, ask: &Ask) -> Result<T, ClientError> {
         let tired = self.tired.load(Ordering::Relaxed);
         let deadline = Instant::now() + if tired { TIRED_PATIENCE } else { ASK_PATIENCE };
-        let mut clients = self.client.clone();
-        let wire = Wire::post(agent_path(&self.agent, "/session/ask"), ask)?;
+        let (mut clients, mut still) = (self.client.clone(), self.still.clone());
         loop {
             let client = match timeout_at(deadline, clients.wait_for(Option::is_some)).await {
                 Ok(Ok(client)) => client.clone(),
@@ -352,9 +360,12 @@ impl Line {
             };
             self.tired.store(client.is_none(), Ordering::Relaxed);
             let client = client.ok_or_else(nobody)?;
+            let asking = Asking { until: self.clock.now().plus(STILL_AFTER), ask: ask.clone() };
+            let wire = Wire::post(agent_path(&self.agent, "/session/ask"), &asking)?;
+            still.mark_unchanged();
             let answer = tokio::select! {
                 answer = client.exchange_json(&wire) => answer,
-                () = is_lost(&mut clients) => Err(nobody()),
+                Ok(()) = still.changed() => Err(nobody()),
             };
             match answer {
                 Err(error) if has_gone(&error) && Instant::now() < deadline => {
@@ -364,15 +375,6 @@ impl Line {
             }
         }
     }
-}
-
-/// Waits until the sidecar is lost and has had time for its last words.
-async fn is_lost(clients: &mut watch::Receiver<Option<Client>>) {
-    if clients.changed().await.is_err() {
-        // The session is over, and nobody can be lost any more.
-        std::future::pending::<()>().await;
-    }
-    sleep(LAST_WORDS).await;
 }
 
 /// Whether the sidecar went away, or does not know of the session any more.

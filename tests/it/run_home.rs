@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::cli_home::Home;
 
 /// Longer than anything here takes on a busy machine.
-const PATIENCE: u32 = 3000;
+const PATIENCE: u32 = 9000;
 
 /// Waits for a condition that comes true by itself.
 #[track_caller]

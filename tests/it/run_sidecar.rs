@@ -121,6 +121,7 @@ fn what_an_agent_asks_for_without_a_state_holds_the_one_in_its_file() {
     let mut command = home.raw(&flags);
     // By itself it would not look before it is all over.
     command.env("STATEWARD_RUN__STATE_SETTLE", "1h").env("STATEWARD_RUN__EVERY", "1h");
+    command.env("STATEWARD_RETENTION__ROUTINE__KEEP_LAST", "100");
     let mut run = Run::start(command.env("STATEWARD_RUN__LOOK_EVERY", "1h"));
     let heard: Vec<String> = (0..5).map(|_| run.hear()).collect();
     assert_eq!(heard, ["201", "201", "201", "201", "200"], "the last is the same request again");

@@ -27,13 +27,15 @@ fn a_command_beside_it_looks_and_says_who_holds_the_store() {
 fn a_run_beside_it_goes_on_says_so_and_keeps_again_once_it_can() {
     let home = Home::new();
     let sidecar = home.serve(&[]);
-    let script = "printf '{\"n\":1}' > m.json; echo 1
+    let script = "[ $STATEWARD_ATTEMPT = 1 ] || { echo again $(cat m.json); exit 0; }
+        printf '{\"n\":1}' > m.json; echo 1
         until [ -e go ]; do sleep 0.05; done; printf '{\"n\":2}' > m.json; echo 2
-        until [ -e end ]; do sleep 0.05; done";
+        until [ -e crash ]; do sleep 0.05; done; printf '{\"n' > m.json; exit 3";
     home.write("a.sh", script);
     let said = home.path("said.txt");
     // What it says is read while it goes on.
-    let run = home.raw(&["run", "--agent", "a", "--state", "m.json", "--", "sh", "a.sh"]);
+    let flags = ["run", "--agent", "a", "--state", "m.json", "--restart", "always"];
+    let run = home.raw(&[&flags[..], &["--", "sh", "a.sh"]].concat());
     let mut command = Command::new("sh");
     command.args(["-c", "exec \"$0\" \"$@\" 2> said.txt"]).arg(run.get_program());
     command.args(run.get_args()).current_dir(home.path("")).env_clear();
@@ -49,9 +51,13 @@ fn a_run_beside_it_goes_on_says_so_and_keeps_again_once_it_can() {
     assert_eq!(newest(), b"{\"n\":1}");
     sidecar.signal("CONT");
     until("what was missed is kept", || newest() == b"{\"n\":2}");
-    home.write("end", "");
+    sidecar.signal("STOP");
+    home.write("crash", "");
+    until_holds(&said, "it is not started again yet");
+    sidecar.signal("CONT");
+    assert_eq!(run.hear(), "again {\"n\":2}", "it is looked after before it is started again");
     let (code, _, _) = run.end();
     let said = String::from_utf8(home.read("said.txt")).unwrap();
     assert_eq!(code, 0, "{said}");
-    assert!(!said.contains("unsaved"), "{said}");
+    assert!(said.contains("was damaged") && !said.contains("unsaved"), "{said}");
 }

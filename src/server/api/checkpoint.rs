@@ -49,8 +49,8 @@ pub struct CheckpointBody {
     /// Whether the workspace of the agent's session is taken with it; it is unless this says no.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workspace: Option<bool>,
-    /// Whether the state files of the agent's session are taken with it; they are unless this says
-    /// no.
+    /// Whether the state files of the agent's session are taken with it, and its state is looked for in
+    /// its file; they are unless this says no.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state_files: Option<bool>,
     /// Words for those who read the list.

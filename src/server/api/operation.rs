@@ -15,7 +15,7 @@ use crate::state::{AgentId, Kind, OperationRef};
 pub struct BeginBody {
     /// What it is called.
     pub name: String,
-    /// The state before it; the newest one where absent.
+    /// The state before it; where absent, as in a checkpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub(crate) state: Option<RawState>,

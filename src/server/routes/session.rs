@@ -14,8 +14,7 @@ use crate::server::app::App;
 use crate::server::body::Given;
 use crate::server::caller::Caller;
 use crate::server::problem::Problem;
-use crate::server::sessions::{self, Lines, Registration, Sessions, no_session};
-use crate::supervise::Ask;
+use crate::server::sessions::{self, Asking, Lines, Registration, Sessions, no_session};
 
 pub(super) fn router() -> Router<App> {
     Router::new()
@@ -41,10 +40,11 @@ async fn ask(
     State(app): State<App>,
     caller: Caller,
     At(OfAgent { agent }): At<OfAgent>,
-    Given(ask): Given<Ask>,
+    Given(asking): Given<Asking>,
 ) -> Result<Json<Value>, Problem> {
     caller.check_owner("run an agent")?;
     let session = app.sessions().of(&agent).ok_or_else(|| no_session(&agent))?;
     let session = Arc::clone(&session);
-    app.work(move || session.answer(ask)).await.map(Json)
+    let now = app.manager().clock().now();
+    app.work(move || session.answer(asking, now)).await.map(Json)
 }
