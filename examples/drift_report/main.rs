@@ -33,7 +33,7 @@ const WRONG_DRAWS: (u64, u64) = (200, 600);
 
 /// So many are timed together. They are made just before, as an agent makes them, and are few enough
 /// to be in the processor's cache still.
-const STRETCH: usize = 10;
+const STRETCH: usize = 4;
 
 const BEGIN: &str = "<!-- figures: cargo run --release --example drift_report -->";
 const END: &str = "<!-- end of figures -->";

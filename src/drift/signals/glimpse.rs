@@ -20,6 +20,8 @@ pub(crate) struct Glimpse<'a> {
     pub alive: bool,
     /// The agent waits for somebody.
     pub waiting: bool,
+    /// The print of the action with its input, where both are told.
+    pub action: Option<u64>,
 }
 
 impl Glimpse<'_> {
@@ -68,7 +70,11 @@ impl Changes {
             Sighting::Output(seen) => seen.lines > 0,
             _ => changed,
         };
-        Glimpse { sighting, number, at_ms, changed, alive, waiting: self.waiting }
+        let action = match sighting {
+            Sighting::Observation(told) => action_print(told),
+            _ => None,
+        };
+        Glimpse { sighting, number, at_ms, changed, alive, waiting: self.waiting, action }
     }
 
     /// What an agent says; whether it got on.
@@ -97,7 +103,7 @@ pub(crate) fn print_of(digest: &[u8; 32]) -> u64 {
 }
 
 /// The print of an action with its input; none where the input is not known.
-pub(crate) fn action_print(observation: &Observation) -> Option<u64> {
+fn action_print(observation: &Observation) -> Option<u64> {
     let action = observation.action.as_ref()?;
     Some(print([action.name.as_str(), action.input_digest.as_deref()?]))
 }

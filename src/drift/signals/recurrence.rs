@@ -48,7 +48,11 @@ impl Recurrence {
 /// A print of texts, equal for equal texts: FNV-1a with 64 bits (Fowler, Noll, Vo), each text ended
 /// by a byte that is in no UTF-8.
 pub(crate) fn print<'a>(texts: impl IntoIterator<Item = &'a str>) -> u64 {
-    let mut print = 0xcbf2_9ce4_8422_2325_u64;
+    print_on(0xcbf2_9ce4_8422_2325, texts)
+}
+
+/// The print of texts that others went before, whose print is known.
+pub(crate) fn print_on<'a>(mut print: u64, texts: impl IntoIterator<Item = &'a str>) -> u64 {
     for text in texts {
         for byte in text.bytes().chain([0xff]) {
             print = (print ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
@@ -88,5 +92,6 @@ mod tests {
         let expected = (0xaf63_dc4c_8601_ec8c_u64 ^ 0xff).wrapping_mul(0x0000_0100_0000_01b3);
         assert_eq!(print(["a"]), expected);
         assert_ne!(print(["ab", "c"]), print(["a", "bc"]));
+        assert_eq!(print_on(print(["ab"]), ["c"]), print(["ab", "c"]));
     }
 }

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::glimpse::{Glimpse, action_print};
+use super::glimpse::Glimpse;
 use super::{Evidence, Level, Reading, count, within};
 use crate::drift::Error;
 use crate::drift::observation::Occasion;
@@ -96,7 +96,7 @@ impl Redo {
             let after = Share::default();
             self.compaction = Some(Compaction { number: glimpse.number, before, after });
         }
-        let Some(print) = action_print(told) else { return };
+        let Some(print) = glimpse.action else { return };
         let first = self.done.iter().find(|(known, _)| *known == print).map(|(_, when)| *when);
         self.again = self.again << 1 | u64::from(first.is_some());
         self.actions += 1;

@@ -10,7 +10,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::glimpse::Glimpse;
-use super::recurrence::{Recurrence, print};
+use super::recurrence::{Recurrence, print, print_on};
 use super::{Evidence, Level, Reading, count, rising};
 use crate::drift::Error;
 use crate::drift::sighting::{OutputSeen, Sighting};
@@ -120,10 +120,9 @@ impl Repetition {
 fn recurring_print(glimpse: &Glimpse<'_>) -> Option<u64> {
     match glimpse.sighting {
         Sighting::Observation(told) => {
-            let action = told.action.as_ref()?;
             let result = told.result_digest.as_deref().unwrap_or_default();
             let outcome = told.ok.map_or("", |ok| if ok { "ok" } else { "failed" });
-            Some(print([&action.name, action.input_digest.as_deref()?, result, outcome]))
+            Some(print_on(glimpse.action?, [result, outcome]))
         }
         Sighting::Output(OutputSeen { lines, repeated }) => {
             // A few lines of routine come back in healthy output too.
