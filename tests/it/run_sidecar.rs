@@ -225,7 +225,7 @@ def save(n):
     return link.getresponse().status
 began = time.monotonic()
 for n in range(1, steps + 1):
-    for _ in range(600):
+    for _ in range(4000):
         try:
             if save(n) in (200, 201):
                 break
