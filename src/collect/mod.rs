@@ -50,7 +50,7 @@ pub use sink::Progress;
 pub(crate) use sink::Sink;
 pub use sink::SinkError;
 pub use source::{SourceError, StateSource};
-pub(crate) use sqlite::is_of_database;
+pub(crate) use sqlite::{beside, database_of, is_index, is_of_database};
 pub(crate) use state_files::{StateFilesFound, state_files};
 #[cfg(feature = "cli")]
 pub(crate) use workspace::check_root;

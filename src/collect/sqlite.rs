@@ -65,14 +65,14 @@ pub(crate) fn is_of_database(head: &[u8]) -> bool {
 }
 
 /// The name of the database that a file of this name would be beside.
-pub(super) fn database_of(name: &OsStr) -> Option<&OsStr> {
+pub(crate) fn database_of(name: &OsStr) -> Option<&OsStr> {
     let base = |suffix: &str| name.as_bytes().strip_suffix(suffix.as_bytes());
     let base = [WAL, JOURNAL, SHM].into_iter().find_map(base)?;
     (!base.is_empty()).then(|| OsStr::from_bytes(base))
 }
 
 /// Whether a name is that of an index, which is taken as it is.
-pub(super) fn is_index(name: &OsStr) -> bool {
+pub(crate) fn is_index(name: &OsStr) -> bool {
     name.as_bytes().ends_with(SHM.as_bytes())
 }
 
@@ -101,7 +101,7 @@ pub(super) struct Taken {
 }
 
 /// The name of what lies beside a database.
-pub(super) fn beside(database: &OsStr) -> [OsString; 3] {
+pub(crate) fn beside(database: &OsStr) -> [OsString; 3] {
     [WAL, JOURNAL, SHM].map(|suffix| {
         let mut name = database.to_owned();
         name.push(suffix);

@@ -392,15 +392,11 @@ impl<'a> Job<'a> {
                 self.check_left(&left)?;
             }
         }
-        if let (Some(state), Some(path)) = (&self.state, &self.file) {
-            let found = restore::read_current(disk, path)?;
-            let is_known = found == self.current || found.as_ref() == Some(state);
-            if is_known || restore::holds_one_of(disk, path, &between.known(path)?)? {
-                restore::put_back(disk, path, state)?;
-            } else {
-                left.insert(path.clone());
-                self.check_left(&left)?;
-            }
+        if let (Some(state), Some(path)) = (&self.state, &self.file)
+            && !between.put_state_back(disk, path, state, self.current.as_deref())?
+        {
+            left.insert(path.clone());
+            self.check_left(&left)?;
         }
         Ok(left.into_iter().collect())
     }
@@ -608,6 +604,24 @@ impl Between<'_> {
         }
         Ok(true)
     }
+
+    /// Puts a state into its file, unless that holds neither it nor `other`, the one of the other
+    /// checkpoint, nor what a workspace had there. Answers whether it was put back.
+    fn put_state_back(
+        &self,
+        disk: &dyn Disk,
+        path: &Path,
+        state: &[u8],
+        other: Option<&[u8]>,
+    ) -> Result<bool, Error> {
+        let found = restore::read_current(disk, path)?;
+        let is_known = found.is_none_or(|found| found == state || Some(&*found) == other);
+        let is_ours = is_known || restore::holds_one_of(disk, path, &self.known(path)?)?;
+        if is_ours {
+            restore::put_back(disk, path, state)?;
+        }
+        Ok(is_ours)
+    }
 }
 
 /// What is to be done to a file and the journals that belong to it.
@@ -788,12 +802,8 @@ impl Found<'_> {
         state: &[u8],
         other: Option<&[u8]>,
     ) -> Result<Option<PathBuf>, Error> {
-        let disk = self.agent.disk();
-        let found = restore::read_current(disk, path)?;
-        let is_known = found.is_none_or(|found| found == state || Some(&*found) == other);
-        let known = self.between(self.from, self.recovery).known(path)?;
-        if is_known || restore::holds_one_of(disk, path, &known)? {
-            restore::put_back(disk, path, state)?;
+        let between = self.between(self.from, self.recovery);
+        if between.put_state_back(self.agent.disk(), path, state, other)? {
             return Ok(None);
         }
         tell_left(path);

@@ -5,9 +5,7 @@
 //! database that is put back without them are removed, because with an older database they would
 //! damage it.
 
-use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::Error;
@@ -17,10 +15,6 @@ use crate::collect;
 use crate::disk::{self, Disk, NodeKind, Stat};
 use crate::encode::directory::FileNode;
 use crate::encode::encode_file;
-
-/// What `SQLite` puts beside a database.
-const COMPANIONS: [&str; 3] = ["-wal", "-journal", INDEX];
-const INDEX: &str = "-shm";
 
 /// What stands at the place of a state file.
 #[derive(Debug, Clone, Copy)]
@@ -113,25 +107,19 @@ pub(crate) fn put_back_file(
 
 /// The file that a journal belongs to by its name; any other file itself.
 pub(crate) fn owner_of(path: &Path) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().as_bytes();
-    let stem = COMPANIONS.iter().find_map(|suffix| name.strip_suffix(suffix.as_bytes()));
-    match stem.filter(|stem| !stem.is_empty()) {
-        Some(stem) => path.with_file_name(OsStr::from_bytes(stem)),
-        None => path.to_owned(),
-    }
+    let owner = path.file_name().and_then(collect::database_of);
+    owner.map_or_else(|| path.to_owned(), |owner| path.with_file_name(owner))
 }
 
 /// What a file is put back or left alone with: itself, and the journals it has if it is a database.
 /// The index is none of them, because `SQLite` makes it anew.
 pub(crate) fn with_journals(file: &Path) -> [PathBuf; 3] {
-    let [log, journal, _] = COMPANIONS.map(|suffix| companion(file, suffix));
+    let [log, journal, _] = companions(file);
     [file.to_owned(), log, journal]
 }
 
-fn companion(file: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(file);
-    name.push(suffix);
-    name.into()
+fn companions(file: &Path) -> [PathBuf; 3] {
+    collect::beside(file.as_os_str()).map(PathBuf::from)
 }
 
 /// The journals that stand beside a database and are not among those that are wanted. What is only
@@ -151,8 +139,7 @@ pub(crate) fn stray_companions(
     };
     let beside_database = is_of_database(path)?;
     let mut strays = Vec::new();
-    for suffix in COMPANIONS {
-        let companion = companion(path, suffix);
+    for companion in companions(path) {
         let found = stat(disk, &companion).map_err(|source| Error::Io {
             doing: "look at",
             path: companion.clone(),
@@ -184,7 +171,7 @@ fn head(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
 /// anew from the others.
 pub(crate) fn is_spare(disk: &dyn Disk, path: &Path) -> Result<bool, Error> {
     let failed = |source| Error::Io { doing: "look at", path: path.to_owned(), source };
-    let is_index = path.as_os_str().as_bytes().ends_with(INDEX.as_bytes());
+    let is_index = path.file_name().is_some_and(collect::is_index);
     Ok(is_index || stat(disk, path).map_err(failed)?.is_none_or(|stat| stat.len == 0))
 }
 

@@ -146,6 +146,14 @@ impl StateFiles {
         self.state.iter().cloned().chain(self.others()).collect()
     }
 
+    /// The names that were given and that no file has.
+    pub(crate) fn nowhere(&self) -> Vec<PathBuf> {
+        let disk = &*self.disk;
+        let state = self.state.iter().filter(|path| disk.metadata(path).is_err());
+        let others = self.others.iter().filter(|pattern| !pattern.finds(disk));
+        state.cloned().chain(others.map(|pattern| pattern.path().to_owned())).collect()
+    }
+
     /// What they look like.
     pub(crate) fn prints(&self) -> Prints {
         let mut prints = Prints::new();

@@ -297,11 +297,10 @@ impl Life {
     fn tell_the_end(&mut self, exit: Exit) {
         self.talk.close_line();
         self.talk.say(&self.report.words(exit));
-        let Setup { belongings, transcript, disk, .. } = &self.setup;
-        let files = belongings.state.iter().chain(&belongings.state_files);
-        let files = files.filter_map(|path| Pattern::new(path.clone()).ok());
-        for named in files.chain(transcript.clone()).filter(|named| !named.finds(&**disk)) {
-            self.talk.say(&format!("there is no file {named}"));
+        let transcript = self.setup.transcript.iter().filter(|it| !it.finds(&*self.setup.disk));
+        let transcript = transcript.map(|pattern| pattern.path().to_owned());
+        for name in self.files.nowhere().into_iter().chain(transcript) {
+            self.talk.say(&format!("there is no file {}", name.display()));
         }
     }
 

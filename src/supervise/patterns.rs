@@ -55,15 +55,14 @@ impl Pattern {
         found
     }
 
+    /// As it was given.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Whether any file is meant that is there.
     pub(crate) fn finds(&self, disk: &dyn Disk) -> bool {
         self.files(disk).iter().any(|path| disk.metadata(path).is_ok())
-    }
-}
-
-impl std::fmt::Display for Pattern {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.path.display().fmt(f)
     }
 }
 

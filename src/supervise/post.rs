@@ -98,8 +98,8 @@ impl std::fmt::Debug for Post {
 pub(super) struct Line {
     agent: AgentId,
     client: watch::Receiver<Option<Client>>,
-    /// How often the sidecar was found to stand still.
-    still: watch::Receiver<u64>,
+    /// Says that the sidecar was found to stand still.
+    still: watch::Receiver<()>,
     clock: Arc<dyn Clock>,
     /// The last that was asked found no sidecar.
     tired: Arc<AtomicBool>,
@@ -171,7 +171,7 @@ impl Post {
         };
         let (tell, news) = mpsc::channel(NEWS_MAX);
         let (clients, client) = watch::channel(Some(found.client));
-        let (stood_still, still) = watch::channel(0);
+        let (stood_still, still) = watch::channel(());
         let (ending, ended) = watch::channel(false);
         let clock = Arc::clone(&posting.sidecar.store.clock);
         let (agent, tired) = (posting.agent.clone(), Arc::default());
@@ -234,7 +234,7 @@ struct Keeping {
     token: Token,
     own: Option<Sidecar>,
     clients: watch::Sender<Option<Client>>,
-    stood_still: watch::Sender<u64>,
+    stood_still: watch::Sender<()>,
     tell: mpsc::Sender<News>,
     /// It stepped aside, so that nobody was lost.
     aside: bool,
@@ -296,7 +296,7 @@ impl Keeping {
         }
         let frame = timeout(STILL_AFTER, body.frame()).await;
         if frame.is_err() {
-            self.stood_still.send_modify(|times| *times += 1);
+            self.stood_still.send_replace(());
         }
         frame.ok()??.ok()
     }

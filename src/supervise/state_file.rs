@@ -5,12 +5,12 @@
 //! `.jsonl` or `.ndjson` ends with a whole line; of any other nothing is known. What is sound but
 //! beyond the limits is neither kept nor replaced.
 
-use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::de::IgnoredAny;
 
+use crate::collect;
 use crate::disk::{self, Access, Disk, EntryKind};
 use crate::encode;
 use crate::state::Timestamp;
@@ -85,9 +85,8 @@ pub(crate) fn place(disk: &dyn Disk, path: &Path) -> PathBuf {
 
 /// Where a database of `SQLite` is written to before it is written to itself.
 pub(crate) fn write_ahead(place: &Path) -> PathBuf {
-    let mut name = OsString::from(place);
-    name.push("-wal");
-    name.into()
+    let [log, ..] = collect::beside(place.as_os_str());
+    log.into()
 }
 
 /// Reads the file that is the state.

@@ -48,10 +48,26 @@ fn restore(disk: Arc<dyn Disk>) -> Result<(), Error> {
 }
 
 /// The calls of a restore that nobody disturbs, on a disk as this one.
-fn calls_of_a_restore(begun: &MemoryDisk) -> Vec<Call> {
+fn calls_of_a_restore(
+    begun: &MemoryDisk,
+    restore: impl FnOnce(Arc<dyn Disk>) -> Result<(), Error>,
+) -> Vec<Call> {
     let whole = FaultDisk::over(&begun.crash(Loss::None));
     restore(whole.clone()).unwrap();
     whole.calls()
+}
+
+/// The disk after a restore that was killed at this call, and what the restore came to.
+fn killed_at(
+    begun: &MemoryDisk,
+    call: u64,
+    restore: impl FnOnce(Arc<dyn Disk>) -> Result<(), Error>,
+) -> (MemoryDisk, Result<(), Error>) {
+    let disk = begun.crash(Loss::None);
+    let fault = FaultDisk::over(&disk);
+    fault.stop_at(call);
+    let ended = restore(fault);
+    (disk.crash(Loss::None), ended)
 }
 
 fn holds(disk: &MemoryDisk, path: &str) -> Vec<u8> {
@@ -61,13 +77,9 @@ fn holds(disk: &MemoryDisk, path: &str) -> Vec<u8> {
 #[test]
 fn what_is_written_after_a_restore_was_interrupted_stays() {
     let begun = kept();
-    let calls = calls_of_a_restore(&begun).len() as u64;
+    let calls = calls_of_a_restore(&begun, restore).len() as u64;
     for call in some_of(calls, 80, 3) {
-        let disk = begun.crash(Loss::None);
-        let fault = FaultDisk::over(&disk);
-        fault.stop_at(call);
-        let ended = restore(fault);
-        let disk = disk.crash(Loss::None);
+        let (disk, ended) = killed_at(&begun, call, restore);
         disk.put(FILE.as_ref(), THEIRS);
         disk.put(SIDE.as_ref(), THEIRS);
         // It is finished, or taken back, by whoever writes next.
@@ -85,8 +97,7 @@ fn a_database_that_is_written_after_a_restore_was_interrupted_stays_with_its_log
     let begun = MemoryDisk::new();
     for n in [1, 2] {
         begun.put(FILE.as_ref(), format!("{{\"n\":{n}}}").as_bytes());
-        let database = [&b"SQLite format 3\0"[..], &[n; 200]].concat();
-        begun.put(SIDE.as_ref(), &database);
+        begun.put(SIDE.as_ref(), &database(n));
         let manager = open(begun.shared()).unwrap();
         let request = agent(&manager).checkpoint(Kind::Routine);
         request.state_bytes(holds(&begun, FILE)).state_file(FILE).commit().unwrap();
@@ -95,13 +106,9 @@ fn a_database_that_is_written_after_a_restore_was_interrupted_stays_with_its_log
     let log = format!("{SIDE}-wal");
     let theirs =
         [&[0x37, 0x7f, 0x06, 0x82, 0, 0x2d, 0xe2, 0x18][..], b"what they committed"].concat();
-    let calls = calls_of_a_restore(&begun).len() as u64;
+    let calls = calls_of_a_restore(&begun, restore).len() as u64;
     for call in some_of(calls, 80, 7) {
-        let disk = begun.crash(Loss::None);
-        let fault = FaultDisk::over(&disk);
-        fault.stop_at(call);
-        let ended = restore(fault);
-        let disk = disk.crash(Loss::None);
+        let (disk, ended) = killed_at(&begun, call, restore);
         disk.put(log.as_ref(), &theirs);
         let database = holds(&disk, SIDE);
         drop(open(disk.shared()).unwrap());
@@ -143,16 +150,12 @@ fn kept_with_log(log: &Path) -> MemoryDisk {
 fn a_database_and_its_log_go_back_together_or_not_at_all() {
     let log = Path::new("/work/side.txt-wal");
     let begun = kept_with_log(log);
-    let calls = calls_of_a_restore(&begun).len() as u64;
+    let calls = calls_of_a_restore(&begun, restore).len() as u64;
     let mut written = 0;
     for call in some_of(calls, 80, 7) {
         // It is written and closed, which takes its log away, or its log alone is written.
         for closed in [true, false] {
-            let disk = begun.crash(Loss::None);
-            let fault = FaultDisk::over(&disk);
-            fault.stop_at(call);
-            let ended = restore(fault);
-            let disk = disk.crash(Loss::None);
+            let (disk, ended) = killed_at(&begun, call, restore);
             if closed {
                 disk.put(SIDE.as_ref(), &database(9));
                 disk.remove_file(log).ok();
@@ -173,7 +176,7 @@ fn a_database_and_its_log_go_back_together_or_not_at_all() {
 fn a_database_that_is_closed_while_a_restore_is_done_gets_no_older_log() {
     let log = Path::new("/work/side.txt-wal");
     let begun = kept_with_log(log);
-    let told = calls_of_a_restore(&begun);
+    let told = calls_of_a_restore(&begun, restore);
     // From the first file that is replaced on nobody can tell any more.
     let is_first = |call: &Call| call.op == Op::Rename && call.path.starts_with("/work");
     let calls = told.iter().position(is_first).unwrap() as u64;
@@ -215,15 +218,9 @@ fn what_is_written_into_a_workspace_after_a_restore_was_interrupted_stays() {
         with_workspace(&manager)?.restore("1", &options)?;
         manager.settle()
     };
-    let whole = FaultDisk::over(&begun.crash(Loss::None));
-    restore(whole.clone()).unwrap();
-    let calls = whole.calls().len() as u64;
+    let calls = calls_of_a_restore(&begun, restore).len() as u64;
     for call in some_of(calls, 80, 7) {
-        let disk = begun.crash(Loss::None);
-        let fault = FaultDisk::over(&disk);
-        fault.stop_at(call);
-        let ended = restore(fault);
-        let disk = disk.crash(Loss::None);
+        let (disk, ended) = killed_at(&begun, call, restore);
         disk.put(FILE.as_ref(), THEIRS);
         disk.put(SIDE.as_ref(), THEIRS);
         drop(open(disk.shared()).unwrap());
@@ -237,7 +234,7 @@ fn what_is_written_into_a_workspace_after_a_restore_was_interrupted_stays() {
 #[test]
 fn what_is_written_while_a_restore_is_done_stays_or_can_be_brought_back() {
     let begun = kept();
-    let told = calls_of_a_restore(&begun);
+    let told = calls_of_a_restore(&begun, restore);
     let calls = told.len() as u64;
     let mut seen = [0, 0];
     for call in some_of(calls, 80, 5) {

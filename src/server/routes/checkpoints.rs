@@ -165,7 +165,8 @@ fn perform(
     }
     note_saved(app, &agent, &made, by_agent);
     let id = made.receipt.checkpoint.checkpoint_id.to_string();
-    let changed = app.manager().agent(agent.as_str())?.state_changed(&id).ok();
+    // What was made is made, whatever can be said of it.
+    let changed = app.manager().agent(agent.as_str()).and_then(|it| it.state_changed(&id)).ok();
     Ok((made, changed))
 }
 
