@@ -3,6 +3,8 @@
 //! Linux tells it under `/proc`. Elsewhere nothing is told: lists are empty, and whoever asks does
 //! without.
 
+use std::sync::OnceLock;
+
 /// A process as the system tells of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Process {
@@ -68,6 +70,30 @@ pub fn process(pid: i32) -> Option<Process> {
 #[must_use]
 pub fn processes() -> Vec<Process> {
     numbers().into_iter().filter_map(process).collect()
+}
+
+/// The children of this process, ended ones too. One may be missing just when another ends, as
+/// `proc_pid_children(5)` has it.
+#[must_use]
+pub fn own_children() -> Vec<Process> {
+    let own = own();
+    match children(own) {
+        Some(children) => children.into_iter().filter_map(process).collect(),
+        None => processes().into_iter().filter(|one| one.parent == own).collect(),
+    }
+}
+
+/// Every process that may descend from this one: all that do, or all there are, where the system does
+/// not tell the children of a process.
+#[must_use]
+pub fn own_descendants() -> Vec<Process> {
+    let Some(mut left) = children(own()) else { return processes() };
+    let mut found = Vec::new();
+    while let Some(pid) = left.pop() {
+        found.extend(process(pid));
+        left.extend(children(pid).into_iter().flatten());
+    }
+    found
 }
 
 /// What the process of this number has taken of the machine.
@@ -201,6 +227,24 @@ fn opened(_: &str) -> Option<std::os::fd::OwnedFd> {
     None
 }
 
+fn own() -> i32 {
+    rustix::process::getpid().as_raw_nonzero().get()
+}
+
+/// The numbers of a process's children; absent where the system does not list them.
+fn children(pid: i32) -> Option<Vec<i32>> {
+    static LISTED: OnceLock<bool> = OnceLock::new();
+    let listed = || text(&format!("/proc/{own}/task/{own}/children", own = own())).is_some();
+    if !LISTED.get_or_init(listed) {
+        return None;
+    }
+    let of_task = |task: String| text(&format!("/proc/{pid}/task/{task}/children"));
+    let lists: Vec<String> =
+        names(&format!("/proc/{pid}/task")).into_iter().filter_map(of_task).collect();
+    let numbers = lists.iter().flat_map(|list| list.split_whitespace());
+    Some(numbers.filter_map(|number| number.parse().ok()).collect())
+}
+
 fn numbers() -> Vec<i32> {
     names("/proc").iter().filter_map(|name| name.parse().ok()).collect()
 }
@@ -254,6 +298,30 @@ mod tests {
         assert!(writes(own, file.path()));
         assert!(!writes(own, std::path::Path::new("/no/such/file")));
         assert!(usage(own).unwrap().memory_pages > 0 && rates().ticks_per_second > 0);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn what_descends_from_this_process_is_told() {
+        use std::io::{BufRead, BufReader};
+        let mut shell = std::process::Command::new("sh")
+            .args(["-c", "sleep 60 & echo $!; read line; kill $!"])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(shell.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let (child, grandchild): (i32, i32) =
+            (i32::try_from(shell.id()).unwrap(), line.trim().parse().unwrap());
+        let is = |all: &[Process], pid| all.iter().any(|one| one.pid == pid);
+        // Other tests have children too, and one may be missing just when another ends.
+        let told = |all: fn() -> Vec<Process>, pid| (0..1000).any(|_| is(&all(), pid));
+        assert!(told(own_children, child) && told(own_descendants, child));
+        assert!(told(own_descendants, grandchild) && !is(&own_children(), grandchild));
+        drop(shell.stdin.take());
+        shell.wait().unwrap();
+        assert!(!is(&own_descendants(), child));
     }
 
     #[test]

@@ -150,13 +150,28 @@ fn must_be_regular(file: File) -> io::Result<File> {
 /// What the kernel tells under `/proc`, which is no file of any disk.
 #[cfg(target_os = "linux")]
 pub(super) fn kernel_text(path: &str) -> Option<String> {
-    fs::read_to_string(path).ok()
+    String::from_utf8(kernel_bytes(path)?).ok()
 }
 
 /// The same for what need not be text.
 #[cfg(target_os = "linux")]
 pub(super) fn kernel_bytes(path: &str) -> Option<Vec<u8>> {
-    fs::read(path).ok()
+    // The kernel tells no length beforehand: most of it fits, and is read at once.
+    let (mut file, mut bytes) = (File::open(path).ok()?, vec![0; 4096]);
+    let mut filled = 0;
+    loop {
+        match io::Read::read(&mut file, &mut bytes[filled..]) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return None,
+        }
+        if filled == bytes.len() {
+            bytes.resize(filled * 2, 0);
+        }
+    }
+    bytes.truncate(filled);
+    Some(bytes)
 }
 
 /// Opens, to read, what a link under `/proc` leads to.

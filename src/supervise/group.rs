@@ -115,12 +115,11 @@ impl Reaper {
                 tell(&mut watched, pid, status);
             }
         }
-        let own = rustix::process::getpid().as_raw_nonzero().get();
         let theirs = children::waited_for();
         let of_others =
             |one: &Process| u32::try_from(one.pid).is_ok_and(|pid| theirs.contains(&pid));
-        for one in process::processes() {
-            let ended = one.parent == own && one.standing == Standing::Ended;
+        for one in process::own_children() {
+            let ended = one.standing == Standing::Ended;
             if ended && !watched.contains_key(&one.pid) && !of_others(&one) {
                 changed(one.pid);
             }

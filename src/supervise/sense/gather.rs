@@ -131,8 +131,7 @@ impl Gatherer {
 
     fn is_being_written(&self, path: &Path) -> bool {
         let Some(group) = self.group else { return false };
-        let family = family(&process::processes(), group);
-        family.iter().any(|one| process::writes(one.pid, path))
+        family(group).iter().any(|one| process::writes(one.pid, path))
     }
 
     fn look_at_transcript(&mut self, gathered: &mut Gathered) {

@@ -19,7 +19,7 @@ pub(crate) struct Sampler {
 impl Sampler {
     /// Looks at everything that descends from a group; nothing where the system does not tell.
     pub(crate) fn look(&mut self, group: i32, now: Duration) -> Option<ProcessSeen> {
-        let family = family(&process::processes(), group);
+        let family = family(group);
         let told = |one: &Process| Some(((one.pid, one.start), process::usage(one.pid)?));
         let after: HashMap<Key, Usage> = family.iter().filter_map(told).collect();
         let passed = self.at.replace(now).map(|at| now.saturating_sub(at));
@@ -30,7 +30,13 @@ impl Sampler {
 }
 
 /// The processes of a group and their descendants, as far as they live.
-pub(super) fn family(all: &[Process], group: i32) -> Vec<Process> {
+pub(super) fn family(group: i32) -> Vec<Process> {
+    let family = family_in(&process::own_descendants(), group);
+    // A group that was adopted descends from nobody here.
+    if family.is_empty() { family_in(&process::processes(), group) } else { family }
+}
+
+fn family_in(all: &[Process], group: i32) -> Vec<Process> {
     let mut family: Vec<Process> = Vec::new();
     let lives = |one: &&Process| one.standing != Standing::Ended;
     let mut rest: Vec<&Process> = all.iter().filter(lives).collect();
@@ -90,7 +96,7 @@ mod tests {
     }
 
     fn pids(all: &[Process], group: i32) -> Vec<i32> {
-        let mut pids: Vec<i32> = family(all, group).iter().map(|one| one.pid).collect();
+        let mut pids: Vec<i32> = family_in(all, group).iter().map(|one| one.pid).collect();
         pids.sort_unstable();
         pids
     }
