@@ -24,7 +24,7 @@ use hyper::body::{Body, Bytes, Frame};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use uuid::Uuid;
 
@@ -120,6 +120,7 @@ impl std::fmt::Debug for Session {
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
     all: Mutex<HashMap<AgentId, Arc<Session>>>,
+    count: watch::Sender<usize>,
 }
 
 impl Sessions {
@@ -143,13 +144,22 @@ impl Sessions {
             orders: Mutex::default(),
             tell,
         });
-        let before = app.sessions().all.lock().insert(agent.clone(), Arc::clone(&session));
+        let sessions = app.sessions();
+        let mut all = sessions.all.lock();
+        let before = all.insert(agent.clone(), Arc::clone(&session));
+        sessions.count.send_replace(all.len());
+        drop(all);
         if let Some(before) = before {
             app.tokens().revoke(&before.token);
             before.end();
         }
         app.tokens().accept_for(&session.token, agent);
         Ok((session, lines))
+    }
+
+    /// How many there are, now and from now on.
+    pub(crate) fn count(&self) -> watch::Receiver<usize> {
+        self.count.subscribe()
     }
 
     /// The session of an agent.
@@ -159,10 +169,11 @@ impl Sessions {
 
     /// Ends a session; that of another `run` of the same agent stays.
     fn end(app: &App, session: &Session) {
-        let all = &app.sessions().all;
-        let mut all = all.lock();
+        let sessions = app.sessions();
+        let mut all = sessions.all.lock();
         if all.get(&session.agent).is_some_and(|it| it.id == session.id) {
             all.remove(&session.agent);
+            sessions.count.send_replace(all.len());
             app.tokens().revoke(&session.token);
         }
         drop(all);

@@ -147,8 +147,14 @@ pub async fn run(setup: Setup) -> Result<u8, Error> {
     let post = Post::take_up(posting, found).await?;
     let mut life = Life::new(setup, claim, post)?;
     let ended = life.live_on(left).await;
-    life.post.leave().await;
+    let Life { post, signals, .. } = life;
+    post.leave(told_to_end(signals)).await;
     ended
+}
+
+async fn told_to_end(mut signals: Signals) {
+    while !matches!(signals.next().await, Signal::TERM | Signal::INT | Signal::HUP | Signal::QUIT) {
+    }
 }
 
 impl Life {

@@ -9,7 +9,7 @@
 //!
 //! A `run` that is stopped with its command serves nobody meanwhile. Where it is the sidecar it steps
 //! aside first: others that had joined it look for another, or one of them is it, and when this one
-//! goes on it does the same.
+//! goes on it does the same. Where it ends it serves on while others end soon after it.
 //!
 //! What is asked meanwhile waits. What had been asked of the sidecar that went is asked again; all
 //! that is asked here may be done twice, because a checkpoint is made only where something changed,
@@ -211,11 +211,19 @@ impl Post {
         until
     }
 
-    /// Ends the session, and the sidecar where it is this process's.
-    pub(super) async fn leave(self) {
+    /// Ends the session, and the sidecar where it is this process's. Others that end just now are
+    /// waited for, unless it is in a hurry.
+    pub(super) async fn leave(self, hurry: impl Future<Output = ()>) {
         self.ending.send_replace(true);
         match self.keeping.await {
-            Ok(own) => stop(own).await,
+            Ok(Some(own)) => {
+                tokio::select! {
+                    () = own.outlast() => {}
+                    () = hurry => {}
+                }
+                stop(Some(own)).await;
+            }
+            Ok(None) => {}
             Err(died) => tracing::error!(%died, "what kept touch with the sidecar died"),
         }
     }
