@@ -42,7 +42,11 @@ function ask(method, path, body) {
 async function recall() {
   if (sidecar) {
     const { status, body } = await ask("GET", `${checkpoints}/latest/state`);
-    if (status === 200) return body;
+    if (status === 200) {
+      // It may be newer than the file: this died between the one and the other.
+      write(body);
+      return body;
+    }
   }
   return existsSync(path) ? JSON.parse(readFileSync(path, "utf8")) : { done: [] };
 }
@@ -52,6 +56,10 @@ async function keep(memory) {
     const { status, body } = await ask("POST", checkpoints, { state: memory });
     if (status !== 201) throw new Error(`the sidecar did not keep it: ${body?.detail}`);
   }
+  write(memory);
+}
+
+function write(memory) {
   // Written beside it and renamed: whoever reads the memory finds the old one or the new one.
   writeFileSync(`${path}.new`, JSON.stringify(memory));
   renameSync(`${path}.new`, path);

@@ -72,6 +72,8 @@ class Memory:
         if self.sidecar:
             status, state = self.sidecar.call("GET", self.agent + "/checkpoints/latest/state")
             if status == 200:
+                # It may be newer than the file: this died between the one and the other.
+                self.write(state)
                 return state
         if os.path.exists(self.path):
             with open(self.path) as file:
@@ -85,6 +87,9 @@ class Memory:
             status, receipt = self.sidecar.call("POST", path, body, key)
             if status not in (200, 201):
                 sys.exit("the sidecar did not keep step %d: %s" % (len(state["done"]), receipt))
+        self.write(state)
+
+    def write(self, state):
         with open(self.path + ".new", "w") as file:
             json.dump(state, file)
         os.replace(self.path + ".new", self.path)

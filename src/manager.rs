@@ -500,15 +500,7 @@ impl CheckpointManager {
     /// Whether this is the agent's `latest`, damage apart: what a patch is against.
     fn is_latest(&self, agent: &AgentId, id: CheckpointId) -> bool {
         let stores = self.committer().targets.sighted();
-        let start = resolve::fresh_start(&stores, agent);
-        let latest = stores
-            .iter()
-            .filter_map(|store| {
-                let catalog = store.catalog();
-                catalog.latest(agent).map(|held| (held.manifest.seq, held.manifest.id))
-            })
-            .max();
-        latest.is_some_and(|(seq, latest)| latest == id && seq > start)
+        resolve::of_latest(&stores, agent, |latest| latest.id) == Some(id)
     }
 
     /// Writes one event to the first target that takes it; where none does, those that are left

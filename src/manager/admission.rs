@@ -86,7 +86,7 @@ pub(crate) struct Words {
 pub(crate) enum Wanted {
     /// New bytes.
     Given { encoded: Encoded, base: Option<CheckpointId> },
-    /// That of the newest checkpoint.
+    /// That of the newest checkpoint, recovery checkpoints apart.
     Inherited,
     /// That of another checkpoint.
     Of(CheckpointId),
@@ -117,25 +117,53 @@ impl Wanted {
     }
 }
 
-/// What the agent's newest checkpoint was, before a submission.
+/// What there was of an agent before a submission.
 #[derive(Debug, Default)]
 pub(super) struct Before {
+    /// Its newest checkpoint.
     pub id: Option<CheckpointId>,
+    /// The state it is at, which no recovery checkpoint changes: that keeps what was found.
     pub state: Option<Part>,
     pub state_changed: Seq,
 }
 
 impl Before {
     pub(super) fn find(drafts: &[Draft], sighted: &[Arc<Store>], agent: &AgentId) -> Self {
-        newest(drafts, sighted, agent, |manifest| Some(Self::of(manifest))).unwrap_or_default()
-    }
-
-    fn of(manifest: &Manifest) -> Self {
-        Self {
+        let of = |manifest: &Manifest| Self {
             id: Some(manifest.id),
             state: manifest.state.clone(),
             state_changed: manifest.state_changed,
+        };
+        let own = |manifest: &Manifest| (manifest.kind != Kind::Recovery).then(|| of(manifest));
+        let any = |manifest: &Manifest| Some((manifest.id, own(manifest)));
+        match newest(drafts, sighted, agent, any) {
+            None => Self::default(),
+            Some((_, Some(own))) => own,
+            Some((id, None)) => {
+                let own = newest(drafts, sighted, agent, own).unwrap_or_default();
+                Self { id: Some(id), ..own }
+            }
         }
+    }
+
+    /// Refuses a submission for a state that is not the one the agent is at any more. The one that
+    /// `latest` shows is as good where newer ones are tainted.
+    pub(super) fn check(
+        &self,
+        submission: &Submission,
+        drafts: &[Draft],
+        sighted: &[Arc<Store>],
+    ) -> Result<(), Error> {
+        let (agent, is) = (&submission.agent, self.state_changed);
+        let Some(expected) = submission.if_match.filter(|expected| *expected != is) else {
+            return Ok(());
+        };
+        let waits = drafts.iter().any(|draft| draft.manifest.agent == *agent);
+        let shown = resolve::of_latest(sighted, agent, |latest| latest.state_changed);
+        if !waits && shown == Some(expected) {
+            return Ok(());
+        }
+        Err(Error::Stale { agent: agent.clone(), expected, is })
     }
 }
 
@@ -212,8 +240,7 @@ pub(super) fn content(submission: &Submission, sight: Sight<'_>) -> Result<Taken
 }
 
 impl Sight<'_> {
-    /// The newest checkpoint that may be taken over from. A recovery checkpoint keeps files as they
-    /// were found, torn or not; what does not is not to become whole by being taken over.
+    /// The newest checkpoint that may be taken over from.
     fn newest(
         self,
         submission: &Submission,
@@ -253,7 +280,7 @@ impl Sight<'_> {
 }
 
 /// Whether the files that a checkpoint holds may go on in another: those that a recovery checkpoint
-/// holds do in recovery checkpoints alone.
+/// holds, as they were found, do in recovery checkpoints alone.
 fn goes_on_in(submission: &Submission, from: &Manifest) -> bool {
     submission.kind == Kind::Recovery || from.kind != Kind::Recovery
 }
@@ -273,7 +300,10 @@ fn state_of(submission: &Submission, sight: Sight<'_>) -> Result<TakenState, Err
             let raw = submission.raw;
             return Ok(TakenState { part: Some(part), content, raw, file: None });
         }
-        Wanted::Inherited => sight.newest(submission, |manifest| !manifest.raw),
+        // What somebody found is the state of an agent only where there is nothing else.
+        Wanted::Inherited => sight
+            .newest(submission, |manifest| !manifest.raw && manifest.kind != Kind::Recovery)
+            .or_else(|| sight.newest(submission, |manifest| !manifest.raw)),
         Wanted::Of(id) => Some(*id),
         Wanted::Nothing => None,
     };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::CheckpointManager;
-use super::admission::{Submission, Wanted};
+use super::admission::{Before, Submission, Wanted};
 use super::committer::Committer;
 use super::error::Error;
 use super::operation::{self, Operation, OperationStatus, Standing};
@@ -209,6 +209,11 @@ impl Agent {
     /// `not_found`.
     pub fn state_changed(&self, reference: &str) -> Result<Seq, Error> {
         Ok(self.resolve(reference)?.held.manifest.state_changed)
+    }
+
+    /// What [`Request::if_match`] is compared with at this moment.
+    pub(crate) fn state_changed_now(&self) -> Seq {
+        Before::find(&[], &self.committer().targets.sighted(), &self.id).state_changed
     }
 
     /// The newest checkpoint of a kind since the last fresh start, tainted ones apart.

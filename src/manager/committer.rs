@@ -215,11 +215,7 @@ impl Committer {
             }
         }
         let before = Before::find(drafts, sighted, &agent);
-        if let Some(expected) = submission.if_match
-            && expected != before.state_changed
-        {
-            return Err(Error::Stale { agent, expected, is: before.state_changed });
-        }
+        before.check(&submission, drafts, sighted)?;
         check_no_restore(&submission, sighted)?;
         let content = content(&submission, Sight { before: &before, drafts, stores: sighted })?;
         let seq = self.take_number(&agent, drafts, sighted);

@@ -22,6 +22,9 @@ use crate::store::Brought;
 /// Limits on the caller's own words, in bytes: together they stay far below what a batch takes.
 const WORDS_BYTES_MAX: usize = 1 << 20;
 
+/// A patch is applied so often to a state that changes meanwhile, until it is refused as stale.
+const PATCHES_MAX: u32 = 100;
+
 #[derive(Debug, Clone)]
 enum Source {
     /// The agent's own source where it has one, else what was there before.
@@ -131,7 +134,8 @@ impl Request {
         self
     }
 
-    /// Keeps the newest state with a patch applied: an array is RFC 6902, an object RFC 7396.
+    /// Keeps the newest state with a patch applied: an array is RFC 6902, an object RFC 7396. Where
+    /// others keep states meanwhile it is of theirs.
     pub fn patch(mut self, patch: Vec<u8>) -> Self {
         self.source = Source::Patch(patch);
         self
@@ -191,7 +195,7 @@ impl Request {
         self
     }
 
-    /// Takes the state over from the newest checkpoint.
+    /// Takes the state over from the newest checkpoint, recovery checkpoints apart.
     pub(crate) fn inherited_state(mut self) -> Self {
         self.source = Source::Inherited;
         self
@@ -227,9 +231,17 @@ impl Request {
         self
     }
 
-    /// Commits only if the state last changed at this number.
+    /// Commits only if the state last changed at this number. Recovery checkpoints, which keep what
+    /// was found, change none.
     pub fn if_match(mut self, seq: Seq) -> Self {
         self.if_match = Some(seq);
+        self
+    }
+
+    /// The same where no number was said before.
+    #[cfg(feature = "cli")]
+    pub(crate) fn or_if_match(mut self, seq: Seq) -> Self {
+        self.if_match.get_or_insert(seq);
         self
     }
 
@@ -304,8 +316,24 @@ impl Request {
         self.commit_after(&mut |_| Ok(()))
     }
 
-    /// The same, once `inspect` agreed to what was collected.
+    /// The same, once `inspect` agreed to what was collected. A patch is of the state that is the
+    /// newest when it is kept: where that changed meanwhile it is applied again.
     pub(super) fn commit_after(self, inspect: Inspect<'_>) -> Result<(Receipt, bool), Error> {
+        if !matches!(self.source, Source::Patch(_)) || self.if_match.is_some() {
+            return self.commit_at_once(inspect);
+        }
+        let mut tries = PATCHES_MAX;
+        loop {
+            tries -= 1;
+            let seen = self.agent.state_changed_now();
+            match self.clone().if_match(seen).commit_at_once(inspect) {
+                Err(Error::Stale { .. }) if tries > 0 => {}
+                answer => return answer,
+            }
+        }
+    }
+
+    fn commit_at_once(self, inspect: Inspect<'_>) -> Result<(Receipt, bool), Error> {
         let agent = self.agent.clone();
         let _span =
             tracing::debug_span!("checkpoint", agent = %agent.id(), kind = %self.kind).entered();

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::admission::unreadable;
 use super::error::Error;
 use crate::drift::Level;
+use crate::encode::manifest::Manifest;
 use crate::state::{AgentId, CheckpointId, Kind, Seq, Taint};
 use crate::store::{Catalog, ContentError, Held, Store, Targets, ViewPath};
 
@@ -90,6 +91,23 @@ fn number(text: &str) -> Option<Seq> {
 #[cfg(feature = "cli")]
 pub(crate) fn is_of_agent(text: &str) -> bool {
     text == "latest" || text == "good" || text.starts_with("latest:") || number(text).is_some()
+}
+
+/// What is taken from the newest checkpoint that may be chosen automatically, sound or not, in any of
+/// these stores.
+pub(crate) fn of_latest<T>(
+    stores: &[Arc<Store>],
+    agent: &AgentId,
+    take: impl Fn(&Manifest) -> T,
+) -> Option<T> {
+    let start = fresh_start(stores, agent);
+    let of_store = |store: &Arc<Store>| {
+        let catalog = store.catalog();
+        let manifest = &catalog.latest(agent)?.manifest;
+        Some((manifest.seq, take(manifest)))
+    };
+    let latest = stores.iter().filter_map(of_store).max_by_key(|(seq, _)| *seq);
+    latest.filter(|(seq, _)| *seq > start).map(|(_, taken)| taken)
 }
 
 /// Finds what a reference of an agent means. `latest` and `good` walk past what is damaged; an id

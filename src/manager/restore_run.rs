@@ -28,7 +28,7 @@ use crate::encode::parts::StateFiles;
 use crate::restore::{
     self, Files, Report, Scope, Sessions, Staging, TreePlan, Way, discard_staging,
 };
-use crate::state::{CheckpointId, Kind, Receipt};
+use crate::state::{CheckpointId, Kind, Receipt, Seq};
 
 /// What is to be put back, and where.
 pub(super) struct Job<'a> {
@@ -54,6 +54,8 @@ pub(super) struct How<'a> {
     pub options: &'a RestoreOptions,
     /// What is to be said in the batch that finishes it.
     pub then: Vec<What>,
+    /// A state that the agent kept since its state last changed at this number stays its own.
+    pub above: Option<Seq>,
 }
 
 /// What a restore does.
@@ -467,7 +469,13 @@ impl<'a> Job<'a> {
             state_files: (!self.state_files.is_empty()).then_some(report.left.is_empty()),
             workspace: self.target.as_ref().map(|_| whole),
         };
-        finish(&self.agent, from, restored, held, &self.how.then)
+        let finish = |held, above| {
+            finish(&self.agent, from, restored.clone(), held, (&self.how.then, above))
+        };
+        match finish(held, self.how.above) {
+            Err(Error::Stale { .. }) => finish(Held { state: None, ..held }, None),
+            other => other,
+        }
     }
 
     fn answer(&self, reference: &str, planned: Planned, done: Done) -> Restored {
@@ -509,7 +517,7 @@ fn finish(
     from: &Manifest,
     restored: manifest::Restored,
     held: Held<'_>,
-    then: &[What],
+    (then, above): (&[What], Option<Seq>),
 ) -> Result<Receipt, Error> {
     let mut agent = agent.clone();
     if held.state_files == Some(false) && !agent.collects().state_files {
@@ -519,6 +527,9 @@ fn finish(
         }
     }
     let mut request = agent.checkpoint(Kind::Routine).finishes(restored).says(then.to_vec());
+    if let Some(seq) = above {
+        request = request.if_match(seq);
+    }
     request =
         if held.state.is_some() { request.state_of(from.id) } else { request.inherited_state() };
     // What is there may be neither of the two: it is looked at once more.
@@ -758,7 +769,7 @@ pub(super) fn roll_on(agent: &Agent, begun: &What) -> Result<Ended, Error> {
             let state = found.state.as_deref();
             let state_files = state_files.then_some(report.left.is_empty());
             let held = Held { state, state_files, workspace: whole };
-            finish(&found.agent, from, restored, held, then)?;
+            finish(&found.agent, from, restored, held, (then, None))?;
             if let Some(tree) = &tree {
                 tree.clear(Way::Forward, Some(&report));
             }

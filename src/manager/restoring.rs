@@ -204,7 +204,7 @@ pub(super) fn restore_saying(
         let found = agent.resolve(reference)?;
         let id = found.held.manifest.id;
         agent.note_damage(&found.walked_past);
-        let how = How { undoes: None, options, then: then.to_vec() };
+        let how = How { undoes: None, options, then: then.to_vec(), above: None };
         match restore_run::run(agent, reference, found, how) {
             // What its files are made of is damaged: the next one that is sound is found.
             Err(error) if is_walking(reference) && is_damage(&error) && !tried.contains(&id) => {
@@ -235,8 +235,8 @@ pub(super) fn undo(agent: &Agent, options: &RestoreOptions) -> Result<Restored, 
     let reference = recovery.to_string();
     let found = agent.resolve(&reference)?;
     let then: Vec<What> = agent.release("a restore was taken back").into_iter().collect();
-    let undone =
-        restore_run::run(agent, &reference, found, How { undoes: Some(done), options, then })?;
+    let how = How { undoes: Some(done), options, then, above: None };
+    let undone = restore_run::run(agent, &reference, found, how)?;
     agent.note_released();
     Ok(undone)
 }

@@ -24,6 +24,8 @@ pub(crate) use apply::{Outcome, Report, Restore, Way};
 pub(crate) use foreign::Sessions;
 pub(crate) use materialise::materialise;
 pub use plan::{Files, plan};
+#[cfg(feature = "cli")]
+pub(crate) use put_back::put_back_where;
 pub(crate) use put_back::{put_back, read_current};
 pub(crate) use staging::{Staging, discard_staging};
 pub(crate) use state_file::{

@@ -23,10 +23,27 @@ pub(crate) fn read_current(disk: &dyn Disk, path: &Path) -> Result<Option<Vec<u8
 /// Replaces a state file durably; whoever could read it still can. Doing it again changes nothing
 /// more.
 pub(crate) fn put_back(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    put_back_where(disk, path, bytes, || true).map(drop)
+}
+
+/// The same where it is to be replaced in the last moment before it is; whether it was.
+pub(crate) fn put_back_where(
+    disk: &dyn Disk,
+    path: &Path,
+    bytes: &[u8],
+    stands: impl FnOnce() -> bool,
+) -> Result<bool, Error> {
     let failed = |source| Error::Io { doing: "put back", path: path.to_owned(), source };
     let before = stat(disk, path).map_err(failed)?.filter(|it| it.kind == NodeKind::File);
     let attributes = before.map(|it| (it.mode, None));
-    put_in_place(disk, path, attributes, |file| file.write_all_at(bytes, 0)).map_err(failed)
+    let mut stood = true;
+    let put = put_in_place(disk, path, attributes, |file| {
+        file.write_all_at(bytes, 0)?;
+        file.sync_data()?;
+        stood = stands();
+        if stood { Ok(()) } else { Err(io::ErrorKind::Interrupted.into()) }
+    });
+    if stood { put.map(|()| true).map_err(failed) } else { Ok(false) }
 }
 
 /// Replaces a file, whose directory is made where it is gone; a mode, and a time where there is one,

@@ -6,12 +6,16 @@
 //! from threads that may.
 
 mod asked;
+#[cfg(test)]
+mod tests;
 mod watching;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -22,7 +26,8 @@ pub(crate) use self::watching::{Due, Responded, Seen};
 use super::patterns::Pattern;
 use super::schedule::Parts;
 use super::state_file::{self, Found, Print, Wrong};
-use crate::disk::{Disk, create_dir_all_durable};
+use crate::clock::Clock;
+use crate::disk::{Access, Disk, create_dir_all_durable};
 use crate::drift::Sighting;
 use crate::encode;
 use crate::encode::event::Outcome;
@@ -32,7 +37,14 @@ use crate::manager::{
 };
 use crate::restore;
 use crate::retention;
-use crate::state::{AgentId, Checkpoint, CheckpointId, Digest, Kind, Receipt, Timestamp};
+use crate::state::{AgentId, Checkpoint, CheckpointId, Digest, Kind, Receipt, Seq, Timestamp};
+
+/// A state file is looked at so often while its agent keeps states without it; the last time without
+/// its state.
+const LOOKS_MAX: u32 = 4;
+
+/// A system that tells when a file was changed takes the time of its last tick, 10 ms ago at most.
+const CHANGE_TIME_ERROR: Duration = Duration::from_millis(20);
 
 /// What an agent keeps its memory in; paths are absolute.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,6 +108,22 @@ pub(crate) struct Kept {
     pub receipt: Option<Receipt>,
     /// What was not taken of what was to be, and why.
     pub left_out: Option<String>,
+}
+
+/// What a state is that was read from its file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Novelty {
+    News,
+    Kept,
+    /// It was never kept, and a newer one was.
+    Older,
+}
+
+/// Whether it is looked again where another state was kept meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    First,
+    Last,
 }
 
 /// What was put back, and why it had to be.
@@ -180,6 +208,7 @@ pub(crate) struct Keeper {
     /// The agent with its workspace, and with the state files that were there so far.
     agent: Mutex<(Agent, Vec<PathBuf>)>,
     disk: Arc<dyn Disk>,
+    clock: Arc<dyn Clock>,
     limits: encode::Options,
     files: StateFiles,
     /// Where the workspace is, links resolved.
@@ -187,6 +216,25 @@ pub(crate) struct Keeper {
     /// Labels that keep a checkpoint whatever happens.
     pins: Vec<String>,
     tree: Mutex<Tree>,
+}
+
+/// A file of the agent that is not whole.
+#[derive(Debug)]
+struct Broken {
+    place: PathBuf,
+    /// What it looked like before it was read.
+    print: Option<Print>,
+    wrong: Wrong,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = self.place.display();
+        match &self.wrong {
+            Wrong::Missing => write!(f, "{place} was missing"),
+            Wrong::Damaged(why) => write!(f, "{place} was damaged ({why})"),
+        }
+    }
 }
 
 impl Wanted {
@@ -219,6 +267,7 @@ impl Keeper {
         Ok(Self {
             agent: Mutex::new((agent, Vec::new())),
             disk: manager.disk_in_use(),
+            clock: Arc::clone(manager.clock()),
             limits: manager.state_limits(),
             files: StateFiles::of(manager.disk_in_use(), it)?,
             workspace: it.workspace.as_deref().map(resolved),
@@ -247,26 +296,41 @@ impl Keeper {
         }
     }
 
-    /// Whether a state that was read from its file is news. It is not where `latest` holds it; nor
-    /// where `latest` holds one that came another way, and what the file holds was kept before that,
-    /// since the file was last kept or then: an agent that is killed after it posted its state and
-    /// before it wrote the file did not go back.
-    fn is_news(&self, place: &Path, state: Digest) -> Result<bool, Error> {
+    /// What a state that was read from its file is: kept where `latest` holds it, or where `latest`
+    /// holds one that came another way, and the file's was kept before that, since the file was last
+    /// kept or then. An agent that is killed after it posted its state and before it wrote the file
+    /// did not go back.
+    fn judge(&self, place: &Path, state: Digest) -> Result<Novelty, Error> {
         let agent = self.bare_agent();
         let latest = match agent.show("latest") {
-            Err(Error::NoCheckpoint { .. }) => return Ok(true),
+            Err(Error::NoCheckpoint { .. }) => return Ok(Novelty::News),
             other => other?,
         };
         if latest.state_digest == Some(state) {
-            return Ok(false);
+            return Ok(Novelty::Kept);
         }
         if latest.state_digest.is_none() || latest.state_file.as_deref() == Some(place) {
-            return Ok(true);
+            return Ok(Novelty::News);
         }
         let all = agent.list_checkpoints(Filter::default())?;
         let is_of_file = |one: &Checkpoint| one.state_file.as_deref() == Some(place);
         let last = all.iter().position(is_of_file).map_or(all.len(), |at| at + 1);
-        Ok(all[..last].iter().all(|one| one.state_digest != Some(state)))
+        if all[..last].iter().any(|one| one.state_digest == Some(state)) {
+            return Ok(Novelty::Kept);
+        }
+        let is_older = self.is_older(place, latest.created_at)?;
+        Ok(if is_older { Novelty::Older } else { Novelty::News })
+    }
+
+    /// Whether a file was surely last changed before a moment. A clock that was set back since then
+    /// tells nothing.
+    fn is_older(&self, place: &Path, moment: Timestamp) -> Result<bool, Error> {
+        let changed = self.disk.open(place, Access::Read).and_then(|file| file.stat());
+        let changed = match changed {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            stat => Timestamp::from(stat.map_err(|source| unread(place, source))?.changed),
+        };
+        Ok(moment <= self.clock.now() && moment.since(changed) > CHANGE_TIME_ERROR)
     }
 
     /// What is known of changes in its workspace.
@@ -296,6 +360,10 @@ impl Keeper {
     /// Takes a checkpoint where something changed, and a recovery checkpoint in any case. What is
     /// not whole is left out; a recovery checkpoint keeps it as it was found.
     pub(crate) fn take(&self, wanted: &Wanted) -> Result<Kept, Error> {
+        looking_again(|look| self.take_at_once(wanted, look))
+    }
+
+    fn take_at_once(&self, wanted: &Wanted, look: Look) -> Result<Kept, Error> {
         let evidence = wanted.kind == Kind::Recovery;
         if evidence {
             self.make_workspace()?;
@@ -309,7 +377,7 @@ impl Keeper {
         if let Some(comment) = &wanted.comment {
             request = request.comment(comment);
         }
-        let (request, fresh, damaged) = self.with_state(request, wanted)?;
+        let (request, fresh, left_out) = self.with_state(request, wanted, look)?;
         let made =
             if evidence || fresh { request.commit().map(Some) } else { request.commit_if_moved() };
         let receipt = match made {
@@ -320,49 +388,54 @@ impl Keeper {
         if let Some(receipt) = &receipt {
             self.show_workspace(receipt);
         }
-        Ok(Kept { receipt, left_out: damaged.or(torn) })
+        Ok(Kept { receipt, left_out: left_out.or(torn) })
     }
 
     /// Adds the state as it is found; whether it is another than the newest, and why it was left
-    /// out where it was.
+    /// out where it was. What is news is that only as long as nobody keeps another state.
     fn with_state(
         &self,
         request: Request,
         wanted: &Wanted,
+        look: Look,
     ) -> Result<(Request, bool, Option<String>), Error> {
         let Some(path) = self.files.state.as_ref().filter(|_| wanted.parts.state) else {
             return Ok((request, false, None));
         };
         let place = state_file::place(&*self.disk, path);
-        Ok(match self.find(&place)? {
-            Found::Whole(bytes) => {
-                let fresh = self.is_news(&place, Digest::of(&bytes))?;
-                let given = fresh || wanted.kind == Kind::Recovery;
-                let with = |request: Request| request.state_bytes(bytes).state_file(place);
-                (if given { with(request) } else { self.as_latest(request)? }, fresh, None)
-            }
-            Found::Damaged { bytes, .. } if wanted.kind == Kind::Recovery => {
-                (request.found_bytes(bytes).state_file(place), true, None)
+        let evidence = wanted.kind == Kind::Recovery;
+        let seen = self.bare_agent().state_changed_now();
+        let bytes = match self.find(&place)? {
+            Found::Whole(bytes) => bytes,
+            Found::Damaged { bytes, .. } if evidence => {
+                return Ok((request.found_bytes(bytes).state_file(place), true, None));
             }
             Found::Damaged { why, .. } | Found::Unfit(why) => {
-                (self.as_latest(request)?, false, Some(not_whole(&place, &why)))
+                return Ok((request, false, Some(not_whole(&place, &why))));
             }
-            Found::Missing => (self.as_latest(request)?, false, None),
+            Found::Missing => return Ok((request, false, None)),
+        };
+        let novelty = self.judge(&place, Digest::of(&bytes))?;
+        let left_out = |why: &str| Some(format!("{} {why}", place.display()));
+        Ok(match (novelty, look) {
+            (novelty, _) if evidence => {
+                let request = request.state_bytes(bytes).state_file(place);
+                (request, novelty != Novelty::Kept, None)
+            }
+            (Novelty::Kept, _) => (request, false, None),
+            (Novelty::Older, _) => {
+                let why = "is not kept: the newest state was handed over after it was written";
+                (request, false, left_out(why))
+            }
+            (Novelty::News, Look::Last) => {
+                let why = "is not kept: other states are handed over while it is read";
+                (request, false, left_out(why))
+            }
+            (Novelty::News, Look::First) => {
+                let request = request.state_bytes(bytes).state_file(place);
+                (request.or_if_match(seen), true, None)
+            }
         })
-    }
-
-    /// Has the state of `latest` go on, and not that of a recovery checkpoint made since, which keeps
-    /// what a crash left.
-    fn as_latest(&self, request: Request) -> Result<Request, Error> {
-        let agent = self.bare_agent();
-        let newest = agent.list_checkpoints(Filter { limit: Some(1), ..Filter::default() })?;
-        if newest.first().is_none_or(|newest| newest.kind != Kind::Recovery) {
-            return Ok(request);
-        }
-        match agent.show("latest") {
-            Err(Error::NoCheckpoint { .. }) => Ok(request),
-            latest => Ok(request.state_of(latest?.checkpoint_id)),
-        }
     }
 
     fn find(&self, place: &Path) -> Result<Found, Error> {
@@ -387,6 +460,7 @@ impl Keeper {
     /// Puts back, from the newest sound checkpoint, what is missing or damaged of the state files.
     pub(crate) fn mend(&self) -> Result<Option<PutBack>, Error> {
         self.make_workspace()?;
+        let above = self.bare_agent().state_changed_now();
         let mut broken = self.broken()?;
         let state = self.broken_state()?;
         if broken.is_empty() && state.is_none() {
@@ -399,24 +473,26 @@ impl Keeper {
         };
         let from = loaded.checkpoint();
         let state = match state {
-            Some((place, _)) if self.is_of_another_file(&agent, from, &place)? => None,
+            Some(it) if self.is_of_another_file(&agent, from, &it.place)? => None,
             state => state,
         };
         let reference = from.checkpoint_id.to_string();
         let mut what = Vec::new();
         let kept = agent.kept_state_files(&reference)?;
-        broken.retain(|(place, _)| kept.contains(place));
+        broken.retain(|it| kept.contains(&it.place));
         if !broken.is_empty() {
             // A restore of the state alone keeps what it replaces; here that is done first.
             agent.checkpoint(Kind::Recovery).comment("before state files are put back").commit()?;
         }
-        for (path, why) in broken {
-            agent.put_state_file_back(&reference, &path)?;
-            what.push(format!("{} {why}", path.display()));
+        for it in broken {
+            if self.is_as_judged(&it) {
+                agent.put_state_file_back(&reference, &it.place)?;
+                what.push(it.to_string());
+            }
         }
-        if let (Some((place, why)), Some(bytes)) = (state, loaded.state_bytes()) {
-            self.put_state_back(&agent, from, &place, bytes)?;
-            what.push(format!("{} {why}", place.display()));
+        if let (Some(it), Some(bytes)) = (state, loaded.state_bytes()) {
+            let done = self.put_state_back(&agent, from, &it, (bytes, above))?;
+            what.extend(done.then(|| it.to_string()));
         }
         if what.is_empty() {
             return Ok(None);
@@ -425,25 +501,33 @@ impl Keeper {
         Ok(Some(PutBack { from: from.clone(), what, apart }))
     }
 
-    fn broken(&self) -> Result<Vec<(PathBuf, String)>, Error> {
+    fn broken(&self) -> Result<Vec<Broken>, Error> {
         let mut broken = Vec::new();
         for path in self.files.others() {
+            let place = state_file::place(&*self.disk, &path);
+            let print = Print::of(&*self.disk, &place);
             if let Some(wrong) = self.wrong(&path)? {
-                broken.push((state_file::place(&*self.disk, &path), said(wrong)));
+                broken.push(Broken { place, print, wrong });
             }
         }
         Ok(broken)
     }
 
-    fn broken_state(&self) -> Result<Option<(PathBuf, String)>, Error> {
+    fn broken_state(&self) -> Result<Option<Broken>, Error> {
         let Some(path) = &self.files.state else { return Ok(None) };
         let place = state_file::place(&*self.disk, path);
+        let print = Print::of(&*self.disk, &place);
         let wrong = match self.find(&place)? {
             Found::Missing => Wrong::Missing,
             Found::Damaged { why, .. } => Wrong::Damaged(why),
             Found::Whole(_) | Found::Unfit(_) => return Ok(None),
         };
-        Ok(Some((place, said(wrong))))
+        Ok(Some(Broken { place, print, wrong }))
+    }
+
+    /// Whether nobody wrote it since it was found broken.
+    fn is_as_judged(&self, it: &Broken) -> bool {
+        Print::of(&*self.disk, &it.place) == it.print
     }
 
     /// Whether a file that is not there was never the agent's: what it kept came from others, which
@@ -475,26 +559,27 @@ impl Keeper {
         Ok(true)
     }
 
+    /// Puts the state file back where nobody wrote it meanwhile; whether it was. What the agent kept
+    /// since its state last changed at `above` stays the newest.
     fn put_state_back(
         &self,
         agent: &Agent,
         from: &Checkpoint,
-        place: &Path,
-        bytes: &[u8],
-    ) -> Result<(), Error> {
-        if from.state_file.as_deref() == Some(place) {
-            let only_state = RestoreOptions { only_state: true, ..by_policy() };
-            agent.restore(&from.checkpoint_id.to_string(), &only_state)?;
-        } else {
-            // The state came another way than from this file, which no restore in place knows of:
-            // what the file holds is kept first.
-            if let Some(found) = restore::read_current(&*self.disk, place)? {
-                let kept = agent.checkpoint(Kind::Recovery).found_bytes(found).state_file(place);
-                kept.comment("before the state file is put back").commit()?;
-            }
-            restore::put_back(&*self.disk, place, bytes)?;
+        it: &Broken,
+        (bytes, above): (&[u8], Seq),
+    ) -> Result<bool, Error> {
+        if from.state_file.as_deref() == Some(&it.place) {
+            agent.put_state_back(from.checkpoint_id, above)?;
+            return Ok(true);
         }
-        Ok(())
+        // The state came another way than from this file, which no restore in place knows of: what
+        // the file holds is kept first.
+        if let Some(found) = restore::read_current(&*self.disk, &it.place)? {
+            let kept = agent.checkpoint(Kind::Recovery).found_bytes(found).state_file(&it.place);
+            kept.comment("before the state file is put back").commit()?;
+        }
+        let stands = || self.is_as_judged(it);
+        Ok(restore::put_back_where(&*self.disk, &it.place, bytes, stands)?)
     }
 
     /// Makes the workspace's directory where somebody removed it with all that was in it: an empty
@@ -573,14 +658,15 @@ impl Keeper {
         let agent = self.bare_agent();
         let newest = match agent.show("latest") {
             Err(Error::NoCheckpoint { .. }) => return Ok(0),
-            other => other?.checkpoint_id,
+            other => other?,
         };
         let all = agent.list_checkpoints(Filter::default())?;
-        let goes = |one: &&Checkpoint| {
-            one.checkpoint_id != newest && retention::pin(&one.labels, &self.pins).is_none()
-        };
+        // What was made since it was looked is newer.
+        let looked = all.iter().position(|one| one.checkpoint_id == newest.checkpoint_id);
+        let then = &all[looked.map_or(all.len(), |at| at + 1)..];
+        let goes = |one: &&Checkpoint| retention::pin(&one.labels, &self.pins).is_none();
         let old: Vec<String> =
-            all.iter().filter(goes).map(|one| one.checkpoint_id.to_string()).collect();
+            then.iter().filter(goes).map(|one| one.checkpoint_id.to_string()).collect();
         let old: Vec<&str> = old.iter().map(String::as_str).collect();
         Ok(agent.forget(&old, false)?.len())
     }
@@ -590,16 +676,20 @@ fn sent<T: Serialize>(answer: &T) -> Result<serde_json::Value, Error> {
     serde_json::to_value(answer).map_err(|source| Error::Json { doing: "send", source })
 }
 
+/// Does something of which the state is a part, and again where another one was kept meanwhile.
+fn looking_again<T>(look: impl Fn(Look) -> Result<T, Error>) -> Result<T, Error> {
+    for _ in 1..LOOKS_MAX {
+        match look(Look::First) {
+            Err(Error::Stale { .. }) => {}
+            other => return other,
+        }
+    }
+    look(Look::Last)
+}
+
 /// A restore that no person asked for.
 fn by_policy() -> RestoreOptions {
     RestoreOptions { force: true, live: true, ..RestoreOptions::default() }
-}
-
-fn said(wrong: Wrong) -> String {
-    match wrong {
-        Wrong::Missing => "was missing".to_owned(),
-        Wrong::Damaged(why) => format!("was damaged ({why})"),
-    }
 }
 
 fn not_whole(place: &Path, why: &str) -> String {

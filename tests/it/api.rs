@@ -87,6 +87,78 @@ fn a_condition_is_about_the_state_and_not_about_other_checkpoints() {
 }
 
 #[test]
+fn what_a_recovery_checkpoint_found_is_not_the_state_that_an_agent_is_at() {
+    let home = Home::new();
+    let sidecar = home.serve(&[]);
+    sidecar.post(CHECKPOINTS, r#"{"state":{"n":1}}"#);
+    sidecar.post(CHECKPOINTS, r#"{"state":{"n":2}}"#);
+    let found = sidecar.post(CHECKPOINTS, r#"{"kind":"recovery","state":{"n":1}}"#);
+    assert_eq!(found.status, 201, "{found}");
+    let other = sidecar.post(CHECKPOINTS, r#"{"kind":"pre_operation","comment":"no state"}"#);
+    assert_eq!((other.status, other.header("etag")), (201, Some("\"2\"")), "{other}");
+    assert_eq!(other.json()["inherited"]["state"], 2, "{other}");
+    assert_eq!(state(&sidecar, "latest"), r#"{"n":2}"#);
+    sidecar.post(CHECKPOINTS, r#"{"kind":"recovery","state":{"n":0}}"#);
+    let third = post_with(&sidecar, CHECKPOINTS, &["if-match: \"2\""], r#"{"state":{"n":3}}"#);
+    assert_eq!(third.status, 201, "{third}");
+}
+
+#[test]
+fn what_a_restore_replaced_comes_back_and_not_what_a_crash_had_left() {
+    let home = Home::new();
+    let sidecar = home.serve(&[]);
+    for body in
+        [r#"{"state":{"n":1}}"#, r#"{"state":{"n":2}}"#, r#"{"kind":"recovery","state":{"n":0}}"#]
+    {
+        assert_eq!(sidecar.post(CHECKPOINTS, body).status, 201);
+    }
+    home.done(&["--agent", "a", "restore", "1", "--live"]);
+    assert_eq!(state(&sidecar, "latest"), r#"{"n":1}"#);
+    home.done(&["--agent", "a", "undo", "--live"]);
+    assert_eq!(state(&sidecar, "latest"), r#"{"n":2}"#);
+}
+
+#[test]
+fn the_state_that_latest_shows_can_be_gone_on_from_where_newer_ones_are_tainted() {
+    let home = Home::new();
+    let sidecar = home.serve(&[]);
+    for n in 1..=3 {
+        sidecar.post(CHECKPOINTS, &format!(r#"{{"state":{{"n":{n}}}}}"#));
+    }
+    home.done(&["--agent", "a", "drift", "mark", "3", "bad"]);
+    let read = sidecar.get(&format!("{CHECKPOINTS}/latest/state"));
+    assert_eq!((read.text(), read.header("etag")), (r#"{"n":2}"#, Some("\"2\"")));
+    post_with(&sidecar, CHECKPOINTS, &["if-match: \"1\""], r#"{"state":{"n":4}}"#)
+        .problem(412, "stale");
+    let fourth = post_with(&sidecar, CHECKPOINTS, &["if-match: \"2\""], r#"{"state":{"n":4}}"#);
+    assert_eq!(fourth.status, 201, "{fourth}");
+    post_with(&sidecar, CHECKPOINTS, &["if-match: \"2\""], r#"{"state":{"n":5}}"#)
+        .problem(412, "stale");
+}
+
+#[test]
+fn patches_from_many_sides_are_all_in_the_state_in_the_end() {
+    let home = Home::new();
+    let sidecar = home.serve(&[]);
+    sidecar.post(CHECKPOINTS, r#"{"state":{}}"#);
+    let (sides, each) = (6, 10);
+    std::thread::scope(|scope| {
+        for side in 0..sides {
+            let sidecar = &sidecar;
+            scope.spawn(move || {
+                for n in 0..each {
+                    let made =
+                        sidecar.post(CHECKPOINTS, &format!(r#"{{"patch":{{"{side}-{n}":1}}}}"#));
+                    assert_eq!(made.status, 201, "{made}");
+                }
+            });
+        }
+    });
+    let latest: Value = serde_json::from_str(&state(&sidecar, "latest")).unwrap();
+    assert_eq!(latest.as_object().unwrap().len(), sides * each, "{latest}");
+}
+
+#[test]
 fn a_key_answers_its_first_receipt_also_after_a_restart() {
     let home = Home::new();
     let key = ["idempotency-key: step-1"];

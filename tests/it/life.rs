@@ -85,7 +85,7 @@ impl Life {
     /// What was there goes to a recovery checkpoint, and the old state is the newest again.
     fn restore(&mut self, from: u64, undoes: Option<u64>) {
         let old = self.kept[&from].bytes.clone();
-        let recovery = self.newest().map(|bytes| {
+        let recovery = self.current().map(|bytes| {
             self.add(Kind::Recovery, bytes);
             self.last
         });
@@ -105,8 +105,10 @@ impl Life {
         self.kept.values_mut().rev().find(|kept| kept.operation == Some(Standing::Open))
     }
 
-    pub fn newest(&self) -> Option<Vec<u8>> {
-        self.since_reset().next().map(|(_, kept)| kept.bytes.clone())
+    /// The state it is at: what a recovery checkpoint found is it only where there is nothing else.
+    pub fn current(&self) -> Option<Vec<u8>> {
+        let newest = || self.since_reset().next().map(|(_, kept)| kept);
+        self.latest().or_else(newest).map(|kept| kept.bytes.clone())
     }
 
     /// Does what an act does; `None` where it is to be refused.
@@ -135,7 +137,7 @@ impl Life {
                 self.kept.remove(&seq);
             }
             Act::Begin(_) => {
-                let bytes = self.newest()?;
+                let bytes = self.current()?;
                 self.add(Kind::PreOperation, bytes).operation = Some(Standing::Open);
             }
             Act::Close(_, well) => {

@@ -173,7 +173,7 @@ impl World {
         let mut half = self.model.clone();
         if let Act::Restore(name, _) | Act::Undo(name) = *act
             && let Some(life) = half.get_mut(NAMES[name])
-            && let Some(bytes) = life.newest()
+            && let Some(bytes) = life.current()
         {
             life.add(Kind::Recovery, bytes);
         }
