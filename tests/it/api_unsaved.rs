@@ -38,3 +38,17 @@ fn what_an_agent_saves_meanwhile_takes_its_place() {
     until("nothing is left", || ward.app.unsaved().is_empty());
     assert_eq!(ward.state(), r#"{"n":2}"#, "the older one does not come back");
 }
+
+#[test]
+fn what_a_recovery_checkpoint_found_does_not_make_it_outdated() {
+    let home = Home::new();
+    let ward = Ward::open(&home);
+    for body in [r#"{"state":{"n":1}}"#, r#"{"kind":"recovery","state":{"n":0}}"#] {
+        assert_eq!(ward.place.post(CHECKPOINTS, body).status, 201);
+    }
+    ward.disk.inject(Fault::new(Errno::NOSPC).on(Op::Write));
+    ward.place.post(CHECKPOINTS, r#"{"state":{"n":2}}"#).problem(507, "unstored");
+    ward.disk.heal();
+    until("it is stored", || ward.app.unsaved().is_empty());
+    assert_eq!(ward.state(), r#"{"n":2}"#);
+}

@@ -20,6 +20,7 @@ use crate::server::app::App;
 use crate::server::body::Given;
 use crate::server::caller::Caller;
 use crate::server::problem::Problem;
+use crate::server::unsaved::Spare;
 use crate::state::{AgentId, Checkpoint, Kind, Receipt, Seq};
 
 /// Checkpoints in a list where the request does not say how many.
@@ -133,8 +134,8 @@ pub(super) async fn make_checkpoint(
         .work(move || {
             // Held until the work is done, also where the client hangs up before.
             let _flight = flight;
-            let spare = wanted.clone();
-            perform(&own, wanted, progress).map_err(|error| unsaved(&own, spare, error))
+            let spare = own.unstored().spare(&wanted, changed_now(&own, &wanted.agent)?);
+            perform(&own, wanted, &spare, progress).map_err(|error| unsaved(&own, spare, error))
         })
         .await?;
     let mut answer = if made.repeated {
@@ -150,55 +151,51 @@ pub(super) async fn make_checkpoint(
 fn perform(
     app: &App,
     wanted: MakeCheckpoint,
+    spare: &Spare,
     progress: Option<f64>,
 ) -> Result<(Made, Option<Seq>), Error> {
     let clock = app.manager().clock();
     let began = clock.monotonic();
     let agent = wanted.agent.clone();
-    let (by_agent, has_state) = (wanted.body.owner.is_none(), wanted.body.state.is_some());
+    let by_agent = wanted.body.owner.is_none();
     let made = make_asked(app, wanted)?;
     let at = clock.monotonic();
     let cost = at.saturating_sub(began);
     app.dues().note(&agent, Saved { at, progress, step: 0, cost });
-    if has_state {
-        app.unstored().let_go(&agent);
-    }
     note_saved(app, &agent, &made, by_agent);
-    let id = made.receipt.checkpoint.checkpoint_id.to_string();
     // What was made is made, whatever can be said of it.
-    let changed = app.manager().agent(agent.as_str()).and_then(|it| it.state_changed(&id)).ok();
+    let changed = changed_by(app, &agent, &made).ok();
+    app.unstored().saved(spare, changed);
     Ok((made, changed))
 }
 
+/// The number at which the state had last changed once a checkpoint was made. What a recovery
+/// checkpoint found is not the state.
+fn changed_by(app: &App, agent: &AgentId, made: &Made) -> Result<Seq, Error> {
+    if made.receipt.kind == Kind::Recovery {
+        return changed_now(app, agent);
+    }
+    app.manager().agent(agent.as_str())?.state_changed(&made.receipt.checkpoint_id.to_string())
+}
+
+fn changed_now(app: &App, agent: &AgentId) -> Result<Seq, Error> {
+    Ok(app.manager().agent(agent.as_str())?.state_changed_now())
+}
+
 /// Keeps in memory what no store could take, and says so.
-fn unsaved(app: &App, mut wanted: MakeCheckpoint, error: Error) -> Problem {
+fn unsaved(app: &App, spare: Spare, error: Error) -> Problem {
     let unstored = error.kind() == ErrorKind::Unstored;
     let mut problem = Problem::from(error);
-    // What the agent saves meanwhile is newer, and must not be replaced by this.
-    wanted.condition = wanted.condition.or_else(|| unless_changed(app, &wanted.agent));
-    if unstored && app.unstored().keep(wanted, app.manager().clock().now()) {
+    if unstored && app.unstored().keep(spare, app.manager().clock().now()) {
         problem.detail.push_str("; it is kept in memory and tried again, and is not durable");
     }
     problem
 }
 
-/// That the state of an agent is still what it is now.
-fn unless_changed(app: &App, agent: &AgentId) -> Option<Condition> {
-    let agent = app.manager().agent(agent.as_str()).ok()?;
-    let one = Filter { limit: Some(1), ..Filter::default() };
-    let newest = agent.list_checkpoints(one).ok()?.pop();
-    let Some(newest) = newest else { return Some(Condition::First) };
-    let changed = agent.state_changed(&newest.checkpoint_id.to_string());
-    changed.ok().map(Condition::Match)
-}
-
 /// Makes a checkpoint that could not be stored when it was asked for.
-pub(in crate::server) async fn make_again(
-    app: &App,
-    wanted: MakeCheckpoint,
-) -> Result<(), Problem> {
+pub(in crate::server) async fn make_again(app: &App, spare: Spare) -> Result<(), Problem> {
     let own = app.clone();
-    app.work(move || Ok(perform(&own, wanted, None).map(|_| ())?)).await
+    app.work(move || Ok(perform(&own, spare.wanted().clone(), &spare, None).map(|_| ())?)).await
 }
 
 #[cfg(feature = "cli")]
