@@ -8,7 +8,6 @@ use stateward::{CheckpointManager, Options};
 use tokio::sync::oneshot;
 
 use crate::cli_home::Home;
-use crate::run_home::until;
 use crate::server_home::Place;
 
 /// The checkpoints of the agent that it is asked about.
@@ -35,16 +34,19 @@ impl Ward {
         )
         .unwrap();
         let (end, ended) = oneshot::channel();
+        let (tell, listens) = std::sync::mpsc::channel();
         let (serving, places) =
             (app.clone(), Places { socket: Some(socket.clone()), listen: None });
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.unwrap().block_on(async {
                 let server = Server::open(serving, &places).await.unwrap();
+                tell.send(()).unwrap();
                 server.serve(async { _ = ended.await.ok() }).await;
             });
         });
-        until("the socket is there", || socket.exists());
+        // Its name is there a moment before anybody listens.
+        listens.recv().unwrap();
         Self { app, place: Place::Socket(socket), disk, end: Some(end), thread: Some(thread) }
     }
 
