@@ -26,7 +26,7 @@ pub(crate) fn put_back(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(),
     put_back_where(disk, path, bytes, || true).map(drop)
 }
 
-/// The same where it is to be replaced in the last moment before it is; whether it was.
+/// The same where it is still to be replaced once what replaces it is written; whether it was.
 pub(crate) fn put_back_where(
     disk: &dyn Disk,
     path: &Path,
@@ -39,7 +39,6 @@ pub(crate) fn put_back_where(
     let mut stood = true;
     let put = put_in_place(disk, path, attributes, |file| {
         file.write_all_at(bytes, 0)?;
-        file.sync_data()?;
         stood = stands();
         if stood { Ok(()) } else { Err(io::ErrorKind::Interrupted.into()) }
     });

@@ -15,7 +15,7 @@ const NOTICED_BY: [(Protection, &str, u64); 9] = [
     (Protection::LateAcknowledgement, "power-loss-at-every-write", 60),
     (Protection::DurableRecovery, "power-loss-at-every-write", 100),
     (Protection::RetentionGuard, "retention-under-pressure", 4),
-    (Protection::StagedRestore, "crash-during-workspace-restore", 400),
+    (Protection::StagedRestore, "crash-during-workspace-restore", 4000),
     (Protection::FallbackIdentity, "two-homes-one-fallback", 6),
 ];
 
@@ -43,7 +43,7 @@ fn is_noticed(which: Protection) {
     assert!(!broken.holds && !told.failed.is_empty());
     let failed = &told.failed[0];
     assert!(failed.command.contains(&format!("validate {name} --seed 1 --case ")), "{failed:?}");
-    println!("{which:?}: {}", failed.why);
+    println!("{which:?}: {} ({} of {cases} cases)", failed.why, told.tried.cases);
 }
 
 #[test]
