@@ -17,6 +17,8 @@ mod tree;
 use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
+#[cfg(target_os = "linux")]
+use std::io::Read;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -156,21 +158,9 @@ pub(super) fn kernel_text(path: &str) -> Option<String> {
 /// The same for what need not be text.
 #[cfg(target_os = "linux")]
 pub(super) fn kernel_bytes(path: &str) -> Option<Vec<u8>> {
-    // The kernel tells no length beforehand: most of it fits, and is read at once.
-    let (mut file, mut bytes) = (File::open(path).ok()?, vec![0; 4096]);
-    let mut filled = 0;
-    loop {
-        match io::Read::read(&mut file, &mut bytes[filled..]) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return None,
-        }
-        if filled == bytes.len() {
-            bytes.resize(filled * 2, 0);
-        }
-    }
-    bytes.truncate(filled);
+    // No length is told beforehand, so none is asked for: most of it is there in one read.
+    let mut bytes = Vec::with_capacity(4096);
+    File::open(path).ok()?.take(u64::MAX).read_to_end(&mut bytes).ok()?;
     Some(bytes)
 }
 

@@ -165,8 +165,19 @@ impl Agent {
     /// # Errors
     /// As [`Agent::restore_checkpoint`].
     pub fn restore(&self, reference: &str, options: &RestoreOptions) -> Result<Restored, Error> {
+        self.restore_above(reference, options, None)
+    }
+
+    /// The same while the agent may be at work: a state that it kept since its state last changed at
+    /// `above` stays the newest.
+    pub(crate) fn restore_above(
+        &self,
+        reference: &str,
+        options: &RestoreOptions,
+        above: Option<Seq>,
+    ) -> Result<Restored, Error> {
         let said: Vec<What> = self.release("a checkpoint was restored").into_iter().collect();
-        let restored = restoring::restore_saying(self, reference, options, &said)?;
+        let restored = restoring::restore_saying(self, reference, options, (&said, above))?;
         self.note_released();
         Ok(restored)
     }
@@ -182,7 +193,7 @@ impl Agent {
         options: &RestoreOptions,
     ) -> Result<Restored, Error> {
         let options = RestoreOptions { dry_run: true, ..options.clone() };
-        restoring::restore_saying(self, reference, &options, &[])
+        restoring::restore_saying(self, reference, &options, (&[], None))
     }
 
     /// Reads a checkpoint and changes nothing.

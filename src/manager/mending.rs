@@ -10,15 +10,13 @@ use super::agent::Agent;
 use super::error::Error;
 use super::files::Reader;
 use super::request::Request;
-use super::restore_run::{self, How};
-use super::restoring::RestoreOptions;
+use super::resolve;
 use super::workplace::{Parts, Pulse};
 use crate::disk::Disk;
 use crate::encode;
-use crate::encode::event::What;
 use crate::encode::manifest::Manifest;
 use crate::restore;
-use crate::state::{CheckpointId, Receipt, Seq};
+use crate::state::Receipt;
 
 impl CheckpointManager {
     /// How states are checked.
@@ -74,11 +72,7 @@ impl Agent {
     }
 
     fn newest(&self) -> Option<Manifest> {
-        let stores = self.committer().targets.sighted();
-        let newest = stores.iter().filter_map(|store| {
-            store.catalog().latest(self.id()).map(|held| Manifest::clone(&held.manifest))
-        });
-        newest.max_by_key(|manifest| manifest.seq)
+        resolve::of_latest(&self.committer().targets.sighted(), self.id(), Manifest::clone)
     }
 
     /// What is known of changes in its workspace.
@@ -94,26 +88,6 @@ impl Agent {
         let found = self.resolve(reference)?;
         let files = found.held.manifest.state_files.iter().flat_map(|part| &part.files);
         Ok(files.map(|(path, _)| path.clone()).collect())
-    }
-
-    /// Restores the state of a checkpoint alone, while the agent may be at work: a state that it kept
-    /// since its state last changed at `above` stays the newest.
-    ///
-    /// # Errors
-    /// As [`Agent::restore`].
-    pub(crate) fn put_state_back(&self, id: CheckpointId, above: Seq) -> Result<(), Error> {
-        let options = RestoreOptions {
-            only_state: true,
-            force: true,
-            live: true,
-            ..RestoreOptions::default()
-        };
-        let reference = id.to_string();
-        let then: Vec<What> = self.release("a checkpoint was restored").into_iter().collect();
-        let how = How { undoes: None, options: &options, then, above: Some(above) };
-        restore_run::run(self, &reference, self.resolve(&reference)?, how)?;
-        self.note_released();
-        Ok(())
     }
 
     /// Replaces a state file by what a checkpoint holds under its path.

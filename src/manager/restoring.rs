@@ -10,7 +10,7 @@ use super::resolve::{Resolved, WalkedPast};
 use super::restore_run::{self, How};
 use crate::encode::event::What;
 use crate::restore::{self, Files, Untouched};
-use crate::state::{Checkpoint, CheckpointId, lossy};
+use crate::state::{Checkpoint, CheckpointId, Seq, lossy};
 
 /// How a restore is to be done.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -185,12 +185,13 @@ pub(super) fn take_state(agent: &Agent, found: &mut Resolved) -> Result<Option<V
     })
 }
 
-/// Restores, and says `then` in the batch that finishes it.
+/// Restores, and says `then` in the batch that finishes it. Where it says so, a state that the agent
+/// kept since its state last changed at a number stays the newest.
 pub(super) fn restore_saying(
     agent: &Agent,
     reference: &str,
     options: &RestoreOptions,
-    then: &[What],
+    (then, above): (&[What], Option<Seq>),
 ) -> Result<Restored, Error> {
     let found = agent.resolve(reference)?;
     if found.held.manifest.agent != *agent.id() && !options.any_agent {
@@ -204,7 +205,7 @@ pub(super) fn restore_saying(
         let found = agent.resolve(reference)?;
         let id = found.held.manifest.id;
         agent.note_damage(&found.walked_past);
-        let how = How { undoes: None, options, then: then.to_vec(), above: None };
+        let how = How { undoes: None, options, then: then.to_vec(), above };
         match restore_run::run(agent, reference, found, how) {
             // What its files are made of is damaged: the next one that is sound is found.
             Err(error) if is_walking(reference) && is_damage(&error) && !tried.contains(&id) => {

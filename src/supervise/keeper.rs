@@ -415,13 +415,12 @@ impl Keeper {
             }
             Found::Missing => return Ok((request, false, None)),
         };
+        if evidence {
+            return Ok((request.state_bytes(bytes).state_file(place), true, None));
+        }
         let novelty = self.judge(&place, Digest::of(&bytes))?;
         let left_out = |why: &str| Some(format!("{} {why}", place.display()));
         Ok(match (novelty, look) {
-            (novelty, _) if evidence => {
-                let request = request.state_bytes(bytes).state_file(place);
-                (request, novelty != Novelty::Kept, None)
-            }
             (Novelty::Kept, _) => (request, false, None),
             (Novelty::Older, _) => {
                 let why = "is not kept: the newest state was handed over after it was written";
@@ -569,7 +568,8 @@ impl Keeper {
         (bytes, above): (&[u8], Seq),
     ) -> Result<bool, Error> {
         if from.state_file.as_deref() == Some(&it.place) {
-            agent.put_state_back(from.checkpoint_id, above)?;
+            let only_state = RestoreOptions { only_state: true, ..by_policy() };
+            agent.restore_above(&from.checkpoint_id.to_string(), &only_state, Some(above))?;
             return Ok(true);
         }
         // The state came another way than from this file, which no restore in place knows of: what

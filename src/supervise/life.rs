@@ -33,7 +33,7 @@ use super::sense::transcript::Follower;
 use super::sense::{Gatherer, Laid, Places, Relay};
 use super::senses::Senses;
 use super::sidecar::SidecarSetup;
-use super::signals::Signals;
+use super::signals::{Signals, tells_to_end};
 use super::talk::Talk;
 use super::terminal::Terminal;
 use crate::clock::Clock;
@@ -153,8 +153,7 @@ pub async fn run(setup: Setup) -> Result<u8, Error> {
 }
 
 async fn told_to_end(mut signals: Signals) {
-    while !matches!(signals.next().await, Signal::TERM | Signal::INT | Signal::HUP | Signal::QUIT) {
-    }
+    while !tells_to_end(signals.next().await) {}
 }
 
 impl Life {
@@ -364,7 +363,7 @@ impl Life {
             tokio::select! {
                 () = self.relay.finish(patience) => return false,
                 signal = self.signals.next() => match signal {
-                    Signal::TERM | Signal::INT | Signal::HUP | Signal::QUIT => {
+                    signal if tells_to_end(signal) => {
                         self.talk.say("nobody reads what it printed last: it is not passed on");
                         return true;
                     }
@@ -413,7 +412,7 @@ impl Life {
                 () = &mut wait => return None,
                 news = self.post.news() => self.hear(news),
                 signal = self.signals.next() => match signal {
-                    Signal::TERM | Signal::INT | Signal::HUP | Signal::QUIT => {
+                    signal if tells_to_end(signal) => {
                         return u8::try_from(signal.as_raw()).ok();
                     }
                     Signal::TSTP => self.stop_with_it().await,

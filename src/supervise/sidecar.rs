@@ -148,7 +148,7 @@ mod tests {
 
     use super::*;
 
-    /// How long it is waited for sessions that end so many seconds after each other, in milliseconds.
+    /// How long it is waited for sessions that end so long after each other; all in milliseconds.
     async fn waited(sessions: usize, ends_after_ms: &'static [u64]) -> u128 {
         let (count, left) = watch::channel(sessions);
         let began = Instant::now();

@@ -20,6 +20,11 @@ const PASSED_ON: [Signal; 6] =
 /// Signals of the terminal that concern this process too.
 const OF_THE_TERMINAL: [Signal; 3] = [Signal::TSTP, Signal::CONT, Signal::WINCH];
 
+/// Whether a signal tells this process to end.
+pub(crate) fn tells_to_end(signal: Signal) -> bool {
+    matches!(signal, Signal::TERM | Signal::INT | Signal::HUP | Signal::QUIT)
+}
+
 /// The signals that are listened for.
 #[derive(Debug)]
 pub(crate) struct Signals {

@@ -267,7 +267,7 @@ impl Giving<'_> {
             *listed = foreign;
         }
         said.push(word);
-        restoring::restore_saying(self.agent, &id.to_string(), &options, &said)
+        restoring::restore_saying(self.agent, &id.to_string(), &options, (&said, None))
     }
 
     /// What others changed and the restore replaces.

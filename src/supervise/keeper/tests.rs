@@ -39,6 +39,24 @@ fn open(disk: Arc<dyn Disk>, clock: &Arc<dyn Clock>) -> (CheckpointManager, Keep
     (manager, keeper)
 }
 
+/// A store and an agent whose time is told to pass.
+struct Ageing {
+    clock: Arc<ManualClock>,
+    disk: MemoryDisk,
+    manager: CheckpointManager,
+    keeper: Keeper,
+}
+
+impl Ageing {
+    fn begin() -> Self {
+        let clock = ManualClock::starting_at(Timestamp::from_unix_ms(1_000_000));
+        let shared: Arc<dyn Clock> = clock.clone();
+        let disk = begin(&shared);
+        let (manager, keeper) = open(disk.shared(), &shared);
+        Self { clock, disk, manager, keeper }
+    }
+}
+
 /// Hands a state over without writing it into the file.
 fn post(manager: &CheckpointManager, n: u8) {
     let agent = manager.agent("a").unwrap();
@@ -149,10 +167,7 @@ fn a_file_that_is_written_while_it_is_to_be_put_back_stays() {
 
 #[test]
 fn a_file_from_before_a_state_that_was_handed_over_is_not_taken_for_news() {
-    let clock = ManualClock::starting_at(Timestamp::from_unix_ms(1_000_000));
-    let shared: Arc<dyn Clock> = clock.clone();
-    let disk = begin(&shared);
-    let (manager, keeper) = open(disk.shared(), &shared);
+    let Ageing { clock, disk, manager, keeper } = Ageing::begin();
     clock.advance(Duration::from_secs(1));
     post(&manager, 2);
     let kept = take(&keeper);
@@ -166,10 +181,7 @@ fn a_file_from_before_a_state_that_was_handed_over_is_not_taken_for_news() {
 
 #[test]
 fn a_file_whose_checkpoints_are_forgotten_does_not_come_back() {
-    let clock = ManualClock::starting_at(Timestamp::from_unix_ms(1_000_000));
-    let shared: Arc<dyn Clock> = clock.clone();
-    let disk = begin(&shared);
-    let (manager, keeper) = open(disk.shared(), &shared);
+    let Ageing { clock, manager, keeper, .. } = Ageing::begin();
     take(&keeper);
     for n in 2..6 {
         clock.advance(Duration::from_secs(1));
@@ -182,10 +194,7 @@ fn a_file_whose_checkpoints_are_forgotten_does_not_come_back() {
 
 #[test]
 fn where_the_clock_was_set_back_a_file_that_is_written_is_news() {
-    let clock = ManualClock::starting_at(Timestamp::from_unix_ms(1_000_000));
-    let shared: Arc<dyn Clock> = clock.clone();
-    let disk = begin(&shared);
-    let (manager, keeper) = open(disk.shared(), &shared);
+    let Ageing { clock, disk, manager, keeper } = Ageing::begin();
     post(&manager, 2);
     clock.jump_to(Timestamp::from_unix_ms(400_000));
     disk.put(FILE.as_ref(), &state(3));
